@@ -1,0 +1,29 @@
+"""The settings: frozen models of what can be set (`sections`), and where they come from (`load`)."""
+
+from proxy.config.sections import (
+    LinkMode,
+    LinksSection,
+    LogFormat,
+    LogSection,
+    ProbeSection,
+    ServerSection,
+    Settings,
+    StoreSection,
+    UpstreamSection,
+    VerdictSection,
+)
+from proxy.core.verdict.budget import MirrorKind
+
+__all__ = [
+    "LinkMode",
+    "LinksSection",
+    "LogFormat",
+    "LogSection",
+    "MirrorKind",
+    "ProbeSection",
+    "ServerSection",
+    "Settings",
+    "StoreSection",
+    "UpstreamSection",
+    "VerdictSection",
+]

@@ -1,0 +1,203 @@
+"""What can be set: one frozen model per section of the configuration file.
+
+All times are in seconds, all sizes in bytes. A field's description is its documentation: `docs/settings.md` is made from it.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from proxy.core.verdict.budget import MirrorKind
+
+
+class LinkMode(StrEnum):
+    """Where the links of a served page lead."""
+
+    PROXY = "proxy"
+    REDIRECT = "redirect"
+    DIRECT = "direct"
+
+
+class LogFormat(StrEnum):
+    """For whom log lines are written."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, and a key that nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(gt=0)]
+
+
+class ServerSection(Section):
+    """Where the proxy listens."""
+
+    listen: str = Field("127.0.0.1:8080", description="Address and port to listen on, as HOST:PORT; port 0 takes a free one.")
+    drain: Seconds = Field(10.0, description="How long requests in flight may take to finish after SIGTERM.")
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, listen: str) -> str:
+        host, colon, port = listen.rpartition(":")
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError("write it as HOST:PORT, such as 127.0.0.1:8080")
+        return listen
+
+    @property
+    def host(self) -> str:
+        """The address to bind, an IPv6 one without its brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to bind."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class UpstreamSection(Section):
+    """The mirror to mend, and the way to it."""
+
+    name: str = Field("default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="The mirror's name in addresses and logs.")
+    url: str = Field(
+        description="The mirror's simple API, such as https://artifactory.example.com/artifactory/api/pypi/pypi/simple. "
+        "It may hold credentials."
+    )
+    kind: MirrorKind = Field(
+        MirrorKind.AUTO, description="The product behind the URL, which decides how much may be probed; auto recognises it."
+    )
+    username: str | None = Field(None, description="User for Basic authentication at the mirror.")
+    password: SecretStr | None = Field(None, description="Password for Basic authentication at the mirror.")
+    token: SecretStr | None = Field(None, description="Bearer token for the mirror, instead of user and password.")
+    ca_bundle: Path | None = Field(None, description="PEM file of the authorities trusted for the mirror, beside SSL_CERT_FILE.")
+    client_cert: Path | None = Field(None, description="PEM file of a client certificate to show to the mirror.")
+    client_key: Path | None = Field(None, description="PEM file of the client certificate's key, where it is not in client_cert.")
+    proxy: SecretStr | None = Field(None, description="Outbound HTTP proxy to the mirror, instead of HTTPS_PROXY and HTTP_PROXY.")
+    connect_timeout: Seconds = Field(5.0, description="How long a connection to the mirror may take.")
+    read_timeout: Seconds = Field(20.0, description="How long the mirror may be silent.")
+    retries: int = Field(2, ge=0, le=10, description="How often a request that failed in passing is asked again.")
+    connections: int = Field(64, ge=1, le=1024, description="Connections to the mirror, probes not counted in.")
+    fresh: Seconds = Field(120.0, description="How long a page of the mirror is used before the mirror is asked again.")
+    stale: Seconds = Field(7 * 86400.0, description="How long after that a page may be served while the mirror is down.")
+    page_limit: Bytes = Field(64 * 1024 * 1024, description="Largest page accepted from the mirror, inflated.")
+    link_limit: int = Field(200_000, gt=0, description="Most links accepted on one page.")
+    allow_hosts: tuple[str, ...] = Field(
+        (), description="Hosts that links may lead to although their addresses are private; host or host:port."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _simple_api_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("give the whole address of the mirror's simple API, starting with https:// or http://")
+        if parts.query or parts.fragment:
+            raise ValueError("leave out the query and the fragment")
+        return url.rstrip("/") + "/"
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> Self:
+        if self.token is not None and (self.username is not None or self.password is not None):
+            raise ValueError("give either token, or username and password")
+        return self
+
+
+class ProbeSection(Section):
+    """How much may be asked of the mirror, and how long a page waits for it."""
+
+    budget: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        "auto", description="Probes per page and refresh; auto goes by the kind of mirror, 0 leaves everything to the gate."
+    )
+    patience: Seconds = Field(3.0, description="How long a page waits for more than what a resolver would read first.")
+    deadline: Annotated[float, Field(gt=0, le=14)] = Field(
+        8.0, description="How long a page or a metadata file waits at all; pip, Poetry and PDM give up after 15 s."
+    )
+    rate: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto", description="Background probes per second; auto goes by the kind of mirror."
+    )
+    concurrency: int = Field(64, ge=1, le=1024, description="Probes under way at once; fewer while the mirror shows strain.")
+
+
+class VerdictSection(Section):
+    """How long answers are remembered, and what is done with them."""
+
+    yes: Seconds = Field(7 * 86400.0, description="How long a deliverable file is not asked about again.")
+    no: Seconds = Field(
+        600.0, description="After how long an undeliverable file is asked about again; it stays dropped meanwhile."
+    )
+    no_young: Seconds = Field(60.0, description="The same for files uploaded within the hour.")
+    no_keep: Seconds = Field(86400.0, description="How long an undeliverable file stays dropped while no answer can be had.")
+    witness: Seconds = Field(10.0, description="How recent a good answer must be for a 404 to count.")
+    confirm: Seconds = Field(180.0, description="How far apart the two answers lie that drop the last file of a release.")
+    empty: Literal["keep", "drop"] = Field("keep", description="What becomes of a page whose files are all undeliverable.")
+    sdist_only: Literal["keep-sdist", "drop-release"] = Field(
+        "keep-sdist", description="What becomes of a release that had wheels and has only an sdist left."
+    )
+
+
+class StoreSection(Section):
+    """Where pages, verdicts and metadata are kept."""
+
+    location: str = Field(
+        "sqlite", description="memory, sqlite (in the user's cache folder), sqlite:PATH, or redis://HOST:PORT/DB."
+    )
+    memory_limit: Bytes = Field(64 * 1024 * 1024, description="Bytes of documents kept in the process.")
+    disk_limit: Bytes = Field(1024 * 1024 * 1024, description="Bytes of documents kept in the SQLite file.")
+
+    @field_validator("location")
+    @classmethod
+    def _known_location(cls, location: str) -> str:
+        known = location in {"memory", "sqlite"} or location.startswith(("sqlite:", "redis://", "rediss://"))
+        if not known or location == "sqlite:":
+            raise ValueError("write memory, sqlite, sqlite:PATH or redis://HOST:PORT/DB")
+        return location
+
+
+class LinksSection(Section):
+    """Where the links of served pages lead."""
+
+    mode: LinkMode = Field(
+        LinkMode.PROXY,
+        description="proxy streams files through; redirect answers 307 to the mirror; direct writes the mirror's address into the page.",
+    )
+
+
+class LogSection(Section):
+    """What is logged, and how."""
+
+    format: LogFormat = Field(LogFormat.CONSOLE, description="console for people, json for machines.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least severe lines that are written.")
+
+
+class Settings(Section):
+    """All settings."""
+
+    server: ServerSection = ServerSection()
+    upstream: tuple[UpstreamSection, ...] = Field(min_length=1)
+    probe: ProbeSection = ProbeSection()
+    verdict: VerdictSection = VerdictSection()
+    store: StoreSection = StoreSection()
+    links: LinksSection = LinksSection()
+    log: LogSection = LogSection()
+
+    @field_validator("upstream", mode="before")
+    @classmethod
+    def _one_or_several(cls, upstream: object) -> object:
+        return (upstream,) if isinstance(upstream, dict | UpstreamSection) else upstream
+
+    @field_validator("upstream")
+    @classmethod
+    def _names_differ(cls, upstream: tuple[UpstreamSection, ...]) -> tuple[UpstreamSection, ...]:
+        names = [each.name for each in upstream]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two upstreams are called {name!r}; give each a name of its own")
+        return upstream

@@ -1,0 +1,149 @@
+"""What can go wrong, each error holding its facts and composing its own sentence.
+
+    MirrormendError
+    ├── InvalidProjectName        the client asked for what no project can be called
+    ├── FileNotListed             the page of the project lists no such file
+    ├── PageUnreadable            the mirror's bytes are no simple-API page
+    ├── MetadataUnavailable       no wheel or sdist of the release gave its metadata
+    └── UpstreamError             the mirror did not do what was asked of it
+        ├── UpstreamStatus        it answered with a status that is no success
+        ├── UpstreamTimeout       it did not answer in time
+        ├── UpstreamUnreachable   it could not be reached: DNS, refused, TLS
+        ├── UpstreamBroke         it broke off, or spoke no HTTP
+        ├── UpstreamOverLimit     what it sent is larger than the limits allow
+        └── DestinationRefused    its link or redirect leads where the proxy does not go
+
+Rules for this file: no error has a status code of ours (`server.outcomes` chooses it), and no secret is ever a fact of an error:
+URLs are given without user information and query.
+"""
+
+from collections.abc import Mapping
+
+
+class MirrormendError(Exception):
+    """The root of all that mirrormend raises on purpose."""
+
+
+class InvalidProjectName(MirrormendError):
+    """A name that the name format of the packaging specifications does not allow."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name!r} cannot be the name of a project"
+
+
+class FileNotListed(MirrormendError):
+    """The mirror's page of `project` lists no file called `filename`."""
+
+    def __init__(self, project: str, filename: str) -> None:
+        self.project = project
+        self.filename = filename
+
+    def __str__(self) -> str:
+        return f"the mirror's page of {self.project} lists no file {self.filename}"
+
+
+class PageUnreadable(MirrormendError):
+    """The bytes at `url` (sent as `content_type`) are no simple-API page, because of `why`."""
+
+    def __init__(self, url: str, content_type: str, why: str) -> None:
+        self.url = url
+        self.content_type = content_type
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.url} ({self.content_type or 'no content type'}) is no simple-API page: {self.why}"
+
+
+class MetadataUnavailable(MirrormendError):
+    """Neither `filename` nor another file of its release gave core metadata; `tried` says how each one failed."""
+
+    def __init__(self, project: str, filename: str, tried: Mapping[str, str]) -> None:
+        self.project = project
+        self.filename = filename
+        self.tried = dict(tried)
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{name}: {why}" for name, why in self.tried.items()) or "nothing could be tried"
+        return f"the metadata of {self.filename} cannot be had from the mirror ({reasons})"
+
+
+class UpstreamError(MirrormendError):
+    """The mirror at `url` failed; `url` carries neither credentials nor query."""
+
+    def __init__(self, url: str, detail: str = "") -> None:
+        self.url = url
+        self.detail = detail
+
+    def _sentence(self, what: str) -> str:
+        return f"{what}: {self.detail}" if self.detail else what
+
+    def __str__(self) -> str:
+        return self._sentence(f"{self.url} failed")
+
+
+class UpstreamStatus(UpstreamError):
+    """The mirror answered `status`; `challenges` are its WWW-Authenticate values, `retry_after` is in seconds."""
+
+    def __init__(
+        self,
+        url: str,
+        status: int,
+        detail: str = "",
+        *,
+        challenges: tuple[str, ...] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(url, detail)
+        self.status = status
+        self.challenges = challenges
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return self._sentence(f"{self.url} answered {self.status}")
+
+
+class UpstreamTimeout(UpstreamError):
+    """The mirror did not answer within `seconds`."""
+
+    def __init__(self, url: str, seconds: float, detail: str = "") -> None:
+        super().__init__(url, detail)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return self._sentence(f"{self.url} did not answer within {self.seconds:g} s")
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection: the name does not resolve, the port refuses, TLS does not verify, or the breaker is open."""
+
+    def __str__(self) -> str:
+        return self._sentence(f"{self.url} cannot be reached")
+
+
+class UpstreamBroke(UpstreamError):
+    """The connection broke in the middle of an answer, or what came was no HTTP."""
+
+    def __str__(self) -> str:
+        return self._sentence(f"{self.url} broke off its answer")
+
+
+class UpstreamOverLimit(UpstreamError):
+    """The answer is larger than `limit` (`unit` says of what)."""
+
+    def __init__(self, url: str, limit: int, unit: str) -> None:
+        super().__init__(url)
+        self.limit = limit
+        self.unit = unit
+
+    def __str__(self) -> str:
+        return f"{self.url} sent more than {self.limit} {self.unit}"
+
+
+class DestinationRefused(UpstreamError):
+    """A link or a redirect of the mirror leads to an address that the proxy does not fetch from."""
+
+    def __str__(self) -> str:
+        return self._sentence(f"{self.url} is not fetched")

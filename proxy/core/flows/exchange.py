@@ -1,0 +1,71 @@
+"""The words of a conversation with the mirror: what is asked, and what comes back."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias, TypeVar
+
+
+class Method(StrEnum):
+    """How a file is asked for."""
+
+    HEAD = "HEAD"
+    GET = "GET"
+
+
+class Trouble(StrEnum):
+    """Why no answer came."""
+
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    DNS = "dns"
+    TLS = "tls"
+    REFUSED = "refused"
+    NOT_HTTP = "not-http"
+    FORBIDDEN_DESTINATION = "forbidden-destination"
+    TOO_MANY_REDIRECTS = "too-many-redirects"
+    BREAKER_OPEN = "breaker-open"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request for `url`.
+
+    `first` and `last` are the inclusive, absolute bounds of a byte range (RFC 9110, section 14.1.2); no `first`, no range.
+    Of the body at most `read` bytes are wanted: the asker closes after them. The answer's body is never longer than `read`.
+    """
+
+    method: Method
+    url: str
+    first: int | None = None
+    last: int | None = None
+    read: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the mirror said, where its redirects ended.
+
+    `headers` have lower-case names. `url` is where the answer came from. `body` is what was read of it.
+    `at` is when it came, in seconds since the epoch.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    url: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """That no answer came, why, and when (seconds since the epoch)."""
+
+    trouble: Trouble
+    detail: str = ""
+    at: float = 0.0
+
+
+Reply: TypeAlias = Answer | NoAnswer
+Learned = TypeVar("Learned")
+Flow: TypeAlias = Generator[Ask, Reply, Learned]

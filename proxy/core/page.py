@@ -1,0 +1,230 @@
+"""The nouns of the simple API: `Page`, `File`, `Release`.
+
+Frozen: a page is changed by `without()`, which gives another page.
+A file keeps its entry as the mirror wrote it, so that what nobody here understands passes through unchanged.
+
+Sources: the simple repository API of the PyPA specifications (PEP 503, 592, 629, 658, 691, 700, 714, 740).
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property, lru_cache
+from typing import Any, TypeAlias
+
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+from proxy.core.errors import InvalidProjectName
+
+_VALID_NAME = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[-_.]+")
+_SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
+
+Fields: TypeAlias = dict[str, Any]
+
+
+def normalised_name(name: str) -> str:
+    """Gives the normalised spelling of a project's name (PyPA specifications, name normalisation).
+
+    Raises InvalidProjectName where the name format does not allow it.
+    """
+    if len(name) > 200 or not _VALID_NAME.fullmatch(name):
+        raise InvalidProjectName(name)
+    return _SEPARATORS.sub("-", name).lower()
+
+
+class Packaging(StrEnum):
+    """How a distribution file is packaged."""
+
+    WHEEL = "wheel"
+    SDIST = "sdist"
+    LEGACY = "legacy"
+    """Eggs, installers, packages of systems: passed through, never probed."""
+
+
+class SourceForm(StrEnum):
+    """The form in which the mirror gave a page."""
+
+    JSON = "json"
+    HTML = "html"
+
+
+@lru_cache(maxsize=65536)
+def parsed_version(text: str) -> Version | None:
+    """Gives the version that `text` spells (PEP 440), or None where it spells none."""
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class WheelTags:
+    """What the name of a wheel says of where it fits: compressed tag sets (PyPA binary distribution format)."""
+
+    build: str
+    python: str
+    abi: str
+    platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A distribution file that a page links to.
+
+    `url` is absolute, as the mirror meant it, percent-escapes untouched, without fragment.
+    `entry` is the JSON object of the file, without the keys `filename`, `url` and those of core metadata, and without its braces:
+    it is what passes through unchanged.
+    `size` is in bytes. `core_metadata` is None where nothing is said, a bool, or the hashes of the metadata file (PEP 658, 714).
+    """
+
+    filename: str
+    url: str
+    entry: bytes = b""
+    size: int | None = None
+    requires_python: str | None = None
+    core_metadata: bool | Mapping[str, str] | None = None
+
+    @property
+    def fields(self) -> Fields:
+        """All keys of the entry but the file's name, address and core metadata, decoded anew at each call."""
+        decoded: Fields = msgspec.json.decode(b"{" + self.entry + b"}")
+        return decoded
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """Hash name to hexadecimal digest; empty where the mirror gives none."""
+        hashes: Mapping[str, str] = self.fields.get("hashes") or {}
+        return hashes
+
+    @property
+    def upload_time(self) -> str | None:
+        """The time of upload as the mirror wrote it (PEP 700: ISO 8601, UTC)."""
+        return self.fields.get("upload-time")
+
+    @property
+    def yanked(self) -> bool | str:
+        """True or the reason where the file is yanked (PEP 592)."""
+        yanked: bool | str = self.fields.get("yanked", False)
+        return yanked
+
+    @property
+    def packaging(self) -> Packaging:
+        """What the end of the name says that it is."""
+        name = self.filename
+        if name.endswith(".whl"):
+            return Packaging.WHEEL
+        return Packaging.SDIST if name.lower().endswith(_SDIST_SUFFIXES) else Packaging.LEGACY
+
+    @property
+    def tags(self) -> WheelTags | None:
+        """The tags of a wheel; None for what is no wheel or has no proper wheel name."""
+        if not self.filename.endswith(".whl"):
+            return None
+        parts = self.filename[:-4].split("-")
+        if len(parts) == 5:
+            return WheelTags("", parts[2], parts[3], parts[4])
+        return WheelTags(parts[2], parts[3], parts[4], parts[5]) if len(parts) == 6 else None
+
+    def version_text(self, project: str) -> str | None:
+        """The version as the name of the file spells it, `project` being the normalised name; None where it cannot be told."""
+        if self.filename.endswith(".whl"):
+            parts = self.filename.split("-", 2)
+            return parts[1] if len(parts) == 3 else None
+        lowered = self.filename.lower()
+        suffix = next((each for each in _SDIST_SUFFIXES if lowered.endswith(each)), None)
+        if suffix is None:
+            return None
+        stem = self.filename[: -len(suffix)]
+        for dash in (at for at, letter in enumerate(stem) if letter == "-"):
+            if _SEPARATORS.sub("-", stem[:dash]).lower() == project:
+                return stem[dash + 1 :]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The files of one version, in the order of the page; `version` is None where the spelling is no PEP 440 version."""
+
+    spelling: str
+    version: Version | None
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A project's page of the simple API.
+
+    `project` is the normalised name, `name` what the mirror calls it.
+    `versions` is the list of PEP 700 as the mirror gave it, None where it gave none.
+    `meta` and `extra` are JSON fragments (without braces): the keys of `meta` but `api-version`, and unknown top-level keys.
+    `form` is the form the mirror spoke.
+    """
+
+    project: str
+    name: str
+    files: tuple[File, ...]
+    form: SourceForm = SourceForm.JSON
+    api_version: str = "1.0"
+    versions: tuple[str, ...] | None = None
+    meta: bytes = b""
+    extra: bytes = b""
+    skipped: int = field(default=0, compare=False)
+    """Entries of the mirror's page that could not be understood as links to files, and were left out."""
+
+    @cached_property
+    def by_filename(self) -> Mapping[str, File]:
+        """Each file under its name; where a page lists a name twice, the first."""
+        return {file.filename: file for file in reversed(self.files)}
+
+    @cached_property
+    def releases(self) -> tuple[Release, ...]:
+        """The releases, newest first; spellings that are no version come last."""
+        grouped: dict[str, list[File]] = {}
+        for file in self.files:
+            grouped.setdefault(_release_key(file, self.project), []).append(file)
+        releases = [Release(key, parsed_version(key), tuple(files)) for key, files in grouped.items()]
+        known = [release for release in releases if release.version is not None]
+        known.sort(key=lambda release: release.version or Version("0"), reverse=True)
+        return (*known, *(release for release in releases if release.version is None))
+
+    def release_of(self, file: File) -> Release:
+        """The release that `file`, one of this page's, belongs to."""
+        return self._release_index[_release_key(file, self.project)]
+
+    @cached_property
+    def _release_index(self) -> Mapping[str, Release]:
+        return {release.spelling: release for release in self.releases}
+
+    def without(self, filenames: Collection[str]) -> "Page":
+        """Gives the page without these files, and without the versions that have no file left because of it.
+
+        A version that had no file before stays listed: PEP 700 asks that every version with a file be listed, not the reverse.
+        """
+        if not filenames:
+            return self
+        kept = tuple(file for file in self.files if file.filename not in filenames)
+        versions = self.versions
+        if versions is not None:
+            gone = _release_keys((file for file in self.files if file.filename in filenames), self.project) - _release_keys(
+                kept, self.project
+            )
+            versions = tuple(text for text in versions if _normalised_version(text) not in gone)
+        return replace(self, files=kept, versions=versions)
+
+
+@lru_cache(maxsize=65536)
+def _normalised_version(text: str) -> str:
+    version = parsed_version(text)
+    return text if version is None else str(version)
+
+
+def _release_key(file: File, project: str) -> str:
+    text = file.version_text(project)
+    return "" if text is None else _normalised_version(text)
+
+
+def _release_keys(files: Iterable[File], project: str) -> set[str]:
+    return {_release_key(file, project) for file in files}

@@ -1,0 +1,41 @@
+"""What a probe costs at each kind of mirror, and so how many are asked for.
+
+Only tables and their look-up may live here. The facts behind them are in `docs/faults.md`: on some products a HEAD is a full download.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class MirrorKind(StrEnum):
+    """The product a mirror runs, as far as it changes what a probe costs."""
+
+    AUTO = "auto"
+    ARTIFACTORY = "artifactory"
+    NEXUS = "nexus"
+    DEVPI = "devpi"
+    CODEARTIFACT = "codeartifact"
+    STATIC = "static"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Probes per page and refresh (None: no bound), and background probes per second (None: no bound)."""
+
+    probes: int | None
+    rate: float | None
+
+
+_COSTLY = Budget(probes=2, rate=0.2)
+_MODERATE = Budget(probes=400, rate=20.0)
+
+BUDGETS: dict[MirrorKind, Budget] = {
+    MirrorKind.AUTO: _MODERATE,
+    MirrorKind.OTHER: _MODERATE,
+    MirrorKind.ARTIFACTORY: _MODERATE,
+    MirrorKind.NEXUS: _COSTLY,
+    MirrorKind.DEVPI: _COSTLY,
+    MirrorKind.CODEARTIFACT: _COSTLY,
+    MirrorKind.STATIC: Budget(probes=None, rate=None),
+}
