@@ -1,6 +1,6 @@
 """What a probe costs at each kind of mirror, and so how many are asked for.
 
-Only tables and their look-up may live here. The facts behind them are in `docs/faults.md`: on some products a HEAD is a full download.
+Only tables may live here. What they follow from is told in `docs/faults.md`: on some products a HEAD is a full download.
 """
 
 from dataclasses import dataclass
