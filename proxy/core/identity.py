@@ -9,7 +9,7 @@ from typing import Self
 class Identity:
     """The credentials that a request to the mirror is made with.
 
-    `authorization` is the client's own Authorization header; where it is None, the configured credentials serve, if there are any.
+    `authorization` is the client's own Authorization header; where None, the configured credentials serve, if any.
     `key` stands for it in caches and maps: empty for the shared identity, else a keyed digest.
     """
 

@@ -1,0 +1,74 @@
+"""Evidence: what one probe saw, before anyone judges it."""
+
+import re
+from enum import StrEnum
+
+import msgspec
+
+from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply
+
+_CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})", re.IGNORECASE)
+
+
+class Asked(StrEnum):
+    """How the mirror was asked for a file."""
+
+    HEAD = "HEAD"
+    RANGE = "GET bytes=0-0"
+    GET = "GET"
+
+
+class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What came back when a file was asked for.
+
+    `status` is None where no answer came; then `trouble` says why.
+    `length` is the size of the whole file in bytes as the answer tells it, None where it does not.
+    `at` is in seconds since the epoch.
+    """
+
+    asked: Asked
+    status: int | None
+    at: float
+    media_type: str = ""
+    length: int | None = None
+    trouble: str = ""
+
+
+def evidence_of(asked: Asked, reply: Reply) -> Evidence:
+    """Gives what `reply` says of the file that was asked for."""
+    if isinstance(reply, NoAnswer):
+        return Evidence(asked, None, reply.at, trouble=reply.trouble.value)
+    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()[:100]
+    return Evidence(asked, reply.status, reply.at, media_type, whole_length(reply))
+
+
+def asked_as(ask: Ask) -> Asked:
+    """Names the way of asking."""
+    if ask.method is Method.HEAD:
+        return Asked.HEAD
+    return Asked.GET if ask.first is None else Asked.RANGE
+
+
+def content_range(answer: Answer) -> tuple[int, int, int] | None:
+    """Gives first byte, last byte and whole length of a partial answer, all in bytes; None where the header is missing or wrong.
+
+    An unsatisfied range (`bytes */N`, RFC 9110, section 14.4) gives (0, -1, N).
+    """
+    found = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
+    if found is None:
+        return None
+    first, last, whole = (None if group is None else int(group) for group in found.groups())
+    if first is None or last is None:
+        return 0, -1, whole or 0
+    return (first, last, whole) if whole is not None and first <= last < whole else None
+
+
+def whole_length(answer: Answer) -> int | None:
+    """Gives the size in bytes of the whole file that `answer` is of, None where it cannot be told."""
+    if answer.status in {206, 416}:
+        span = content_range(answer)
+        return None if span is None else span[2]
+    if answer.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
+        return None
+    text = answer.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -1,0 +1,127 @@
+"""Evidence becomes a verdict.
+
+Rules for this file: only positive proof of absence makes a file undeliverable, and what is not understood is unknown.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from proxy.core.flows.evidence import Asked, Evidence
+
+
+class Kind(StrEnum):
+    """Whether the mirror can deliver a file."""
+
+    DELIVERABLE = "deliverable"
+    UNDELIVERABLE = "undeliverable"
+    UNKNOWN = "unknown"
+
+
+class Cause(StrEnum):
+    """What the evidence shows."""
+
+    AVAILABLE = "available"
+    ABSENT = "absent"
+    """404 or 410, confirmed by a GET."""
+    BLOCKED = "blocked"
+    """403 or 451: a policy, or the credentials, or a quota."""
+    NO_FILE = "no-file"
+    """Success, but what came is no distribution file: a page, nothing, or less than the page promises."""
+    AUTHENTICATION = "authentication"
+    MIRROR_ERROR = "mirror-error"
+    """Too much asked, or an error of the mirror's own: it passes."""
+    NO_ANSWER = "no-answer"
+    NOT_UNDERSTOOD = "not-understood"
+
+
+class VerdictRules(msgspec.Struct, frozen=True):
+    """For how many seconds an answer stands. The meaning of each is told with the settings of `[verdict]`."""
+
+    yes: float = 7 * 86400.0
+    no: float = 600.0
+    no_young: float = 60.0
+    no_keep: float = 86400.0
+    witness: float = 10.0
+    confirm: float = 180.0
+
+
+class Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is held of one file.
+
+    `evidence` is the answer that the verdict rests on; `checked` is when the mirror was last asked, whether or not it gave a useful answer;
+    `since` is when the first of an unbroken row of such answers came. Times are in seconds since the epoch.
+    """
+
+    kind: Kind
+    cause: Cause
+    evidence: Evidence
+    checked: float
+    since: float
+
+    def confirmed_for(self, seconds: float) -> bool:
+        """Whether the first and the last answer behind this verdict lie at least that far apart."""
+        return self.evidence.at - self.since >= seconds
+
+
+_PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+_PASSING = frozenset({408, 425, 429})
+
+
+def cause_of(evidence: Evidence, size: int | None) -> Cause:
+    """Names what `evidence` shows of a file that has `size` bytes by the page (None: not known)."""
+    status = evidence.status
+    if status is None:
+        return Cause.NO_ANSWER
+    if status in {200, 206, 416}:
+        return _cause_of_success(evidence, size)
+    if status in {404, 410}:
+        return Cause.ABSENT if evidence.asked is not Asked.HEAD else Cause.NOT_UNDERSTOOD
+    if status in {403, 451}:
+        return Cause.BLOCKED if evidence.asked is not Asked.HEAD else Cause.NOT_UNDERSTOOD
+    if status in {401, 407}:
+        return Cause.AUTHENTICATION
+    return Cause.MIRROR_ERROR if status in _PASSING or status >= 500 else Cause.NOT_UNDERSTOOD
+
+
+def _cause_of_success(evidence: Evidence, size: int | None) -> Cause:
+    if evidence.status != 416 and evidence.media_type in _PAGE_TYPES:
+        return Cause.NO_FILE
+    if evidence.length == 0:
+        return Cause.NO_FILE
+    if evidence.length is None:
+        return Cause.NOT_UNDERSTOOD if evidence.status == 416 else Cause.AVAILABLE
+    if size is None or evidence.length == size:
+        return Cause.AVAILABLE
+    return Cause.NO_FILE if evidence.length < size else Cause.NOT_UNDERSTOOD
+
+
+PROOF = {Cause.ABSENT, Cause.BLOCKED, Cause.NO_FILE}
+"""Causes that make a file undeliverable, once what they ask for besides was seen."""
+
+
+def judge(cause: Cause, evidence: Evidence, previous: Verdict | None, *, proven: bool, rules: VerdictRules) -> Verdict:
+    """Gives the verdict on a file from new `evidence`, whose `cause` is given, and from what was held before.
+
+    `proven` says that what an absence needs besides was seen: for ABSENT a witness, for BLOCKED and NO_FILE the same answer again after
+    a later good answer for another file. Without it, and for all passing causes, the verdict is unknown, and what was known before stands:
+    a no for `rules.no_keep` seconds, a yes without bound.
+    """
+    if cause is Cause.AVAILABLE:
+        return _follow(Kind.DELIVERABLE, cause, evidence, previous)
+    if cause in PROOF and proven:
+        return _follow(Kind.UNDELIVERABLE, cause, evidence, previous)
+    if previous is not None and _stands(previous, evidence.at, rules):
+        return msgspec.structs.replace(previous, checked=evidence.at)
+    return _follow(Kind.UNKNOWN, cause, evidence, previous)
+
+
+def _follow(kind: Kind, cause: Cause, evidence: Evidence, previous: Verdict | None) -> Verdict:
+    since = previous.since if previous is not None and previous.kind is kind else evidence.at
+    return Verdict(kind, cause, evidence, evidence.at, min(since, evidence.at))
+
+
+def _stands(previous: Verdict, now: float, rules: VerdictRules) -> bool:
+    if previous.kind is Kind.DELIVERABLE:
+        return True
+    return previous.kind is Kind.UNDELIVERABLE and now - previous.evidence.at < rules.no_keep

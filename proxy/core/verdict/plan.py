@@ -1,0 +1,172 @@
+"""Which files to ask the mirror about, and in which order.
+
+The order is that of worth: what a resolver reads of the newest releases and what the asking client would install, what the mirror denied
+some time ago, the rest of the newest releases, what a resolver could read of older ones, and everything else, newest first.
+Rules for this file: it is a function of the page, of what is known, of the time and of the client; it never asks.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from proxy.core.page import File, Packaging, Page, Release
+from proxy.core.verdict.client import ClientPlatform, fitness
+from proxy.core.verdict.judge import Kind, Verdict, VerdictRules
+
+NEWEST_FINALS = 3
+"""Final releases that a resolver is likely to look at; a pre-release newer than all of them counts besides."""
+
+_YOUNG = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The files to ask about.
+
+    `first` is what the page waits for, `rest` follows as long as patience lasts, `later` is beyond the budget of this refresh.
+    """
+
+    first: tuple[File, ...]
+    rest: tuple[File, ...]
+    later: tuple[File, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing needs to be asked."""
+        return not (self.first or self.rest or self.later)
+
+
+def due(file: File, verdict: Verdict | None, now: float, rules: VerdictRules) -> bool:
+    """Says whether it is time to ask the mirror about `file` (again); `now` is in seconds since the epoch."""
+    if file.packaging is Packaging.LEGACY:
+        return False
+    if verdict is None:
+        return True
+    age = now - verdict.checked
+    if verdict.kind is Kind.DELIVERABLE:
+        return age >= rules.yes or now - verdict.evidence.at >= 2 * rules.yes
+    if verdict.kind is Kind.UNKNOWN:
+        return age >= rules.no_young
+    return age >= (rules.no_young if _uploaded_within_the_hour(file, verdict.evidence.at) else rules.no)
+
+
+def _uploaded_within_the_hour(file: File, asked: float) -> bool:
+    text = file.upload_time
+    if not text:
+        return False
+    try:
+        uploaded = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return False
+    return uploaded.tzinfo is not None and -_YOUNG < asked - uploaded.timestamp() < _YOUNG
+
+
+def newest(page: Page) -> tuple[Release, ...]:
+    """Gives the releases that a resolver is likely to look at: the newest finals, and pre-releases newer than all finals, one of them."""
+    chosen: list[Release] = []
+    finals = 0
+    for release in page.releases:
+        if release.version is None or finals == NEWEST_FINALS:
+            break
+        if not release.version.is_prerelease:
+            finals += 1
+        elif chosen:
+            continue
+        chosen.append(release)
+    return tuple(chosen)
+
+
+def resolver_picks(release: Release) -> tuple[File, ...]:
+    """Gives the files of which a resolver may read the metadata: for each Python tag the first wheel by name, else the sdist.
+
+    uv takes a wheel with a build tag before all others, and among the rest the first by name that fits the project's requires-python.
+    """
+    wheels = sorted((file for file in release.files if file.packaging is Packaging.WHEEL), key=_by_build_then_name)
+    if not wheels:
+        return tuple(file for file in release.files if file.packaging is Packaging.SDIST)[:1]
+    seen: set[str] = set()
+    picks = []
+    for wheel in wheels:
+        tags = wheel.tags
+        python = tags.python if tags is not None else ""
+        if python not in seen:
+            seen.add(python)
+            picks.append(wheel)
+    return tuple(picks)
+
+
+def by_resolver_order(files: Iterable[File]) -> list[File]:
+    """Gives the wheels among `files` in the order in which uv would choose one to read."""
+    return sorted((file for file in files if file.packaging is Packaging.WHEEL), key=_by_build_then_name)
+
+
+def _by_build_then_name(file: File) -> tuple[bool, str]:
+    tags = file.tags
+    return not (tags and tags.build), file.filename
+
+
+def install_pick(release: Release, client: ClientPlatform) -> File | None:
+    """Gives the wheel of `release` that this client would install, as far as the names tell."""
+    fitting = [(score, file.filename, file) for file in release.files if (score := fitness(file, client)) is not None]
+    return max(fitting, key=lambda each: each[:2])[2] if fitting else None
+
+
+def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | None) -> Iterator[tuple[bool, File]]:
+    """Gives all files of `page` in the order of worth, each with whether it belongs to what the page waits for.
+
+    A file may come twice.
+    """
+    front = newest(page)
+    for release in front:
+        yield from ((True, file) for file in _awaited(release, client))
+    yield from ((False, file) for file in page.files if _denied(verdicts.get(file.filename)))
+    for release in front:
+        yield from ((False, file) for file in release.files)
+    newer = {release.spelling for release in front}
+    older = [release for release in page.releases if release.spelling not in newer]
+    for release in older:
+        yield from ((False, file) for file in resolver_picks(release))
+    for release in older:
+        yield from ((False, file) for file in release.files)
+
+
+def _awaited(release: Release, client: ClientPlatform | None) -> Iterator[File]:
+    if client is not None and (pick := install_pick(release, client)) is not None:
+        yield pick
+    yield from resolver_picks(release)
+
+
+def _denied(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.kind is Kind.UNDELIVERABLE
+
+
+def plan(
+    page: Page,
+    verdicts: Mapping[str, Verdict],
+    now: float,
+    *,
+    rules: VerdictRules,
+    budget: int | None,
+    client: ClientPlatform | None = None,
+) -> Plan:
+    """Chooses the files of `page` to ask about, at most `budget` of them at once (None: no bound).
+
+    `verdicts` are what is known, by file name; `now` is in seconds since the epoch.
+    """
+    first: list[File] = []
+    rest: list[File] = []
+    later: list[File] = []
+    seen: set[str] = set()
+    left = len(page.files) if budget is None else budget
+    for waited_for, file in order(page, verdicts, client):
+        if file.filename in seen:
+            continue
+        seen.add(file.filename)
+        if not due(file, verdicts.get(file.filename), now, rules):
+            continue
+        if left <= 0:
+            later.append(file)
+            continue
+        left -= 1
+        (first if waited_for else rest).append(file)
+    return Plan(tuple(first), tuple(rest), tuple(later))

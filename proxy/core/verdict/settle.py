@@ -1,0 +1,124 @@
+"""Verdicts decide what a page keeps.
+
+Rules for this file: a file leaves the page only for a verdict of undeliverable; nothing is added, nothing is reordered; a page is never emptied
+unless the operator wants it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from proxy.core.page import File, Packaging, Page, Release
+from proxy.core.verdict.judge import Cause, Kind, Verdict
+
+
+class Held(StrEnum):
+    """Why files that were found undeliverable are listed all the same."""
+
+    NOTHING = ""
+    EMPTY = "nothing-deliverable"
+    STORM = "storm"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator chose: see the settings `[verdict]` `empty`, `sdist_only` and `confirm` (seconds)."""
+
+    empty: Literal["keep", "drop"] = "keep"
+    sdist_only: Literal["keep-sdist", "drop-release"] = "keep-sdist"
+    confirm: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A file that left the page, and the verdict that made it leave; without a verdict it left because its release did."""
+
+    file: File
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A page without what is undeliverable.
+
+    `unknown` are the files kept without a good answer, by cause; `unasked` is how many were not asked about yet.
+    `lost` names the releases that left wholly, `sdist_only` those of which only an sdist is left where wheels were listed.
+    `awaiting` are the files that only a second confirmation will drop, since they are the last of their release.
+    """
+
+    page: Page
+    dropped: tuple[Dropped, ...]
+    unknown: Mapping[Cause, int]
+    unasked: int
+    lost: tuple[str, ...] = ()
+    sdist_only: tuple[str, ...] = ()
+    awaiting: tuple[File, ...] = ()
+    held: Held = Held.NOTHING
+
+    @property
+    def causes(self) -> Mapping[Cause, int]:
+        """How many files were dropped for each cause."""
+        return Counter(each.verdict.cause for each in self.dropped if each.verdict is not None)
+
+
+def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, *, storm: bool = False) -> Mended:
+    """Takes from `page` what `verdicts` (by file name) prove to be undeliverable.
+
+    The last file of a release leaves only where two answers, `policy.confirm` seconds apart, agree.
+    While there is a `storm`, only what had been dropped on two such answers stays dropped.
+    """
+    drop: dict[str, Dropped] = {}
+    awaiting: list[File] = []
+    sdist_only: list[str] = []
+    lost: list[str] = []
+    for release in page.releases:
+        dead = [file for file in release.files if _undeliverable(verdicts.get(file.filename), policy, storm=storm)]
+        if not dead:
+            continue
+        if len(dead) == len(release.files):
+            awaiting += [file for file in dead if not verdicts[file.filename].confirmed_for(policy.confirm)]
+            dead = [file for file in dead if verdicts[file.filename].confirmed_for(policy.confirm)]
+        drop |= {file.filename: Dropped(file, verdicts[file.filename]) for file in dead}
+        left = [file for file in release.files if file.filename not in drop]
+        if not left:
+            lost.append(release.spelling)
+        elif _only_sdist_left(release, left):
+            if policy.sdist_only == "drop-release":
+                drop |= {file.filename: Dropped(file, None) for file in left}
+                lost.append(release.spelling)
+            else:
+                sdist_only.append(release.spelling)
+    held = Held.STORM if storm else Held.NOTHING
+    if drop and policy.empty == "keep" and not any(_worth_listing(file) for file in page.files if file.filename not in drop):
+        drop, sdist_only, lost, held = {}, [], [], Held.EMPTY
+    unknown, unasked = _not_known(page, verdicts)
+    return Mended(page.without(drop.keys()), tuple(drop.values()), unknown, unasked, tuple(lost), tuple(sdist_only), tuple(awaiting), held)
+
+
+def _undeliverable(verdict: Verdict | None, policy: Policy, *, storm: bool) -> bool:
+    if verdict is None or verdict.kind is not Kind.UNDELIVERABLE:
+        return False
+    return not storm or verdict.confirmed_for(policy.confirm)
+
+
+def _only_sdist_left(release: Release, left: list[File]) -> bool:
+    had_wheel = any(file.packaging is Packaging.WHEEL for file in release.files)
+    return had_wheel and not any(file.packaging is Packaging.WHEEL for file in left) and any(map(_worth_listing, left))
+
+
+def _worth_listing(file: File) -> bool:
+    return file.packaging is not Packaging.LEGACY
+
+
+def _not_known(page: Page, verdicts: Mapping[str, Verdict]) -> tuple[Counter[Cause], int]:
+    unknown: Counter[Cause] = Counter()
+    unasked = 0
+    for file in page.files:
+        verdict = verdicts.get(file.filename)
+        if verdict is None:
+            unasked += file.packaging is not Packaging.LEGACY
+        elif verdict.kind is Kind.UNKNOWN:
+            unknown[verdict.cause] += 1
+    return unknown, unasked
