@@ -5,6 +5,7 @@
     ├── FileNotListed             the page of the project lists no such file
     ├── PageUnreadable            the mirror's bytes are no simple-API page
     ├── MetadataUnavailable       no wheel or sdist of the release gave its metadata
+    ├── FileUndeliverable         the mirror lists a file and does not deliver it
     └── UpstreamError             the mirror did not do what was asked of it
         ├── UpstreamStatus        it answered with a status that is no success
         ├── UpstreamTimeout       it did not answer in time
@@ -68,6 +69,20 @@ class MetadataUnavailable(MirrormendError):
     def __str__(self) -> str:
         reasons = "; ".join(f"{name}: {why}" for name, why in self.tried.items()) or "nothing could be tried"
         return f"the metadata of {self.filename} cannot be had from the mirror ({reasons})"
+
+
+class FileUndeliverable(MirrormendError):
+    """The mirror lists `filename` at `url`, and what it gives instead of it is told by `status` and `why`."""
+
+    def __init__(self, project: str, filename: str, url: str, status: int, why: str) -> None:
+        self.project = project
+        self.filename = filename
+        self.url = url
+        self.status = status
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the mirror lists {self.filename} but does not deliver it: {self.url} {self.why}"
 
 
 class UpstreamError(MirrormendError):

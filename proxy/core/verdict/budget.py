@@ -21,13 +21,13 @@ class MirrorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Probes per page and refresh (None: no bound), and background probes per second (None: no bound)."""
+    """Probes per page and refresh, and background probes per second (0: none in the background). None: no bound."""
 
     probes: int | None
     rate: float | None
 
 
-_COSTLY = Budget(probes=2, rate=0.2)
+_COSTLY = Budget(probes=2, rate=0.0)
 _MODERATE = Budget(probes=400, rate=20.0)
 
 BUDGETS: dict[MirrorKind, Budget] = {

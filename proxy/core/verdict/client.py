@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from proxy.core.page import File
 
@@ -80,6 +81,22 @@ def fitness(file: File, client: ClientPlatform) -> int | None:
     python = _python_fitness(tags.python, tags.abi, client.python)
     platform = _platform_fitness(tags.platform, client)
     return None if python is None or platform is None else python + platform
+
+
+def runs_on(file: File, client: ClientPlatform) -> bool:
+    """Whether the wheel is for the client's Python, on whatever platform."""
+    tags = file.tags
+    if tags is None or _python_fitness(tags.python, tags.abi, client.python) is None:
+        return False
+    return file.requires_python is None or _admits(file.requires_python, client.python)
+
+
+@lru_cache(maxsize=4096)
+def _admits(requires_python: str, python: tuple[int, int]) -> bool:
+    try:
+        return SpecifierSet(requires_python).contains(f"{python[0]}.{python[1]}.99")
+    except InvalidSpecifier:
+        return True
 
 
 def _python_fitness(python: str, abi: str, wanted: tuple[int, int]) -> int | None:

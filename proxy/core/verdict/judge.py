@@ -64,6 +64,11 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.evidence.at - self.since >= seconds
 
 
+def is_undeliverable(verdict: Verdict | None) -> bool:
+    """Whether there is a verdict, and it says no."""
+    return verdict is not None and verdict.kind is Kind.UNDELIVERABLE
+
+
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _PASSING = frozenset({408, 425, 429})
 
@@ -85,13 +90,15 @@ def cause_of(evidence: Evidence, size: int | None) -> Cause:
 
 
 def _cause_of_success(evidence: Evidence, size: int | None) -> Cause:
+    if size is not None and evidence.length == size > 0:
+        return Cause.AVAILABLE
     if evidence.status != 416 and evidence.media_type in _PAGE_TYPES:
         return Cause.NO_FILE
     if evidence.length == 0:
         return Cause.NO_FILE
     if evidence.length is None:
         return Cause.NOT_UNDERSTOOD if evidence.status == 416 else Cause.AVAILABLE
-    if size is None or evidence.length == size:
+    if size is None:
         return Cause.AVAILABLE
     return Cause.NO_FILE if evidence.length < size else Cause.NOT_UNDERSTOOD
 

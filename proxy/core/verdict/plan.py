@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.page import File, Packaging, Page, Release
-from proxy.core.verdict.client import ClientPlatform, fitness
-from proxy.core.verdict.judge import Kind, Verdict, VerdictRules
+from proxy.core.verdict.client import ClientPlatform, fitness, runs_on
+from proxy.core.verdict.judge import Kind, Verdict, VerdictRules, is_undeliverable
 
 NEWEST_FINALS = 3
 """Final releases that a resolver is likely to look at; a pre-release newer than all of them counts besides."""
@@ -36,8 +36,11 @@ class Plan:
         return not (self.first or self.rest or self.later)
 
 
-def due(file: File, verdict: Verdict | None, now: float, rules: VerdictRules) -> bool:
-    """Says whether it is time to ask the mirror about `file` (again); `now` is in seconds since the epoch."""
+def due(file: File, verdict: Verdict | None, now: float, rules: VerdictRules, *, awaiting: bool = False) -> bool:
+    """Says whether it is time to ask the mirror about `file` (again); `now` is in seconds since the epoch.
+
+    `awaiting` says that only a second confirmation is missing to drop the file, the last of its release.
+    """
     if file.packaging is Packaging.LEGACY:
         return False
     if verdict is None:
@@ -47,6 +50,8 @@ def due(file: File, verdict: Verdict | None, now: float, rules: VerdictRules) ->
         return age >= rules.yes or now - verdict.evidence.at >= 2 * rules.yes
     if verdict.kind is Kind.UNKNOWN:
         return age >= rules.no_young
+    if awaiting:
+        return age >= rules.confirm
     return age >= (rules.no_young if _uploaded_within_the_hour(file, verdict.evidence.at) else rules.no)
 
 
@@ -111,6 +116,22 @@ def install_pick(release: Release, client: ClientPlatform) -> File | None:
     return max(fitting, key=lambda each: each[:2])[2] if fitting else None
 
 
+def reading_picks(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | None) -> tuple[File, ...]:
+    """Gives the wheel whose metadata uv is likely to ask for next: of the newest final release that fits the client's Python, its first.
+
+    Empty where that release has no wheel, or none that is not known to be undeliverable.
+    """
+    for release in page.releases:
+        if release.version is None:
+            break
+        if release.version.is_prerelease:
+            continue
+        wheels = [wheel for wheel in by_resolver_order(release.files) if client is None or runs_on(wheel, client)]
+        if wheels or not any(file.packaging is Packaging.WHEEL for file in release.files):
+            return tuple(wheel for wheel in wheels if not is_undeliverable(verdicts.get(wheel.filename)))[:1]
+    return ()
+
+
 def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | None) -> Iterator[tuple[bool, File]]:
     """Gives all files of `page` in the order of worth, each with whether it belongs to what the page waits for.
 
@@ -119,7 +140,7 @@ def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | 
     front = newest(page)
     for release in front:
         yield from ((True, file) for file in _awaited(release, client))
-    yield from ((False, file) for file in page.files if _denied(verdicts.get(file.filename)))
+    yield from ((False, file) for file in page.files if is_undeliverable(verdicts.get(file.filename)))
     for release in front:
         yield from ((False, file) for file in release.files)
     newer = {release.spelling for release in front}
@@ -134,10 +155,6 @@ def _awaited(release: Release, client: ClientPlatform | None) -> Iterator[File]:
     if client is not None and (pick := install_pick(release, client)) is not None:
         yield pick
     yield from resolver_picks(release)
-
-
-def _denied(verdict: Verdict | None) -> bool:
-    return verdict is not None and verdict.kind is Kind.UNDELIVERABLE
 
 
 def plan(
@@ -158,11 +175,12 @@ def plan(
     later: list[File] = []
     seen: set[str] = set()
     left = len(page.files) if budget is None else budget
+    awaiting = _awaiting_confirmation(page, verdicts)
     for waited_for, file in order(page, verdicts, client):
         if file.filename in seen:
             continue
         seen.add(file.filename)
-        if not due(file, verdicts.get(file.filename), now, rules):
+        if not due(file, verdicts.get(file.filename), now, rules, awaiting=file.filename in awaiting):
             continue
         if left <= 0:
             later.append(file)
@@ -170,3 +188,8 @@ def plan(
         left -= 1
         (first if waited_for else rest).append(file)
     return Plan(tuple(first), tuple(rest), tuple(later))
+
+
+def _awaiting_confirmation(page: Page, verdicts: Mapping[str, Verdict]) -> set[str]:
+    denied = [release for release in page.releases if all(is_undeliverable(verdicts.get(file.filename)) for file in release.files)]
+    return {file.filename for release in denied for file in release.files}

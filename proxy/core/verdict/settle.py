@@ -1,7 +1,7 @@
 """Verdicts decide what a page keeps.
 
-Rules for this file: a file leaves the page only for a verdict of undeliverable; nothing is added, nothing is reordered; a page is never emptied
-unless the operator wants it.
+Rules for this file: a file leaves the page only for a verdict of undeliverable; nothing is added, nothing is reordered;
+a page is never emptied unless the operator wants it.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from proxy.core.page import File, Packaging, Page, Release
-from proxy.core.verdict.judge import Cause, Kind, Verdict
+from proxy.core.verdict.judge import Cause, Kind, Verdict, is_undeliverable
 
 
 class Held(StrEnum):
@@ -19,7 +19,6 @@ class Held(StrEnum):
 
     NOTHING = ""
     EMPTY = "nothing-deliverable"
-    STORM = "storm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +62,17 @@ class Mended:
         return Counter(each.verdict.cause for each in self.dropped if each.verdict is not None)
 
 
-def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, *, storm: bool = False) -> Mended:
+def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy) -> Mended:
     """Takes from `page` what `verdicts` (by file name) prove to be undeliverable.
 
     The last file of a release leaves only where two answers, `policy.confirm` seconds apart, agree.
-    While there is a `storm`, only what had been dropped on two such answers stays dropped.
     """
     drop: dict[str, Dropped] = {}
     awaiting: list[File] = []
     sdist_only: list[str] = []
     lost: list[str] = []
     for release in page.releases:
-        dead = [file for file in release.files if _undeliverable(verdicts.get(file.filename), policy, storm=storm)]
+        dead = [file for file in release.files if is_undeliverable(verdicts.get(file.filename))]
         if not dead:
             continue
         if len(dead) == len(release.files):
@@ -90,17 +88,11 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, *, storm
                 lost.append(release.spelling)
             else:
                 sdist_only.append(release.spelling)
-    held = Held.STORM if storm else Held.NOTHING
+    held = Held.NOTHING
     if drop and policy.empty == "keep" and not any(_worth_listing(file) for file in page.files if file.filename not in drop):
         drop, sdist_only, lost, held = {}, [], [], Held.EMPTY
     unknown, unasked = _not_known(page, verdicts)
     return Mended(page.without(drop.keys()), tuple(drop.values()), unknown, unasked, tuple(lost), tuple(sdist_only), tuple(awaiting), held)
-
-
-def _undeliverable(verdict: Verdict | None, policy: Policy, *, storm: bool) -> bool:
-    if verdict is None or verdict.kind is not Kind.UNDELIVERABLE:
-        return False
-    return not storm or verdict.confirmed_for(policy.confirm)
 
 
 def _only_sdist_left(release: Release, left: list[File]) -> bool:

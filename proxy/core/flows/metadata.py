@@ -7,6 +7,7 @@ a missing part becomes the next range to ask for.
 An sdist's PKG-INFO stands in where it is static (PyPA specifications, source distribution format and core metadata, field Dynamic).
 """
 
+import hashlib
 import io
 import tarfile
 import zipfile
@@ -35,12 +36,13 @@ _DYNAMIC_MATTERS = frozenset({"requires-dist", "requires-python", "provides-extr
 class MetadataRead:
     """What a try to read metadata gave: the bytes of METADATA, or None and `why` in a few words.
 
-    `evidence` is what the first answer says of the file itself.
+    `evidence` is what the first answer says of the file itself; `challenge` is its WWW-Authenticate.
     """
 
     content: bytes | None
     evidence: Evidence
     why: str = ""
+    challenge: str = ""
 
 
 class _Missing(Exception):
@@ -101,7 +103,7 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
         reply = yield ask
         evidence = evidence_of(asked_as(ask), reply)
         if not isinstance(reply, Answer) or reply.status not in {200, 206} or not evidence.length:
-            return MetadataRead(None, evidence, _why(reply))
+            return _failed(reply, evidence)
         size = evidence.length
     ask = Ask(Method.GET, url, first=max(0, size - TAIL), last=size - 1, read=max(TAIL, whole_limit))
     reply = yield ask
@@ -111,7 +113,7 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
         ask = Ask(Method.GET, url, first=max(0, size - TAIL), last=size - 1, read=max(TAIL, whole_limit))
         reply = yield ask
     if not isinstance(reply, Answer):
-        return MetadataRead(None, evidence, _why(reply))
+        return _failed(reply, evidence)
     if reply.status == 200:
         length = whole_length(reply)
         if length is None or len(reply.body) < length or length == 0:
@@ -120,7 +122,7 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
     elif _is_part(reply, ask):
         archive, first = _PartialFile(size), ask.first or 0
     else:
-        return MetadataRead(None, evidence, _why(reply))
+        return _failed(reply, evidence)
     archive.add(first, reply.body)
     return (yield from _read_archive(archive, url, project, version, evidence))
 
@@ -135,7 +137,7 @@ def _read_archive(archive: _PartialFile, url: str, project: str, version: str, e
                 return MetadataRead(None, evidence, "the directory of the wheel is too large")
             reply = yield ask
             if not isinstance(reply, Answer) or not _is_part(reply, ask):
-                return MetadataRead(None, evidence, _why(reply))
+                return _failed(reply, evidence)
             archive.add(missing.first, reply.body)
         except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, EOFError, RuntimeError) as error:
             return MetadataRead(None, evidence, f"the wheel is no sound zip file ({error})")
@@ -172,6 +174,22 @@ def _directory_is_of(name: str, project: str) -> bool:
         return False
 
 
+def metadata_copy(url: str, project: str, version: str, sha256: str | None) -> Flow[MetadataRead]:
+    """Reads the mirror's own copy of core metadata at `url` (PEP 658), which must have the `sha256` if one was advertised."""
+    ask = Ask(Method.GET, url, read=_METADATA_LIMIT)
+    reply = yield ask
+    evidence = evidence_of(asked_as(ask), reply)
+    if not isinstance(reply, Answer) or reply.status != 200:
+        return _failed(reply, evidence)
+    length = whole_length(reply)
+    if length is not None and len(reply.body) != length:
+        return MetadataRead(None, evidence, "the mirror's copy was cut short")
+    if sha256 is not None and hashlib.sha256(reply.body).hexdigest() != sha256:
+        return MetadataRead(None, evidence, "the mirror's copy does not have the hash that its page gives")
+    why = metadata_mismatch(reply.body, project, version)
+    return MetadataRead(None if why else reply.body, evidence, why)
+
+
 def sdist_metadata(url: str, filename: str, project: str, version: str) -> Flow[MetadataRead]:
     """Reads PKG-INFO out of the beginning of the sdist at `url`, and returns it where its dependencies are static.
 
@@ -182,7 +200,7 @@ def sdist_metadata(url: str, filename: str, project: str, version: str) -> Flow[
     reply = yield ask
     evidence = evidence_of(asked_as(ask), reply)
     if not isinstance(reply, Answer) or reply.status not in {200, 206}:
-        return MetadataRead(None, evidence, _why(reply))
+        return _failed(reply, evidence)
     if not filename.endswith(".tar.gz"):
         return MetadataRead(None, evidence, "only .tar.gz sdists are read")
     content = _pkg_info_in(reply.body)
@@ -243,6 +261,11 @@ def _is_part(reply: Answer, ask: Ask) -> bool:
         return False
     first, last, whole = span
     return first == ask.first and last == min(ask.last, whole - 1) and len(reply.body) == last - first + 1
+
+
+def _failed(reply: Reply, evidence: Evidence) -> MetadataRead:
+    challenge = reply.headers.get("www-authenticate", "") if isinstance(reply, Answer) else ""
+    return MetadataRead(None, evidence, _why(reply), challenge)
 
 
 def _why(reply: Reply) -> str:

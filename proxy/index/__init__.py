@@ -1,0 +1,10 @@
+"""The straight path from a project's name to its mended page, its files and their metadata.
+
+`Index` is the door; `project` holds what is known of one project, `verification` asks the mirror,
+`gate` gives core metadata, `served` renders, `keeper` stands before the store.
+"""
+
+from proxy.index.index import Index
+from proxy.index.served import ServedPage
+
+__all__ = ["Index", "ServedPage"]

@@ -1,0 +1,67 @@
+"""Work that is done once however many ask for it, and goes on although those who asked go away."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+_log = structlog.get_logger("mirrormend.index")
+
+
+class Tasks:
+    """The tasks of one index, so that closing it leaves none behind and no failure goes unseen."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Value], name: str) -> "asyncio.Task[Value]":
+        """Starts `work`, whose failure is logged unless somebody awaits it."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    @property
+    def count(self) -> int:
+        """How many are running."""
+        return len(self._running)
+
+    async def close(self) -> None:
+        """Cancels what still runs and waits for its end."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+class SingleFlight(Generic[Key, Value]):
+    """Runs one piece of work per key at a time; all who ask for the key meanwhile get its outcome.
+
+    Who stops waiting does not stop the work of the others.
+    """
+
+    def __init__(self, tasks: Tasks, name: str) -> None:
+        self._tasks = tasks
+        self._name = name
+        self._flights: dict[Key, asyncio.Task[Value]] = {}
+
+    async def do(self, key: Key, work: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
+        """Gives the outcome of the flight under way for `key`, else starts `work` and gives its outcome; raises what it raises."""
+        return await asyncio.shield(self.start(key, work))
+
+    def start(self, key: Key, work: Callable[[], Coroutine[Any, Any, Value]]) -> "asyncio.Task[Value]":
+        """As `do`, without waiting."""
+        task = self._flights.get(key)
+        if task is None:
+            task = self._flights[key] = self._tasks.start(work(), f"{self._name} {key}")
+            task.add_done_callback(lambda _: self._flights.pop(key, None))
+        return task

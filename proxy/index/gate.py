@@ -1,0 +1,155 @@
+"""The gate: core metadata for every wheel, whatever the mirror offers.
+
+The mirror's own copy comes first, then METADATA read out of the wheel by ranges,
+then that of the release's other wheels in the order in which uv would read them, then the sdist's PKG-INFO where it is static.
+uv itself takes one wheel's metadata for all of a version.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from proxy.core.errors import MetadataUnavailable, UpstreamStatus
+from proxy.core.flows.exchange import Flow
+from proxy.core.flows.metadata import MetadataRead, metadata_copy, sdist_metadata, wheel_metadata
+from proxy.core.page import File, Packaging, Page
+from proxy.core.verdict.judge import is_undeliverable
+from proxy.core.verdict.plan import by_resolver_order
+from proxy.index.flights import SingleFlight, Tasks
+from proxy.index.project import Project
+from proxy.index.verification import Verifier
+from proxy.upstream import Mirror
+
+_log = structlog.get_logger("mirrormend.index")
+
+WHOLE_LIMIT = 24 * 1024 * 1024
+"""Bytes of the largest wheel that is read whole where the mirror ignores ranges."""
+
+_SIBLINGS = 6
+_REMEMBERED = 256
+_UNREADABLE_FOR = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMetadata:
+    """Core metadata for a file: the `content`, and the name of the file of the same release that it was read from."""
+
+    content: bytes
+    source: str
+
+    @property
+    def sha256(self) -> str:
+        """The hexadecimal digest of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class Gate:
+    """Gives core metadata of the files of one mirror."""
+
+    def __init__(self, mirror: Mirror, verifier: Verifier, tasks: Tasks, clock: Callable[[], float] = time.time) -> None:
+        self._mirror = mirror
+        self._verifier = verifier
+        self._clock = clock
+        self._flights: SingleFlight[tuple[str, str, str], CoreMetadata] = SingleFlight(tasks, "metadata")
+
+    def offer(self, project: Project) -> Callable[[File], bool | Mapping[str, str] | None]:
+        """Gives what pages say of a file's core metadata: the hash where it was seen to match, true for other wheels, else nothing."""
+
+        def offered(file: File) -> bool | Mapping[str, str] | None:
+            if file.packaging is not Packaging.WHEEL or file.tags is None:
+                return None
+            if self._clock() - project.unreadable.get(file.filename, float("-inf")) < _UNREADABLE_FOR:
+                return None
+            read = project.read.get(file.filename)
+            if read is None or read[0] != file.filename or not isinstance(file.core_metadata, Mapping):
+                return True
+            digest = hashlib.sha256(read[1]).hexdigest()
+            return {"sha256": digest} if digest == file.core_metadata.get("sha256") else True
+
+        return offered
+
+    async def metadata(self, project: Project, page: Page, file: File) -> CoreMetadata:
+        """Gives the core metadata of `file`, listed on `page`.
+
+        Raises MetadataUnavailable where no file of the release gives it, UpstreamStatus where the mirror wants credentials.
+        """
+        known = project.read.get(file.filename)
+        if known is not None:
+            project.read.move_to_end(file.filename)
+            return CoreMetadata(known[1], known[0])
+        return await self._flights.do((project.who.key, project.name, file.filename), lambda: self._read_any(project, page, file))
+
+    async def read_ahead(self, project: Project, page: Page, files: list[File]) -> None:
+        """Reads the metadata of `files` before they are asked for; what fails is left for the request to find out."""
+
+        async def read(file: File) -> None:
+            try:
+                await self.metadata(project, page, file)
+            except (MetadataUnavailable, UpstreamStatus) as error:
+                _log.debug("read-ahead failed", project=project.name, file=file.filename, why=str(error))
+
+        await asyncio.gather(*(read(file) for file in files))
+
+    async def _read_any(self, project: Project, page: Page, file: File) -> CoreMetadata:
+        tried: dict[str, str] = {}
+        release = page.release_of(file)
+        siblings = [each for each in by_resolver_order(release.files) if each.filename != file.filename]
+        deliverable_first = sorted(siblings, key=lambda each: is_undeliverable(project.verdicts.get(each.filename)))
+        wheels = [file, *deliverable_first][: 1 + _SIBLINGS]
+        sdists = [each for each in release.files if each.packaging is Packaging.SDIST]
+        for source in (*wheels, *sdists):
+            known = project.read.get(source.filename)
+            content = known[1] if known is not None else await self._read_one(project, source, release.spelling, tried)
+            if content is not None:
+                if source.filename != file.filename:
+                    _log.warning("metadata-of-another-file", project=project.name, file=file.filename, source=source.filename, tried=tried)
+                self._remember(project, file, source, content)
+                return CoreMetadata(content, source.filename)
+        if not is_undeliverable(project.verdicts.get(file.filename)):
+            project.unreadable[file.filename] = self._clock()
+            project.offers += 1
+        raise MetadataUnavailable(project.name, file.filename, tried)
+
+    def _remember(self, project: Project, file: File, source: File, content: bytes) -> None:
+        for name in {file.filename, source.filename}:
+            project.read[name] = (source.filename, content)
+        while len(project.read) > _REMEMBERED:
+            project.read.popitem(last=False)
+        project.read_since_stored = True
+        if project.unreadable.pop(file.filename, None) is not None or isinstance(file.core_metadata, Mapping):
+            project.offers += 1
+
+    async def _read_one(self, project: Project, file: File, version: str, tried: dict[str, str]) -> bytes | None:
+        failures = []
+        for about_file, flow in self._ways(project, file, version):
+            found = await self._mirror.converse(flow, project.who)
+            if about_file:
+                await self._verifier.correct(project, file, found.evidence)
+            if found.content is not None:
+                return found.content
+            if found.evidence.status in {401, 407}:
+                challenges = (found.challenge,) if found.challenge else ()
+                raise UpstreamStatus(file.url.partition("?")[0], 401, challenges=challenges)
+            failures.append(found.why)
+        tried[file.filename] = " and ".join(dict.fromkeys(failures))
+        return None
+
+    def _ways(self, project: Project, file: File, version: str) -> list[tuple[bool, Flow[MetadataRead]]]:
+        if file.packaging is Packaging.SDIST:
+            return [(True, sdist_metadata(file.url, file.filename, project.name, version))]
+        ways: list[tuple[bool, Flow[MetadataRead]]] = []
+        if file.core_metadata:
+            sha256 = file.core_metadata.get("sha256") if isinstance(file.core_metadata, Mapping) else None
+            ways.append((False, metadata_copy(metadata_url(file.url), project.name, version, sha256)))
+        ways.append((True, wheel_metadata(file.url, project.name, version, file.size, WHOLE_LIMIT)))
+        return ways
+
+
+def metadata_url(url: str) -> str:
+    """Gives the address of a file's core metadata (PEP 658): the file's own, with `.metadata` appended to the path."""
+    path, mark, query = url.partition("?")
+    return f"{path}.metadata{mark}{query}"

@@ -1,0 +1,408 @@
+"""The straight path: a name becomes a mended page, a file name becomes a link of the mirror, and both are remembered."""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from proxy.config import LinkMode, Settings
+from proxy.core.errors import (
+    FileNotListed,
+    PageUnreadable,
+    UpstreamBroke,
+    UpstreamError,
+    UpstreamStatus,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxy.core.flows.evidence import Evidence
+from proxy.core.identity import Identity
+from proxy.core.page import File, Page
+from proxy.core.parse import parse_page_in_steps
+from proxy.core.render import proxied_link
+from proxy.core.verdict.budget import BUDGETS
+from proxy.core.verdict.client import ClientPlatform
+from proxy.core.verdict.judge import Kind, VerdictRules
+from proxy.core.verdict.plan import Plan, plan, reading_picks
+from proxy.core.verdict.settle import Policy, settle
+from proxy.index.flights import SingleFlight, Tasks
+from proxy.index.gate import CoreMetadata, Gate
+from proxy.index.keeper import Keeper
+from proxy.index.project import Commons, KnownPage, Progress, Project
+from proxy.index.served import ServedPage
+from proxy.index.verification import Verifier
+from proxy.store import Store
+from proxy.upstream import FetchedPage, Mirror
+
+_log = structlog.get_logger("mirrormend.index")
+
+_MEMORY = 96 * 1024 * 1024
+"""About how many bytes of pages, verdicts and rendered content one index holds."""
+
+_PRIVATE_FOR = 600.0
+"""Seconds after its last use for which what a client's own token showed is kept."""
+
+_STALE_PAUSE = 5.0
+"""Seconds for which a stale page is served before the mirror is tried again."""
+
+_RECENTLY = 60.0
+_BACKGROUND_PIECE = 100
+
+
+class Index:
+    """The mended view of one mirror."""
+
+    def __init__(self, mirror: Mirror, store: Store, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        self.mirror = mirror
+        self._settings = settings
+        self._upstream = next(section for section in settings.upstream if section.name == mirror.name)
+        self._clock = clock
+        verdict = settings.verdict
+        self._keeper = Keeper(store, mirror.name, pages_for=self._upstream.fresh + self._upstream.stale, verdicts_for=verdict.yes)
+        self._rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
+        self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
+        self.tasks = Tasks()
+        self._refreshes: SingleFlight[tuple[str, str], None] = SingleFlight(self.tasks, "page")
+        self._verifier = Verifier(mirror, self._rules, clock)
+        self._gate = Gate(mirror, self._verifier, self.tasks, clock)
+        self._projects: OrderedDict[tuple[str, str], Project] = OrderedDict()
+        self._commons: dict[str, Commons] = {}
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock()
+
+    async def close(self) -> None:
+        """Stops the work in the background; what was learned is in the store's hands by then."""
+        await self.tasks.close()
+        for project in self._projects.values():
+            self._keeper.keep(project)
+
+    async def page(self, name: str, who: Identity, client: ClientPlatform | None = None) -> ServedPage:
+        """Gives the mended page of the project with the normalised `name`, as `who` may see it.
+
+        Waits for the mirror and for the probes that matter first, at most the deadline of `[probe]`.
+        Raises UpstreamError or PageUnreadable where the mirror gives no page and none is remembered.
+        """
+        started = self._clock()
+        project = await self._fresh(name, who, client)
+        left = self._settings.probe.deadline - (self._clock() - started)
+        progress = project.verification
+        if progress is not None and not progress.rest.is_set():
+            await _wait(progress.first, left)
+            left = min(left, self._settings.probe.deadline - (self._clock() - started), self._settings.probe.patience)
+            await _wait(progress.rest, left)
+        return self._serve(project)
+
+    async def file(self, name: str, filename: str, who: Identity) -> tuple[Project, File]:
+        """Gives the file that the mirror's page lists under `filename`, whether the mended page lists it or not.
+
+        Raises FileNotListed, or what `page` raises.
+        """
+        project = self._projects.get((who.key, name))
+        if project is None or project.known is None or filename not in project.known.page.by_filename:
+            project = await self._fresh(name, who, None)
+        if filename not in _page_of(project).by_filename and self._clock() - _known(project).checked > 1.0:
+            await self._refreshes.do((who.key, name), lambda: self._refresh(project))
+        file = _page_of(project).by_filename.get(filename)
+        if file is None:
+            raise FileNotListed(name, filename)
+        return project, file
+
+    async def metadata(self, name: str, filename: str, who: Identity) -> CoreMetadata:
+        """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""
+        project, file = await self.file(name, filename, who)
+        page = _page_of(project)
+        known = filename in project.read
+        try:
+            async with asyncio.timeout(self._settings.probe.deadline):
+                found = await self._gate.metadata(project, page, file)
+        except TimeoutError:
+            raise UpstreamTimeout(
+                file.url.partition("?")[0], self._settings.probe.deadline, "the metadata could not be read in time"
+            ) from None
+        if not known:
+            self._keeper.keep(project)
+            self._hurry(project, page, file)
+        return found
+
+    async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
+        """Notes what a request for `file` itself showed: a verdict at once."""
+        before = project.verdicts.get(file.filename)
+        await self._verifier.correct(project, file, evidence)
+        if before is None or before.kind is not project.verdicts[file.filename].kind:
+            self._learned(project)
+
+    # How a page becomes fresh ---------------------------------------------------------------------------------------------------------
+
+    async def _fresh(self, name: str, who: Identity, client: ClientPlatform | None) -> Project:
+        project = self._project(name, who)
+        now = self._clock()
+        fresh = project.known is not None and now - project.known.checked < self._upstream.fresh
+        resting = project.stale_since is not None and now - project.stale_since < _STALE_PAUSE
+        if not fresh and not resting:
+            flight = self._refreshes.start((who.key, name), lambda: self._refresh(project))
+            await self._landed(project, flight)
+        self._verify(project, client)
+        return project
+
+    async def _landed(self, project: Project, flight: "asyncio.Task[None]") -> None:
+        deadline = self._settings.probe.deadline
+        try:
+            async with asyncio.timeout(deadline):
+                await asyncio.shield(flight)
+        except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke, UpstreamStatus) as error:
+            if not self._may_serve_stale(project, error):
+                raise
+            project.stale_since = self._clock()
+            _log.warning("stale-page", project=project.name, why=str(error))
+        except TimeoutError:
+            if project.known is None:
+                raise UpstreamTimeout(f"{self.mirror.url}{project.name}/", deadline) from None
+            project.stale_since = self._clock()
+            _log.warning("stale-page", project=project.name, why=f"no answer within {deadline:g} s")
+
+    def _may_serve_stale(self, project: Project, error: UpstreamError) -> bool:
+        if isinstance(error, UpstreamStatus) and error.status < 500:
+            return False
+        return project.known is not None and self._clock() - project.known.checked < self._upstream.fresh + self._upstream.stale
+
+    async def _refresh(self, project: Project) -> None:
+        if not project.loaded:
+            await self._load(project)
+            if project.known is not None and self._clock() - project.known.checked < self._upstream.fresh:
+                return
+        known = project.known
+        try:
+            fetched = await self.mirror.fetch_page(project.name, project.who, None if known is None else known.validators)
+        except UpstreamStatus as error:
+            if error.status in {401, 403, 404, 410}:
+                self._forget(project)
+            raise
+        if known is not None and not isinstance(fetched, FetchedPage):
+            known.checked = self._clock()
+        elif isinstance(fetched, FetchedPage):
+            project.known = await self._read_page(project, fetched, self._clock())
+        project.stale_since = None
+        if project.known is not None and project.who.shared and isinstance(fetched, FetchedPage):
+            self._keeper.keep_page(project.name, fetched, project.known.checked)
+
+    async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
+        digest = hashlib.sha256(fetched.body + fetched.url.encode()).hexdigest()
+        if project.known is not None and project.known.digest == digest:
+            page = project.known.page
+        else:
+            page = self._page_parsed_before(project.name, digest) or await self._parse(project.name, fetched)
+        return KnownPage(page, digest, fetched.validators, checked)
+
+    def _page_parsed_before(self, name: str, digest: str) -> Page | None:
+        for key, other in self._projects.items():
+            if key[1] == name and other.known is not None and other.known.digest == digest:
+                return other.known.page
+        return None
+
+    async def _parse(self, name: str, fetched: FetchedPage) -> Page:
+        steps = parse_page_in_steps(fetched.body, fetched.content_type, fetched.url, name, link_limit=self._upstream.link_limit)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                page: Page = end.value
+                return page
+            await asyncio.sleep(0)
+
+    # How it is verified ---------------------------------------------------------------------------------------------------------------
+
+    def _verify(self, project: Project, client: ClientPlatform | None) -> None:
+        known = project.known
+        if known is None or project.verification is not None or project.planned_for == known.checked:
+            return
+        project.planned_for = known.checked
+        self._borrow(project, known)
+        wanted = plan(known.page, project.verdicts, self._clock(), rules=self._rules, budget=self._budget(), client=client)
+        ahead = reading_picks(known.page, project.verdicts, client)
+        if wanted.complete and all(file.filename in project.read for file in ahead):
+            return
+        progress = project.verification = Progress()
+        self.tasks.start(self._run(project, known.page, wanted, ahead, progress), f"verify {project.name}")
+
+    async def _run(self, project: Project, page: Page, wanted: Plan, ahead: tuple[File, ...], progress: Progress) -> None:
+        try:
+            reading = {file.filename for file in ahead}
+            await asyncio.gather(
+                self._gate.read_ahead(project, page, list(ahead)),
+                self._verifier.ask(project, [file for file in wanted.first if file.filename not in reading]),
+            )
+            progress.first.set()
+            if wanted.rest:
+                await self._verifier.ask(project, wanted.rest)
+            progress.rest.set()
+            self._report(project)
+            self._learned(project)
+            await self._run_later(project, wanted.later)
+        except UpstreamError as error:
+            _log.warning("verification-stopped", project=project.name, why=str(error))
+        finally:
+            progress.first.set()
+            progress.rest.set()
+            project.verification = None
+            self._learned(project)
+
+    async def _run_later(self, project: Project, later: tuple[File, ...]) -> None:
+        if BUDGETS[self.mirror.kind].rate == 0 and self._settings.probe.rate == "auto":
+            return
+        if self._settings.probe.budget == 0:
+            return
+        for start in range(0, len(later), _BACKGROUND_PIECE):
+            await self._verifier.ask(project, later[start : start + _BACKGROUND_PIECE], background=True)
+            self._learned(project)
+
+    def _hurry(self, project: Project, page: Page, file: File) -> None:
+        """A resolver that reads the metadata of a release is likely to choose it: the rest of the release is asked about next."""
+        budget = self._budget()
+        release = page.release_of(file)
+        wanted = [each for each in release.files if each.filename not in project.verdicts]
+        if not wanted or (budget is not None and budget < len(wanted)):
+            return
+        self.tasks.start(self._verify_release(project, wanted), f"hurry {project.name}")
+
+    async def _verify_release(self, project: Project, files: list[File]) -> None:
+        await self._verifier.ask(project, files)
+        self._learned(project)
+
+    def _budget(self) -> int | None:
+        chosen = self._settings.probe.budget
+        return BUDGETS[self.mirror.kind].probes if chosen == "auto" else chosen
+
+    # How it is served -----------------------------------------------------------------------------------------------------------------
+
+    def _serve(self, project: Project) -> ServedPage:
+        known = _known(project)
+        stale = None if project.stale_since is None else self._clock() - known.checked
+        storm = self._verifier.storm(project.who)
+        served = project.served
+        current = (project.revision, project.offers, known.digest, storm)
+        if served is None or served.revision != current or stale is not None:
+            mended = settle(known.page, project.verdicts, self._policy)
+            served = ServedPage(
+                mended=mended,
+                links=self._links(project),
+                metadata=self._offer(project),
+                revision=current,
+                complete=mended.unasked == 0,
+                private=not project.who.shared,
+                storm=storm,
+                stale_for=stale,
+            )
+            if project.served is not None:
+                served.inherit(project.served)
+            project.served = served
+        return served
+
+    def _links(self, project: Project) -> Callable[[File], str]:
+        if self._settings.links.mode is LinkMode.DIRECT:
+            return lambda file: file.url
+        return proxied_link(project.name)
+
+    def _offer(self, project: Project) -> Callable[[File], bool | Mapping[str, str] | None]:
+        if self._settings.links.mode is LinkMode.DIRECT:
+            return lambda file: file.core_metadata if file.filename in project.read else None
+        return self._gate.offer(project)
+
+    def _report(self, project: Project) -> None:
+        mended = settle(_page_of(project), project.verdicts, self._policy)
+        log = _log.warning if mended.dropped or mended.unknown else _log.info
+        log(
+            "verified",
+            mirror=self.mirror.name,
+            project=project.name,
+            links=len(_page_of(project).files),
+            dropped=len(mended.dropped),
+            dropped_for={cause.value: count for cause, count in mended.causes.items()},
+            unknown=sum(mended.unknown.values()),
+            unknown_for={cause.value: count for cause, count in mended.unknown.items()},
+            unasked=mended.unasked,
+            releases_lost=list(mended.lost),
+            held=mended.held.value,
+        )
+
+    # How it is remembered -------------------------------------------------------------------------------------------------------------
+
+    def _project(self, name: str, who: Identity) -> Project:
+        key = (who.key, name)
+        project = self._projects.get(key)
+        now = self._clock()
+        if project is None:
+            project = self._projects[key] = Project(name, who)
+        else:
+            self._projects.move_to_end(key)
+        if now - project.used > _RECENTLY:
+            project.used = now
+            self._make_room(project)
+        return project
+
+    def _make_room(self, using: Project) -> None:
+        now = self._clock()
+        held = 0
+        for key, project in reversed(list(self._projects.items())):
+            held += project.weight
+            expired = not project.who.shared and now - project.used > _PRIVATE_FOR
+            if project is not using and project.verification is None and (expired or held > _MEMORY):
+                self._keeper.keep(project)
+                del self._projects[key]
+
+    def _forget(self, project: Project) -> None:
+        project.known = None
+        project.served = None
+        if project.who.shared:
+            self._keeper.forget_page(project.name)
+
+    def _borrow(self, project: Project, known: KnownPage) -> None:
+        commons = self._commons.get(project.name)
+        shared = self._projects.get(("", project.name))
+        lent = dict(commons.lend(known.digest)) if commons is not None else {}
+        if shared is not None and shared is not project and shared.known is not None and shared.known.digest == known.digest:
+            lent |= {name: verdict for name, verdict in shared.verdicts.items() if verdict.kind is Kind.DELIVERABLE}
+        if lent:
+            project.verdicts = lent | project.verdicts
+            project.revision += 1
+
+    def _learned(self, project: Project) -> None:
+        if project.known is not None and not project.who.shared:
+            self._commons.setdefault(project.name, Commons()).offer(project.known.digest, project.verdicts)
+            self._keeper.keep_commons(project.name, self._commons[project.name])
+        self._keeper.keep(project)
+
+    async def _load(self, project: Project) -> None:
+        if project.name not in self._commons:
+            self._commons[project.name] = await self._keeper.commons(project.name)
+        project.loaded = True
+        fetched = await self._keeper.load(project)
+        if fetched is None:
+            return
+        try:
+            project.known = await self._read_page(project, fetched.page, fetched.checked)
+        except (PageUnreadable, UpstreamError) as error:
+            _log.warning("stored-page-unreadable", project=project.name, why=str(error))
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    if not event.is_set() and seconds > 0:
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return
+
+
+def _known(project: Project) -> KnownPage:
+    if project.known is None:
+        raise PageUnreadable(project.name, "", "the mirror's page was withdrawn meanwhile")
+    return project.known
+
+
+def _page_of(project: Project) -> Page:
+    return _known(project).page

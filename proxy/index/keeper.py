@@ -1,0 +1,88 @@
+"""Between what is known of projects and the documents of the store.
+
+Only what the shared identity learned is kept, and the commons; what a client's own token showed stays in memory.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from proxy.index.documents import MetadataDocument, PageDocument, VerdictsDocument, decode, encode
+from proxy.index.project import Commons, Project
+from proxy.store import Room, Store
+from proxy.upstream import FetchedPage, Validators
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage:
+    """The mirror's page as it was kept, and when the mirror last said that it holds (seconds since the epoch)."""
+
+    page: FetchedPage
+    checked: float
+
+
+class Keeper:
+    """Keeps and loads the documents of one mirror's projects: pages for `pages_for` seconds, the rest for `verdicts_for`."""
+
+    def __init__(self, store: Store, mirror: str, *, pages_for: float, verdicts_for: float) -> None:
+        self._store = store
+        self._mirror = mirror
+        self._pages_for = pages_for
+        self._verdicts_for = verdicts_for
+
+    def keep(self, project: Project) -> None:
+        """Keeps the verdicts and the metadata of `project`, where they changed since they were kept."""
+        if not project.who.shared:
+            return
+        if project.stored_revision != project.revision and project.verdicts:
+            project.stored_revision = project.revision
+            digest = project.known.digest if project.known is not None else ""
+            document = VerdictsDocument(digest, project.verdicts)
+            self._store.put(Room.VERDICTS, self._key(project.name), encode(document), self._verdicts_for)
+        if project.read_since_stored:
+            project.read_since_stored = False
+            self._store.put(Room.METADATA, self._key(project.name), encode(MetadataDocument(dict(project.read))), self._verdicts_for)
+
+    def keep_page(self, name: str, fetched: FetchedPage, checked: float) -> None:
+        """Keeps the mirror's page of the project `name`."""
+        validators = fetched.validators
+        document = PageDocument(fetched.body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, checked)
+        self._store.put(Room.PAGE, self._key(name), encode(document), self._pages_for)
+
+    def keep_commons(self, name: str, commons: Commons) -> None:
+        """Keeps what clients with credentials of their own found deliverable."""
+        document = VerdictsDocument(commons.digest, commons.verdicts)
+        self._store.put(Room.VERDICTS, self._commons_key(name), encode(document), self._verdicts_for)
+
+    def forget_page(self, name: str) -> None:
+        """Forgets the mirror's page: it may not be served any more."""
+        self._store.forget(Room.PAGE, self._key(name))
+
+    async def commons(self, name: str) -> Commons:
+        """Gives the commons of the project `name`, empty where none are kept."""
+        kept = decode(await self._store.get(Room.VERDICTS, self._commons_key(name)), VerdictsDocument)
+        return Commons() if kept is None else Commons(kept.digest, dict(kept.verdicts))
+
+    async def load(self, project: Project) -> StoredPage | None:
+        """Adds to `project` the verdicts and metadata that were kept, and gives the page if it was kept."""
+        if not project.who.shared:
+            return None
+        key = self._key(project.name)
+        verdicts = decode(await self._store.get(Room.VERDICTS, key), VerdictsDocument)
+        if verdicts is not None:
+            project.verdicts = verdicts.verdicts | project.verdicts
+            project.revision += 1
+            project.stored_revision = project.revision
+        metadata = decode(await self._store.get(Room.METADATA, key), MetadataDocument)
+        if metadata is not None:
+            project.read = OrderedDict(metadata.read) | project.read
+        page = decode(await self._store.get(Room.PAGE, key), PageDocument)
+        if page is None:
+            return None
+        fetched = FetchedPage(page.body, page.content_type, page.url, Validators(page.etag, page.last_modified), {})
+        return StoredPage(fetched, page.checked)
+
+    def _key(self, name: str) -> str:
+        return f"{self._mirror}/{name}"
+
+    def _commons_key(self, name: str) -> str:
+        return f"{self._mirror}/{name}/commons"

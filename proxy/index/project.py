@@ -1,0 +1,92 @@
+"""What is known of one project: the mirror's page, the verdicts on its files, and the metadata read so far.
+
+What one identity learned is kept apart from what others did, but for one thing: that a file can be delivered is shared among identities
+whose pages are the same to the byte.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from proxy.core.identity import Identity
+from proxy.core.page import Page
+from proxy.core.verdict.judge import Kind, Verdict
+from proxy.index.served import ServedPage
+from proxy.upstream import Validators
+
+
+@dataclass(slots=True)
+class KnownPage:
+    """The mirror's page: parsed, the digest of its bytes, and when the mirror last said that it holds (seconds since the epoch)."""
+
+    page: Page
+    digest: str
+    validators: Validators
+    checked: float
+
+
+@dataclass(slots=True)
+class Project:
+    """What one identity knows of one project.
+
+    `revision` grows with every verdict, `offers` with every change of what the page says of core metadata;
+    `stored_revision` is the revision that the store has.
+    `read` is the core metadata by file name: the name of the file that it came from, and the content;
+    `unreadable` says when a file was found to have none that can be read (seconds since the epoch).
+    """
+
+    name: str
+    who: Identity
+    known: KnownPage | None = None
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    read: OrderedDict[str, tuple[str, bytes]] = field(default_factory=OrderedDict)
+    unreadable: dict[str, float] = field(default_factory=dict)
+    read_since_stored: bool = False
+    revision: int = 0
+    stored_revision: int = 0
+    offers: int = 0
+    loaded: bool = False
+    planned_for: float = 0.0
+    stale_since: float | None = None
+    served: ServedPage | None = None
+    verification: "Progress | None" = None
+    used: float = 0.0
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory it holds."""
+        links = len(self.known.page.files) if self.known is not None else 0
+        held = self.served.size if self.served is not None else 0
+        return 2000 + links * 900 + len(self.verdicts) * 250 + held + sum(len(content) for _, content in self.read.values())
+
+    def learn(self, filename: str, verdict: Verdict) -> None:
+        """Notes a verdict."""
+        self.verdicts[filename] = verdict
+        self.revision += 1
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a verification is: `first` is set once what the page waits for is known, `rest` when the budget is spent."""
+
+    first: asyncio.Event = field(default_factory=asyncio.Event)
+    rest: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Commons:
+    """Files that some identity found deliverable, for all whose page has the same digest."""
+
+    digest: str = ""
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def offer(self, digest: str, found: Mapping[str, Verdict]) -> None:
+        """Adds the good verdicts among `found`, made for the page with that digest; those for another page are forgotten."""
+        if digest != self.digest:
+            self.digest, self.verdicts = digest, {}
+        self.verdicts |= {name: verdict for name, verdict in found.items() if verdict.kind is Kind.DELIVERABLE}
+
+    def lend(self, digest: str) -> Mapping[str, Verdict]:
+        """Gives the good verdicts for the page with that digest."""
+        return self.verdicts if digest == self.digest else {}

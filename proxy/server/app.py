@@ -1,0 +1,119 @@
+"""The application: what is built, in which order, and how it is taken down."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from proxy.config import Settings
+from proxy.core.errors import MirrormendError
+from proxy.index import Index
+from proxy.server.context import INDEXES, LINK_MODE, SECRET, facts_of
+from proxy.server.files import abort, distribution_file
+from proxy.server.outcomes import Problem, problem_of, problem_response
+from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
+from proxy.store import open_store
+from proxy.upstream import Mirror
+
+_log = structlog.get_logger("mirrormend.server")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_NOT_FOUND = Problem(404, "no-such-address", "There is nothing at this address", "The package index is at /simple/.")
+_NOT_ALLOWED = Problem(405, "not-allowed", "Only GET and HEAD are answered here", "A mirror's pages and files can be read, not changed.")
+_INTERNAL = Problem(500, "error", "mirrormend failed", "Please report this with the log line of this request.")
+
+
+def create_app(settings: Settings) -> web.Application:
+    """Builds the application for `settings`; nothing is opened before it starts."""
+    app = web.Application(middlewares=[_log_request, _answer_errors], client_max_size=64 * 1024)
+    app[SECRET] = secrets.token_bytes(32)
+    app[LINK_MODE] = settings.links.mode
+    app[INDEXES] = {}
+    app.cleanup_ctx.append(_indexes(settings))
+    for prefix in ("", "/{upstream}"):
+        app.router.add_get(f"{prefix}/simple", simple_without_slash)
+        app.router.add_get(f"{prefix}/simple/", project_list, allow_head=False)
+        app.router.add_get(f"{prefix}/simple/{{project}}", project_page_without_slash)
+        app.router.add_get(f"{prefix}/simple/{{project}}/", project_page)
+        app.router.add_get(f"{prefix}/files/{{project}}/{{filename}}", distribution_file)
+    app.router.add_get("/healthz", _healthz)
+    return app
+
+
+def _indexes(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def run(app: web.Application) -> AsyncIterator[None]:
+        store = open_store(settings.store)
+        await store.open()
+        mirrors = [Mirror(section, settings.probe) for section in settings.upstream]
+        for mirror in mirrors:
+            await mirror.open()
+            app[INDEXES][mirror.name] = Index(mirror, store, settings)
+        yield
+        for index in app[INDEXES].values():
+            await index.close()
+        for mirror in mirrors:
+            await mirror.close()
+        await store.close()
+
+    return run
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+@web.middleware
+async def _log_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    started = time.perf_counter()
+    facts = facts_of(request)
+    status = 500
+    try:
+        response = await handler(request)
+    except web.HTTPException as answer:
+        status = answer.status
+        raise
+    except (asyncio.CancelledError, ConnectionError):
+        status = 499
+        facts["outcome"] = "client-went-away"
+        raise
+    else:
+        status = response.status
+        return response
+    finally:
+        log = _log.debug if request.path == "/healthz" else _log.warning if status >= 500 else _log.info
+        milliseconds = round((time.perf_counter() - started) * 1000, 1)
+        log("request", method=request.method, path=request.rel_url.raw_path, status=status, ms=milliseconds, **facts)
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except MirrormendError as error:
+        problem = problem_of(error)
+        facts_of(request).update(outcome=problem.outcome, why=str(error))
+        return _answer(request, problem, error)
+    except web.HTTPNotFound:
+        return _answer(request, _NOT_FOUND, None)
+    except web.HTTPMethodNotAllowed as refusal:
+        response = _answer(request, _NOT_ALLOWED, None)
+        response.headers["Allow"] = refusal.headers.get("Allow", "GET, HEAD")
+        return response
+    except (web.HTTPException, ConnectionError, asyncio.CancelledError):
+        raise
+    except Exception:  # noqa: BLE001 - the last line of defence: the client gets a clear error, the log the traceback
+        _log.exception("failure", path=request.rel_url.raw_path)
+        facts_of(request)["outcome"] = "error"
+        return _answer(request, _INTERNAL, None)
+
+
+def _answer(request: web.Request, problem: Problem, error: MirrormendError | None) -> web.StreamResponse:
+    if "prepared" in facts_of(request):
+        abort(request)
+    indexes = request.app[INDEXES]
+    index = indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))
+    return problem_response(problem, error, None if index is None else index.mirror.url)

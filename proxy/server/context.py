@@ -1,0 +1,37 @@
+"""What handlers find at hand: the index of the mirror that the address names, who asks, and the facts of the request's log line."""
+
+from typing import Any
+
+from aiohttp import web
+
+from proxy.config import LinkMode
+from proxy.core.identity import Identity
+from proxy.index import Index
+
+INDEXES = web.AppKey("indexes", dict[str, Index])
+LINK_MODE = web.AppKey("link_mode", LinkMode)
+SECRET = web.AppKey("secret", bytes)
+FACTS = "mirrormend.facts"
+
+
+def index_of(request: web.Request) -> Index:
+    """Gives the index of the mirror named in the address, of the first one where none is named."""
+    indexes = request.app[INDEXES]
+    name = request.match_info.get("upstream")
+    if name is None:
+        return next(iter(indexes.values()))
+    index = indexes.get(name)
+    if index is None:
+        raise web.HTTPNotFound
+    return index
+
+
+def identity_of(request: web.Request) -> Identity:
+    """Gives who asks: the client's own credentials, or the shared identity."""
+    return Identity.of(request.headers.get("Authorization"), request.app[SECRET])
+
+
+def facts_of(request: web.Request) -> dict[str, Any]:
+    """Gives the facts that the log line of the request will tell."""
+    facts: dict[str, Any] = request.setdefault(FACTS, {})
+    return facts

@@ -1,0 +1,318 @@
+"""Handlers of distribution files and their core metadata: streamed from the mirror, never held whole, never cut silently."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict
+
+from proxy.config import LinkMode
+from proxy.core.errors import (
+    DestinationRefused,
+    FileUndeliverable,
+    UpstreamBroke,
+    UpstreamError,
+    UpstreamStatus,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxy.core.flows.evidence import Asked, Evidence, asked_as, content_range, evidence_of
+from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
+from proxy.core.flows.probe import probe
+from proxy.core.page import File, normalised_name
+from proxy.core.verdict.judge import Cause, Kind, cause_of
+from proxy.index import Index
+from proxy.index.project import Project
+from proxy.server.context import LINK_MODE, facts_of, identity_of, index_of
+from proxy.server.pages import matches
+from proxy.server.ranges import ByteRange, parse_range
+from proxy.upstream import Download
+
+_log = structlog.get_logger("mirrormend.server")
+
+_PASSED_ON = ("ETag", "Last-Modified", "Cache-Control", "Expires", "X-Checksum-Sha256")
+_CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Range", "If-Match", "If-Unmodified-Since")
+_RESUMES = 2
+_METADATA_TYPE = "application/octet-stream"
+
+
+@dataclass(slots=True)
+class _Part:
+    """What of the mirror's answer goes to the client: `length` bytes (None: all, however many) after the first `skip`; `sent` were."""
+
+    skip: int
+    length: int | None
+    sent: int = 0
+
+    def cut(self, chunk: bytes) -> bytes:
+        """Gives what of the next chunk belongs to the part."""
+        if self.skip:
+            skipped = min(self.skip, len(chunk))
+            self.skip -= skipped
+            chunk = chunk[skipped:]
+        if self.length is not None:
+            chunk = chunk[: self.length - self.sent]
+        self.sent += len(chunk)
+        return chunk
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to send."""
+        return self.length is not None and self.sent >= self.length
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A request for a file: where it is listed, and the part that is asked for (first and last byte; last None: to the end)."""
+
+    index: Index
+    project: Project
+    file: File
+    span: tuple[int, int | None] | None
+    conditional: bool
+
+
+async def distribution_file(request: web.Request) -> web.StreamResponse:
+    """Answers `/files/<project>/<filename>` and, where `.metadata` is appended, the core metadata of that file (PEP 658)."""
+    index = index_of(request)
+    name = normalised_name(request.match_info["project"])
+    filename = request.match_info["filename"]
+    facts_of(request).update(project=name, file=filename)
+    if filename.endswith(".metadata"):
+        return await _core_metadata(request, index, name, filename.removesuffix(".metadata"))
+    project, file = await index.file(name, filename, identity_of(request))
+    asked_range = parse_range(request.headers.get("Range")) if request.method == "GET" else None
+    if request.app[LINK_MODE] is LinkMode.REDIRECT and asked_range is None and request.method == "GET":
+        facts_of(request)["outcome"] = "redirected"
+        raise web.HTTPTemporaryRedirect(file.url)
+    if request.method == "HEAD":
+        return await _head(index, project, file)
+    span = await _absolute(index, project, file, asked_range)
+    wanted = _Wanted(index, project, file, span, any(name in request.headers for name in _CONDITIONS))
+    return await _stream(request, wanted)
+
+
+async def _core_metadata(request: web.Request, index: Index, name: str, filename: str) -> web.StreamResponse:
+    found = await index.metadata(name, filename, identity_of(request))
+    etag = f'"{found.sha256[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Authorization", "Content-Type": _METADATA_TYPE}
+    facts_of(request)["outcome"] = "metadata"
+    if found.source != filename:
+        headers["Mirrormend-Metadata-From"] = found.source.encode("ascii", "replace").decode()
+        facts_of(request).update(outcome="metadata-of-another-file", source=found.source)
+    if matches(request.headers.get("If-None-Match"), etag):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=found.content, headers=headers)
+
+
+async def _absolute(index: Index, project: Project, file: File, asked: ByteRange | None) -> tuple[int, int | None] | None:
+    """Turns a suffix range into an absolute one: mirrors answer suffix ranges wrongly in many ways."""
+    if asked is None:
+        return None
+    if asked.suffix is None:
+        return asked.first, asked.last
+    length = file.size
+    if length is None:
+        length = (await index.mirror.converse(probe(file.url, head=False), project.who)).length
+    if length is None:
+        return None
+    return asked.within(length) or (length, None)
+
+
+async def _head(index: Index, project: Project, file: File) -> web.StreamResponse:
+    ask = Ask(Method.HEAD, file.url)
+    reply = await index.mirror.ask(ask, project.who)
+    if isinstance(reply, Answer) and cause_of(evidence_of(Asked.HEAD, reply), file.size) is not Cause.AVAILABLE:
+        ask = Ask(Method.GET, file.url, first=0, last=0, read=1)
+        reply = await index.mirror.ask(ask, project.who)
+    if isinstance(reply, NoAnswer):
+        raise _as_error(file, reply)
+    evidence = evidence_of(asked_as(ask), reply)
+    if cause_of(evidence, file.size) is not Cause.AVAILABLE:
+        await _refuse(index, project, file, evidence, reply.headers)
+    response = web.Response(headers=_headers(reply.headers))
+    length = evidence.length if evidence.length is not None else file.size
+    if length is not None:
+        response.headers["Content-Length"] = str(length)
+    return response
+
+
+async def _stream(request: web.Request, wanted: _Wanted) -> web.StreamResponse:
+    index, file = wanted.index, wanted.file
+    headers = {name: request.headers[name] for name in _CONDITIONS if name in request.headers}
+    if wanted.span is not None:
+        headers["Range"] = _range_header(*wanted.span)
+    try:
+        async with index.mirror.download("GET", file.url, wanted.project.who, headers) as download:
+            if download.status == 304:
+                return web.Response(status=304, headers=_headers(download.headers))
+            if download.status == 412:
+                return web.Response(status=412)
+            response, skip, length = await _begin(request, wanted, download)
+            if response is None:
+                return web.Response(status=416, headers={"Content-Range": f"bytes */{length}"})
+            await _note_good(wanted, download)
+            await response.prepare(request)
+            await _pump(request, response, wanted, download, _Part(skip, length))
+            return response
+    except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke) as error:
+        await index.correct(wanted.project, file, _no_answer(index, error))
+        raise
+
+
+async def _begin(request: web.Request, wanted: _Wanted, download: Download) -> tuple[web.StreamResponse | None, int, int | None]:
+    """Decides how the answer begins: the response, how many bytes of the mirror's to skip, and how many then follow (None: not known)."""
+    answer = Answer(download.status, {name.lower(): value for name, value in download.headers.items()})
+    evidence = evidence_of(Asked.GET, answer)
+    evidence = Evidence(evidence.asked, evidence.status, wanted.index.now(), evidence.media_type, evidence.length)
+    cause = cause_of(evidence, wanted.file.size)
+    whole = evidence.length
+    if download.status == 416 and whole is not None:
+        return None, 0, whole
+    if download.status not in {200, 206} or cause is Cause.NO_FILE:
+        await _refuse(wanted.index, wanted.project, wanted.file, evidence, download.headers)
+    if download.status == 206:
+        return _begin_partial(wanted, download, answer)
+    response = web.StreamResponse(headers=_headers(download.headers))
+    if wanted.span is None or "If-Range" in request.headers or whole is None:
+        if whole is not None:
+            response.content_length = whole
+        return response, 0, whole
+    inside = ByteRange(wanted.span[0], wanted.span[1]).within(whole)
+    if inside is None:
+        return None, 0, whole
+    return _partial(response, inside, whole), inside[0], inside[1] - inside[0] + 1
+
+
+def _begin_partial(wanted: _Wanted, download: Download, answer: Answer) -> tuple[web.StreamResponse, int, int | None]:
+    given = content_range(answer)
+    if wanted.span is None or given is None:
+        raise UpstreamBroke(download.url, "its partial answer contradicts what was asked")
+    first, last, whole = given
+    if (first, last) != ByteRange(wanted.span[0], wanted.span[1]).within(whole):
+        raise UpstreamBroke(download.url, "its partial answer contradicts what was asked")
+    return _partial(web.StreamResponse(headers=_headers(download.headers)), (first, last), whole), 0, last - first + 1
+
+
+def _partial(response: web.StreamResponse, inside: tuple[int, int], whole: int) -> web.StreamResponse:
+    first, last = inside
+    response.set_status(206)
+    response.headers["Content-Range"] = f"bytes {first}-{last}/{whole}"
+    response.content_length = last - first + 1
+    return response
+
+
+async def _pump(request: web.Request, response: web.StreamResponse, wanted: _Wanted, download: Download, part: _Part) -> None:
+    """Sends the part on.
+
+    Where the mirror breaks off it is asked for the rest, and where that fails the client's connection is broken too.
+    """
+    begun_at = 0 if wanted.span is None else wanted.span[0]
+    try:
+        await _send(response, download.chunks(), part)
+    except (UpstreamBroke, UpstreamTimeout) as error:
+        resumed = part.length is not None and await _resume(response, wanted, download, part, begun_at)
+        if not resumed:
+            _log.warning("broken-transfer", file=wanted.file.filename, sent=part.sent, promised=part.length, why=str(error))
+            facts_of(request).update(outcome="broken-transfer", sent=part.sent)
+            abort(request)
+            return
+    await response.write_eof()
+
+
+async def _send(response: web.StreamResponse, chunks: AsyncIterator[bytes], part: _Part) -> None:
+    async for chunk in chunks:
+        wanted = part.cut(chunk)
+        if wanted:
+            await response.write(wanted)
+        if part.complete:
+            return
+
+
+async def _resume(response: web.StreamResponse, wanted: _Wanted, broken: Download, part: _Part, begun_at: int) -> bool:
+    validator = broken.headers.get("ETag") or broken.headers.get("Last-Modified")
+    if validator is None or validator.startswith("W/"):
+        return False
+    for _ in range(_RESUMES):
+        first = begun_at + part.sent
+        last = begun_at + (part.length or 0) - 1
+        headers = {"Range": _range_header(first, last), "If-Range": validator}
+        try:
+            async with wanted.index.mirror.download("GET", wanted.file.url, wanted.project.who, headers) as rest:
+                answer = Answer(rest.status, {name.lower(): value for name, value in rest.headers.items()})
+                given = content_range(answer)
+                if rest.status != 206 or given is None or given[:2] != (first, last):
+                    return False
+                await _send(response, rest.chunks(), part)
+        except UpstreamError:
+            continue
+        if part.complete:
+            return True
+    return False
+
+
+def abort(request: web.Request) -> None:
+    """Breaks the client's connection, so that it sees a broken transfer and never takes what it has for the whole."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _note_good(wanted: _Wanted, download: Download) -> None:
+    verdict = wanted.project.verdicts.get(wanted.file.filename)
+    if verdict is None or verdict.kind is not Kind.DELIVERABLE:
+        evidence = Evidence(Asked.GET, 206 if download.status == 206 else 200, wanted.index.now(), length=wanted.file.size)
+        await wanted.index.correct(wanted.project, wanted.file, evidence)
+
+
+async def _refuse(index: Index, project: Project, file: File, evidence: Evidence, headers: Mapping[str, str]) -> NoReturn:
+    """Raises what a client is told where the mirror answered, but not with the file; the verdict on the file is corrected first."""
+    await index.correct(project, file, evidence)
+    url = file.url.partition("?")[0]
+    status = evidence.status or 0
+    lowered = {name.lower(): value for name, value in headers.items()}
+    if status in {401, 407}:
+        challenge = lowered.get("www-authenticate")
+        raise UpstreamStatus(url, 401, challenges=() if challenge is None else (challenge,))
+    if status in {200, 206, 416}:
+        sent = f"{evidence.length} bytes" if evidence.length is not None else "a body"
+        why = f"answered {status} with {sent} of {evidence.media_type or 'no type'}, which is not this file"
+        raise FileUndeliverable(project.name, file.filename, url, status, why)
+    if status == 429 or status >= 500:
+        raise UpstreamStatus(url, status, "the mirror lists the file but fails to deliver it", retry_after=_retry_after(lowered))
+    raise FileUndeliverable(project.name, file.filename, url, status, f"answered {status}")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+
+
+def _as_error(file: File, reply: NoAnswer) -> UpstreamError:
+    url = file.url.partition("?")[0]
+    if reply.trouble is Trouble.FORBIDDEN_DESTINATION:
+        return DestinationRefused(url, reply.detail)
+    if reply.trouble in {Trouble.RESET, Trouble.NOT_HTTP, Trouble.TOO_MANY_REDIRECTS}:
+        return UpstreamBroke(url, reply.detail)
+    return UpstreamUnreachable(url, reply.detail or reply.trouble.value)
+
+
+def _no_answer(index: Index, error: UpstreamError) -> Evidence:
+    trouble = Trouble.TIMEOUT if isinstance(error, UpstreamTimeout) else Trouble.RESET
+    return Evidence(Asked.GET, None, index.now(), trouble=trouble.value)
+
+
+def _headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """Gives the headers that pass on to the client; the type is that of bytes where the mirror names none that fits."""
+    given = CIMultiDict(headers)
+    passed = CIMultiDict({name: given[name] for name in _PASSED_ON if name in given})
+    kind = given.get("Content-Type", "")
+    passed["Content-Type"] = kind if kind and not kind.startswith("text/") else "application/octet-stream"
+    passed["Accept-Ranges"] = "bytes"
+    passed.setdefault("Vary", "Authorization")
+    return passed
+
+
+def _range_header(first: int, last: int | None) -> str:
+    return f"bytes={first}-" if last is None else f"bytes={first}-{last}"

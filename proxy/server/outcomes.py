@@ -1,0 +1,137 @@
+"""The one place where what went wrong becomes a status, headers, and a sentence that somebody in front of uv can act on.
+
+Bodies are problem details (RFC 9457): uv shows `title` and `detail`.
+An upstream failure is never a 404: that would send a client to its next index.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+from aiohttp import web
+
+from proxy.core.errors import (
+    DestinationRefused,
+    FileNotListed,
+    FileUndeliverable,
+    InvalidProjectName,
+    MetadataUnavailable,
+    MirrormendError,
+    PageUnreadable,
+    UpstreamBroke,
+    UpstreamError,
+    UpstreamOverLimit,
+    UpstreamStatus,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+
+_RETRY_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as the client gets it: `outcome` is its name in logs and metrics, `upstream_status` what the mirror itself answered."""
+
+    status: int
+    outcome: str
+    title: str
+    remedy: str
+    upstream_status: int | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+_RETRY = (("Retry-After", str(_RETRY_SECONDS)),)
+_ASK_ADMIN = "Try again; if it lasts, ask the mirror's admin."
+
+_PROBLEMS: dict[type[MirrormendError], Problem] = {
+    InvalidProjectName: Problem(400, "invalid-name", "No project can have this name", "Check the spelling of the requirement."),
+    FileNotListed: Problem(
+        404, "not-listed", "The mirror lists no such file", "Run `uv lock --refresh` if a lock file names it: the index changed."
+    ),
+    MetadataUnavailable: Problem(
+        502,
+        "no-metadata",
+        "The mirror delivers no file of this release",
+        "Exclude this version in the requirement, or ask the mirror's admin about the release.",
+    ),
+    PageUnreadable: Problem(
+        502,
+        "page-unreadable",
+        "The mirror's answer is no package index page",
+        "Check that the upstream URL is the mirror's simple API, and that no login page stands before it.",
+    ),
+    UpstreamTimeout: Problem(504, "timeout", "The mirror does not answer in time", _ASK_ADMIN, headers=_RETRY),
+    UpstreamUnreachable: Problem(
+        503, "unreachable", "The mirror cannot be reached", "Check the network, the proxy settings and the upstream URL.", headers=_RETRY
+    ),
+    DestinationRefused: Problem(
+        502,
+        "refused",
+        "The mirror's link leads to an address that is not allowed",
+        "If this address is right, add its host to `allow_hosts` of the upstream.",
+    ),
+    UpstreamOverLimit: Problem(
+        502, "over-limit", "The mirror's answer is too large", "Raise `page_limit` or `link_limit` of the upstream."
+    ),
+    UpstreamBroke: Problem(502, "broke", "The mirror broke off its answer", _ASK_ADMIN),
+    UpstreamError: Problem(502, "upstream-error", "The mirror failed", _ASK_ADMIN),
+    MirrormendError: Problem(500, "error", "mirrormend failed", "Please report this with the log line of this request."),
+}
+
+
+def problem_of(error: MirrormendError) -> Problem:
+    """Gives what a client is told of `error`."""
+    if isinstance(error, UpstreamStatus):
+        return _problem_of_status(error)
+    if isinstance(error, FileUndeliverable):
+        return Problem(
+            403 if error.status in {403, 451} else 502,
+            "undeliverable",
+            "The mirror lists this file but does not deliver it",
+            "Run `uv lock --refresh` to choose another file; ask the mirror's admin why it does not deliver this one.",
+            error.status,
+        )
+    return next(_PROBLEMS[kind] for kind in type(error).__mro__ if kind in _PROBLEMS)
+
+
+def _problem_of_status(error: UpstreamStatus) -> Problem:
+    status = error.status
+    if status == 401:
+        challenges = error.challenges or ('Basic realm="Python package mirror"',)
+        return Problem(
+            401,
+            "unauthorized",
+            "The mirror wants credentials",
+            "Give uv the mirror's credentials for the proxy's address (UV_INDEX_<NAME>_USERNAME and _PASSWORD, or netrc), "
+            "or configure them in mirrormend.",
+            status,
+            tuple(("WWW-Authenticate", challenge) for challenge in challenges),
+        )
+    if status == 403:
+        return Problem(403, "forbidden", "The mirror forbids this", "Check the rights of the credentials at the mirror.", status)
+    if status in {404, 410}:
+        return Problem(
+            404, "absent", "The mirror has no such project", "Check the name; ask the mirror's admin if it should be there.", status
+        )
+    if status in {429, 503}:
+        wait = _RETRY_SECONDS if error.retry_after is None else max(1, round(error.retry_after))
+        title = "The mirror is asked too much" if status == 429 else "The mirror is out of service"
+        return Problem(503, "busy", title, "Try again later.", status, (("Retry-After", str(wait)),))
+    return Problem(
+        504 if status == 504 else 502, "mirror-error", f"The mirror failed with status {status}", "Ask the mirror's admin.", status
+    )
+
+
+def problem_response(problem: Problem, error: MirrormendError | None, upstream: str | None) -> web.Response:
+    """Gives the answer to the client."""
+    said = f"{error}. " if error is not None else ""
+    body: dict[str, object] = {"title": problem.title, "status": problem.status, "detail": f"{said}{problem.remedy}"}
+    if upstream is not None:
+        body["upstream"] = upstream
+    if problem.upstream_status is not None:
+        body["upstream_status"] = problem.upstream_status
+    response = web.Response(status=problem.status, body=msgspec.json.encode(body), content_type="application/problem+json")
+    response.headers["Cache-Control"] = "no-store"
+    for name, value in problem.headers:
+        response.headers.add(name, value)
+    return response

@@ -1,0 +1,139 @@
+"""Handlers of the simple API: the project list and the pages of projects."""
+
+import asyncio
+
+from aiohttp import web
+
+from proxy.core.page import normalised_name
+from proxy.core.render import Form, choose_form
+from proxy.core.verdict.client import client_platform
+from proxy.index import Index, ServedPage
+from proxy.server.context import facts_of, identity_of, index_of
+from proxy.server.encodings import choose_encoding
+from proxy.server.outcomes import Problem, problem_response
+
+_INLINE_LINKS = 400
+"""A page of at most so many links is rendered on the event loop; a larger one in a thread."""
+
+_VARY = "Accept, Accept-Encoding, Authorization"
+
+
+async def project_page(request: web.Request) -> web.StreamResponse:
+    """Answers `/simple/<project>/`."""
+    index = index_of(request)
+    asked_for = request.match_info["project"]
+    name = normalised_name(asked_for)
+    facts_of(request)["project"] = name
+    if name != asked_for:
+        raise _moved(request, f"../{name}/")
+    form = choose_form(request.headers.get("Accept"), request.query.get("format"))
+    if form is None:
+        return problem_response(_NOT_ACCEPTABLE, None, index.mirror.url)
+    client = client_platform(request.headers.get("User-Agent", ""))
+    served = await index.page(name, identity_of(request), client)
+    return await _page_response(request, served, form)
+
+
+async def project_page_without_slash(request: web.Request) -> web.StreamResponse:
+    """Redirects to the address with a slash at its end (simple repository API)."""
+    raise _moved(request, f"{normalised_name(request.match_info['project'])}/")
+
+
+async def project_list(request: web.Request) -> web.StreamResponse:
+    """Streams the mirror's project list through."""
+    index: Index = index_of(request)
+    accept = request.headers.get("Accept", "text/html")
+    async with index.mirror.fetch_project_list(identity_of(request), accept) as download:
+        response = web.StreamResponse(headers={"Vary": _VARY, "Cache-Control": "no-cache"})
+        response.content_type = download.headers.get("content-type", "text/html").partition(";")[0].strip() or "text/html"
+        await response.prepare(request)
+        async for chunk in download.chunks():
+            await response.write(chunk)
+        await response.write_eof()
+        return response
+
+
+async def simple_without_slash(request: web.Request) -> web.StreamResponse:
+    """Redirects to the project list."""
+    raise _moved(request, "simple/")
+
+
+_NOT_ACCEPTABLE = Problem(
+    406,
+    "not-acceptable",
+    "None of the forms asked for can be served",
+    f"Ask for one of {', '.join(form.value for form in Form)}.",
+)
+
+
+def _moved(request: web.Request, target: str) -> web.HTTPMovedPermanently:
+    return web.HTTPMovedPermanently(f"{target}?{request.query_string}" if request.query_string else target)
+
+
+async def _page_response(request: web.Request, served: ServedPage, form: Form) -> web.Response:
+    encoding = choose_encoding(request.headers.get("Accept-Encoding"))
+    body = served.ready(form, encoding)
+    if body is None:
+        if len(served.mended.page.files) <= _INLINE_LINKS:
+            body = served.body(form, encoding)
+        else:
+            body = await asyncio.to_thread(served.body, form, encoding)
+    headers = {"ETag": body.etag, "Vary": _VARY, **page_headers(served)}
+    note_page(request, served)
+    if matches(request.headers.get("If-None-Match"), body.etag):
+        return web.Response(status=304, headers=headers)
+    if encoding != "identity":
+        headers["Content-Encoding"] = encoding
+    headers["Content-Type"] = f"{form.value}; charset=utf-8" if form is Form.LEGACY_HTML else form.value
+    return web.Response(body=body.content, headers=headers)
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Whether an If-None-Match header names `etag` (RFC 9110, section 13.1.2, weak comparison)."""
+    if if_none_match is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or tags == ["*"]
+
+
+def page_headers(served: ServedPage) -> dict[str, str]:
+    """Gives the headers that say how long a page may be used, and what was mended on it."""
+    mended = served.mended
+    headers = {
+        "Cache-Control": "private, no-cache" if served.private else "no-cache",
+        "Mirrormend-Dropped": _counted(len(mended.dropped), {cause.value: count for cause, count in mended.causes.items()}),
+        "Mirrormend-Unknown": _counted(sum(mended.unknown.values()), {cause.value: count for cause, count in mended.unknown.items()}),
+        "Mirrormend-Verified": "complete" if served.complete else f"partial; unasked={mended.unasked}",
+    }
+    if mended.lost:
+        headers["Mirrormend-Lost"] = ", ".join(_token(version) for version in mended.lost[:20])
+    if mended.sdist_only:
+        headers["Mirrormend-Sdist-Only"] = ", ".join(_token(version) for version in mended.sdist_only[:20])
+    if mended.held:
+        headers["Mirrormend-Held"] = mended.held.value
+    if served.storm:
+        headers["Mirrormend-Storm"] = "nothing is dropped until the mirror delivers again"
+    if served.stale_for is not None:
+        headers["Mirrormend-Stale"] = f"{served.stale_for:.0f}"
+        headers["Age"] = f"{served.stale_for:.0f}"
+        headers["Warning"] = '110 - "Response is Stale"'
+    return headers
+
+
+def _counted(total: int, causes: dict[str, int]) -> str:
+    return "; ".join([str(total), *(f"{cause}={count}" for cause, count in sorted(causes.items()))])
+
+
+def _token(text: str) -> str:
+    return "".join(letter for letter in text if letter.isascii() and letter.isprintable() and letter not in ",;")[:60]
+
+
+def note_page(request: web.Request, served: ServedPage) -> None:
+    """Notes for the log line of the request what the page is."""
+    mended = served.mended
+    facts = facts_of(request)
+    facts["outcome"] = "stale" if served.stale_for is not None else "mended" if mended.dropped else "as-is"
+    facts["files"] = len(mended.page.files)
+    facts["dropped"] = len(mended.dropped)
+    facts["unknown"] = sum(mended.unknown.values())
+    facts["unasked"] = mended.unasked

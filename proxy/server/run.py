@@ -1,0 +1,58 @@
+"""Running the application until it is told to end."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+import structlog
+from aiohttp import web
+
+from proxy.config import Settings
+from proxy.server.app import create_app
+
+_log = structlog.get_logger("mirrormend.server")
+
+
+async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT; requests in flight then have the drain time of `[server]` to finish.
+
+    Calls `ready` with the address once it listens. Raises OSError where it cannot listen.
+    """
+    runner = web.AppRunner(
+        create_app(settings), access_log=None, handle_signals=False, shutdown_timeout=settings.server.drain, keepalive_timeout=75.0
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024)
+        await site.start()
+        address = _address(runner)
+        _log.info("listening", address=address, upstreams={each.name: _shown(each.url) for each in settings.upstream})
+        if ready is not None:
+            ready(address)
+        await _told_to_end()
+        _log.info("ending", drain=settings.server.drain)
+    finally:
+        await runner.cleanup()
+    _log.info("ended")
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _shown(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2] if '@' in rest.partition('/')[0] else rest}"
+
+
+async def _told_to_end() -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, told.set)
+    try:
+        await told.wait()
+    finally:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
