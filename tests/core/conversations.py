@@ -1,0 +1,37 @@
+"""Scripting a flow without a network: replies are sent in, asks are recorded."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from proxy.core.flows.exchange import Answer, Ask, Flow, Reply
+
+Learned = TypeVar("Learned")
+
+
+def converse(flow: Flow[Learned], replies: Sequence[Reply] | Callable[[Ask], Reply]) -> tuple[Learned, list[Ask]]:
+    """Drives `flow` with `replies`, in their order or as a function of what is asked; gives what it learned and what it asked."""
+    asked: list[Ask] = []
+    script = None if callable(replies) else iter(replies)
+    try:
+        ask = next(flow)
+        while True:
+            asked.append(ask)
+            reply = replies(ask) if callable(replies) else next(script or iter(()))
+            ask = flow.send(reply)
+    except StopIteration as end:
+        return end.value, asked
+
+
+def serving(content: bytes, *, ranges: bool = True) -> Callable[[Ask], Reply]:
+    """Answers as a mirror would that has `content`, with or without ranges."""
+
+    def reply(ask: Ask) -> Reply:
+        if ask.first is None or not ranges:
+            return Answer(200, {"content-length": str(len(content))}, content[: ask.read])
+        if ask.first >= len(content):
+            return Answer(416, {"content-range": f"bytes */{len(content)}"})
+        last = min(len(content) - 1, ask.last if ask.last is not None else len(content))
+        body = content[ask.first : last + 1]
+        return Answer(206, {"content-range": f"bytes {ask.first}-{last}/{len(content)}"}, body[: ask.read])
+
+    return reply

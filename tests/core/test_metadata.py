@@ -1,0 +1,173 @@
+"""Core metadata is read out of wheels by absolute ranges, and nothing foreign or broken is ever returned."""
+
+import hashlib
+import io
+import tarfile
+import zipfile
+
+import pytest
+
+from proxy.core.flows.exchange import Answer, Method, NoAnswer, Trouble
+from proxy.core.flows.metadata import TAIL, metadata_copy, metadata_mismatch, sdist_metadata, wheel_metadata
+from tests.core.conversations import converse, serving
+
+URL = "https://mirror.example.com/packages/demo-1.0-py3-none-any.whl"
+METADATA = b"Metadata-Version: 2.1\nName: Demo\nVersion: 1.0\nRequires-Dist: other\n"
+WHOLE = 1024 * 1024
+
+
+def wheel(metadata: bytes | None = METADATA, *, payload: int = 0, metadata_first: bool = False, extra: str | None = None) -> bytes:
+    """A wheel with `payload` bytes that do not compress."""
+    out = io.BytesIO()
+    members = [("demo/data.bin", hashlib.shake_256(b"payload").digest(payload))]
+    if metadata is not None:
+        members.insert(0 if metadata_first else 1, ("demo-1.0.dist-info/METADATA", metadata))
+    if extra is not None:
+        members.insert(0, (extra, b"Metadata-Version: 2.1\nName: vendored\nVersion: 3\n"))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def sdist(pkg_info: str) -> bytes:
+    """An sdist with this PKG-INFO."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, content in (("demo-1.0/setup.py", b"x" * 5000), ("demo-1.0/PKG-INFO", pkg_info.encode())):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def test_a_small_wheel_costs_one_request() -> None:
+    content = wheel()
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), serving(content))
+    assert found.content == METADATA
+    assert len(asked) == 1
+
+
+def test_a_large_wheel_costs_its_tail_only() -> None:
+    content = wheel(payload=500_000)
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), serving(content))
+    assert found.content == METADATA
+    assert [(ask.first, ask.last) for ask in asked] == [(len(content) - TAIL, len(content) - 1)]
+
+
+def test_metadata_at_the_beginning_costs_one_range_more() -> None:
+    content = wheel(payload=500_000, metadata_first=True)
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), serving(content))
+    assert found.content == METADATA
+    assert len(asked) == 2
+    assert asked[1].first == 0
+
+
+@pytest.mark.parametrize("claimed", [None, 100, 10_000_000], ids=["unknown", "too small", "too large"])
+def test_a_size_that_the_page_does_not_give_or_gives_wrongly_is_learned(claimed: int | None) -> None:
+    content = wheel(payload=100_000)
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", claimed, WHOLE), serving(content))
+    assert found.content == METADATA
+    assert all(ask.method is Method.GET and ask.first is not None and ask.last is not None for ask in asked)
+
+
+def test_a_mirror_without_ranges_is_read_whole_where_the_wheel_is_small() -> None:
+    content = wheel(payload=100_000)
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), serving(content, ranges=False))
+    assert found.content == METADATA
+    assert len(asked) == 1
+
+
+def test_a_mirror_without_ranges_is_not_read_whole_where_the_wheel_is_large() -> None:
+    content = wheel(payload=100_000)
+    found, _ = converse(wheel_metadata(URL, "demo", "1.0", len(content), 50_000), serving(content, ranges=False))
+    assert found.content is None
+    assert "too large" in found.why
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Answer(206, {"content-range": "bytes 0-9/100"}, b"x" * 10),
+        Answer(206, {}, b"x" * 100),
+        Answer(206, {"content-range": "bytes 0-99/100"}, b"x" * 50),
+    ],
+    ids=["another part", "no content-range", "shorter than it says"],
+)
+def test_a_range_answer_that_contradicts_the_question_is_not_used(lie: Answer) -> None:
+    found, _ = converse(wheel_metadata(URL, "demo", "1.0", 100, WHOLE), lambda _: lie)
+    assert found.content is None
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"not a zip at all" * 100, wheel()[:-5]], ids=["empty", "short", "junk", "cut"])
+def test_what_is_no_zip_file_gives_no_metadata(content: bytes) -> None:
+    found, _ = converse(wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), serving(content))
+    assert found.content is None
+    assert found.why
+
+
+def test_metadata_of_something_else_inside_the_wheel_is_not_taken_for_its_own() -> None:
+    content = wheel(extra="vendored-3.dist-info/METADATA")
+    found, _ = converse(wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), serving(content))
+    assert found.content == METADATA
+
+
+def test_a_wheel_that_names_another_project_gives_no_metadata() -> None:
+    content = wheel(b"Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+    found, _ = converse(wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), serving(content))
+    assert found.content is None
+    assert "evil" in found.why
+
+
+def test_a_denial_is_told_with_its_challenge() -> None:
+    found, _ = converse(wheel_metadata(URL, "demo", "1.0", 5, WHOLE), [Answer(401, {"www-authenticate": 'Basic realm="x"'})])
+    assert (found.content, found.evidence.status, found.challenge) == (None, 401, 'Basic realm="x"')
+
+
+def test_a_mirror_that_falls_silent_in_the_middle_is_told() -> None:
+    content = wheel(payload=500_000, metadata_first=True)
+    honest = serving(content)
+    found, _ = converse(
+        wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), lambda ask: honest(ask) if ask.first else NoAnswer(Trouble.RESET)
+    )
+    assert found.content is None
+    assert "reset" in found.why
+
+
+def test_the_mirrors_own_copy_counts_only_with_the_hash_that_its_page_gives() -> None:
+    sha256 = hashlib.sha256(METADATA).hexdigest()
+    good, _ = converse(metadata_copy(URL + ".metadata", "demo", "1.0", sha256), serving(METADATA))
+    bad, _ = converse(metadata_copy(URL + ".metadata", "demo", "1.0", "0" * 64), serving(METADATA))
+    assert good.content == METADATA
+    assert bad.content is None
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>log in</html>", b"Name: demo\n"], ids=["empty", "login page", "half"])
+def test_a_copy_that_is_no_core_metadata_is_refused(body: bytes) -> None:
+    found, _ = converse(metadata_copy(URL + ".metadata", "demo", "1.0", None), serving(body))
+    assert found.content is None
+
+
+def test_static_pkg_info_of_an_sdist_stands_in() -> None:
+    info = "Metadata-Version: 2.2\nName: demo\nVersion: 1.0\nRequires-Dist: other\nDynamic: Description\n"
+    found, asked = converse(sdist_metadata(URL, "demo-1.0.tar.gz", "demo", "1.0"), serving(sdist(info)))
+    assert found.content == info.encode()
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n",
+        "Metadata-Version: 2.2\nName: demo\nVersion: 1.0\nDynamic: Requires-Dist\n",
+        "Metadata-Version: 2.2\nName: demo\nVersion: 2.0\n",
+    ],
+    ids=["old", "dynamic", "another version"],
+)
+def test_pkg_info_that_a_build_may_change_is_not_served(info: str) -> None:
+    found, _ = converse(sdist_metadata(URL, "demo-1.0.tar.gz", "demo", "1.0"), serving(sdist(info)))
+    assert found.content is None
+
+
+def test_versions_are_compared_as_versions_and_names_as_names() -> None:
+    assert metadata_mismatch(b"Metadata-Version: 2.1\nName: De.Mo\nVersion: 1.0.0\n", "de-mo", "1.0") == ""

@@ -1,0 +1,143 @@
+"""Which files are asked about, and in which order."""
+
+from proxy.core.page import Page
+from proxy.core.verdict.client import client_platform, fitness, runs_on
+from proxy.core.verdict.judge import Verdict, VerdictRules
+from proxy.core.verdict.plan import Plan, newest, plan, reading_picks, resolver_picks
+from tests.core.files import file, no, page, unknown, yes
+
+RULES = VerdictRules()
+UV = (
+    'uv/0.13.9 {"installer":{"name":"uv","version":"0.13.9"},"python":"3.12.1","implementation":{"name":"CPython","version":"3.12.1"},'
+    '"distro":{"name":"Debian","libc":{"lib":"glibc","version":"2.36"}},"system":{"name":"Linux","release":"6"},"cpu":"x86_64"}'
+)
+MAC = "demo-{}-cp312-cp312-macosx_11_0_arm64.whl"
+LINUX = "demo-{}-cp312-cp312-manylinux_2_28_x86_64.whl"
+WINDOWS = "demo-{}-cp312-cp312-win_amd64.whl"
+
+
+def release(version: str) -> list[str]:
+    return [each.format(version) for each in (WINDOWS, MAC, LINUX)]
+
+
+FOUR = page(*(name for version in ("1.0", "2.0", "3.0", "4.0") for name in release(version)))
+
+
+def planned(on: Page, verdicts: dict[str, Verdict] | None = None, now: float = 200.0, **details: object) -> Plan:
+    return plan(on, verdicts or {}, now, rules=RULES, **{"budget": None, **details})  # type: ignore[arg-type]
+
+
+def names(files: object) -> list[str]:
+    return [each.filename for each in files]  # type: ignore[attr-defined]
+
+
+def test_what_a_resolver_reads_of_the_newest_three_releases_is_waited_for() -> None:
+    wanted = planned(FOUR)
+    assert names(wanted.first) == [MAC.format(version) for version in ("4.0", "3.0", "2.0")]
+
+
+def test_what_the_asking_client_would_install_comes_before_it() -> None:
+    wanted = planned(FOUR, client=client_platform(UV))
+    assert names(wanted.first)[:2] == [LINUX.format("4.0"), MAC.format("4.0")]
+
+
+def test_then_come_the_rest_of_these_releases_the_picks_of_older_ones_and_all_else() -> None:
+    rest = names(planned(FOUR).rest)
+    assert rest[:6] == [name.format(version) for version in ("4.0", "3.0", "2.0") for name in (WINDOWS, LINUX)]
+    assert rest[6:] == [MAC.format("1.0"), WINDOWS.format("1.0"), LINUX.format("1.0")]
+
+
+def test_every_file_is_asked_about_once() -> None:
+    wanted = planned(FOUR)
+    assert sorted(names((*wanted.first, *wanted.rest))) == sorted(names(FOUR.files))
+
+
+def test_the_budget_bounds_what_is_asked_now_and_the_rest_is_left_for_later_in_the_same_order() -> None:
+    bounded, free = planned(FOUR, budget=4), planned(FOUR)
+    assert len(bounded.first) + len(bounded.rest) == 4
+    assert names((*bounded.first, *bounded.rest, *bounded.later)) == names((*free.first, *free.rest))
+    assert names(planned(FOUR, budget=0).later)[:1] == [MAC.format("4.0")]
+
+
+def test_legacy_files_are_never_asked_about() -> None:
+    assert planned(page("demo-1.0.win32.exe", "demo-1.0-py2.7.egg")).complete
+
+
+def test_a_yes_is_asked_again_after_a_week_a_no_after_ten_minutes_an_unknown_after_one() -> None:
+    one = page("demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz")
+    wheel, sdist = names(one.files)
+    assert planned(one, {wheel: yes(0.0), sdist: yes(0.0)}, now=6 * 86400.0).complete
+    assert not planned(one, {wheel: yes(0.0), sdist: yes(0.0)}, now=7 * 86400.0).complete
+    assert planned(one, {wheel: no(0.0), sdist: yes(0.0)}, now=599.0).complete
+    assert names(planned(one, {wheel: no(0.0), sdist: yes(0.0)}, now=600.0).first) == [wheel]
+    assert planned(one, {wheel: unknown(0.0), sdist: yes(0.0)}, now=59.0).complete
+    assert not planned(one, {wheel: unknown(0.0), sdist: yes(0.0)}, now=60.0).complete
+
+
+def test_a_no_for_a_file_uploaded_within_the_hour_is_asked_again_after_a_minute() -> None:
+    young = file("demo-1.0-py3-none-any.whl")
+    entry = b'"hashes":{},"upload-time":"1970-01-01T00:10:00.000000Z"'
+    on = Page("demo", "demo", (type(young)(young.filename, young.url, entry), file("demo-1.0.tar.gz")))
+    verdicts = {young.filename: no(1000.0), "demo-1.0.tar.gz": yes(1000.0)}
+    assert not planned(on, verdicts, now=1060.0).complete
+
+
+def test_the_last_file_of_a_release_is_asked_again_as_soon_as_its_second_denial_counts() -> None:
+    one = page("demo-1.0-py3-none-any.whl")
+    assert planned(one, {one.files[0].filename: no(0.0)}, now=179.0).complete
+    assert not planned(one, {one.files[0].filename: no(0.0)}, now=180.0).complete
+
+
+def test_what_was_denied_comes_before_what_was_never_asked_but_not_before_what_is_waited_for() -> None:
+    wanted = planned(FOUR, {WINDOWS.format("1.0"): no(0.0)}, now=1000.0)
+    assert names(wanted.rest)[0] == WINDOWS.format("1.0")
+    assert WINDOWS.format("1.0") not in names(wanted.first)
+
+
+def test_a_prerelease_newer_than_all_finals_belongs_to_the_newest() -> None:
+    on = page(*(f"demo-{version}-py3-none-any.whl" for version in ("1.0", "2.0", "3.0", "4.0", "5.0rc1", "5.0b1", "3.5rc1")))
+    assert [each.spelling for each in newest(on)] == ["5.0rc1", "4.0", "3.0", "2.0"]
+
+
+def test_the_resolver_reads_a_wheel_with_a_build_tag_first_and_one_for_each_python() -> None:
+    files = ("demo-1.0-cp311-cp311-win_amd64.whl", "demo-1.0-cp311-cp311-macosx_11_0_arm64.whl", "demo-1.0-1-cp311-cp311-win32.whl")
+    on = page(*files, "demo-1.0-cp312-cp312-win_amd64.whl")
+    assert names(resolver_picks(on.releases[0])) == ["demo-1.0-1-cp311-cp311-win32.whl", "demo-1.0-cp312-cp312-win_amd64.whl"]
+
+
+def test_the_wheel_read_ahead_is_the_first_by_name_that_runs_on_the_clients_python() -> None:
+    on = page("demo-1.0-cp311-cp311-macosx_11_0_arm64.whl", *release("1.0"), "demo-1.1rc1-py3-none-any.whl")
+    assert names(reading_picks(on, {}, client_platform(UV))) == [MAC.format("1.0")]
+    assert names(reading_picks(on, {MAC.format("1.0"): no()}, client_platform(UV))) == [LINUX.format("1.0")]
+
+
+def test_a_client_tells_where_it_installs_and_nothing_breaks_when_it_does_not() -> None:
+    client = client_platform(UV)
+    assert client is not None
+    assert (client.python, client.system, client.machine, client.musl) == ((3, 12), "linux", "x86_64", False)
+    for odd in ("", "curl/8", "uv/1 {", "uv/1 []", 'uv/1 {"python": 3}', 'uv/1 {"python":"x","system":{"name":"Linux"}}', "{" * 5000):
+        assert client_platform(odd) is None
+
+
+def test_only_wheels_for_the_clients_python_system_and_processor_fit() -> None:
+    client = client_platform(UV)
+    assert client is not None
+    fits = {
+        "demo-1.0-cp312-cp312-manylinux_2_28_x86_64.whl": True,
+        "demo-1.0-cp38-abi3-manylinux2014_x86_64.whl": True,
+        "demo-1.0-py2.py3-none-any.whl": True,
+        "demo-1.0-cp313-cp313-manylinux_2_28_x86_64.whl": False,
+        "demo-1.0-cp312-cp312-manylinux_2_28_aarch64.whl": False,
+        "demo-1.0-cp312-cp312-musllinux_1_2_x86_64.whl": False,
+        "demo-1.0-cp312-cp312-win_amd64.whl": False,
+        "demo-1.0.tar.gz": False,
+    }
+    assert {name: fitness(file(name), client) is not None for name in fits} == fits
+
+
+def test_requires_python_is_heeded_where_the_page_gives_it() -> None:
+    client = client_platform(UV)
+    assert client is not None
+    assert not runs_on(file("demo-1.0-py3-none-any.whl", requires_python=">=3.13"), client)
+    assert runs_on(file("demo-1.0-py3-none-any.whl", requires_python=">=3.12.4"), client)
+    assert runs_on(file("demo-1.0-py3-none-any.whl", requires_python="nonsense"), client)

@@ -1,0 +1,72 @@
+"""The probe: one HEAD where HEAD is believable, one ranged byte where it is not."""
+
+import pytest
+
+from proxy.core.flows.evidence import Asked, content_range, whole_length
+from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
+from proxy.core.flows.probe import probe
+from tests.core.conversations import converse
+
+URL = "https://mirror.example.com/packages/a-1.0-py3-none-any.whl"
+
+
+def test_a_good_head_is_all_that_is_asked() -> None:
+    evidence, asked = converse(probe(URL, size=10), [Answer(200, {"content-length": "10"}, at=5.0)])
+    assert asked == [Ask(Method.HEAD, URL)]
+    assert (evidence.asked, evidence.status, evidence.length, evidence.at) == (Asked.HEAD, 200, 10, 5.0)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 410, 451, 500, 501])
+def test_a_denial_of_head_is_never_believed_but_asked_again_with_one_ranged_byte(status: int) -> None:
+    evidence, asked = converse(probe(URL), [Answer(status), Answer(206, {"content-range": "bytes 0-0/77"})])
+    assert asked[1] == Ask(Method.GET, URL, first=0, last=0, read=1)
+    assert (evidence.asked, evidence.status, evidence.length) == (Asked.RANGE, 206, 77)
+
+
+@pytest.mark.parametrize("status", [401, 407, 408, 425, 429, 502, 503, 504])
+def test_what_passes_is_not_asked_again_by_the_probe_itself(status: int) -> None:
+    evidence, asked = converse(probe(URL), [Answer(status)])
+    assert len(asked) == 1
+    assert evidence.status == status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"content-type": "text/html; charset=utf-8"}, {"content-length": "0"}, {"content-length": "9"}],
+    ids=["a page", "nothing", "too short"],
+)
+def test_a_head_that_tells_of_no_distribution_file_is_checked_by_a_get(headers: dict[str, str]) -> None:
+    _, asked = converse(probe(URL, size=10), [Answer(200, headers), Answer(404)])
+    assert [ask.method for ask in asked] == [Method.HEAD, Method.GET]
+
+
+def test_no_answer_leaves_its_trouble_in_the_evidence() -> None:
+    evidence, _ = converse(probe(URL), [NoAnswer(Trouble.TIMEOUT, at=3.0)])
+    assert (evidence.status, evidence.trouble, evidence.at) == (None, "timeout", 3.0)
+
+
+def test_a_mirror_whose_head_lies_is_asked_for_one_byte_at_once() -> None:
+    _, asked = converse(probe(URL, head=False), [Answer(206)])
+    assert [ask.method for ask in asked] == [Method.GET]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("bytes 0-0/10", (0, 0, 10)),
+        ("bytes 5-9/10", (5, 9, 10)),
+        ("bytes */10", (0, -1, 10)),
+        ("bytes 5-10/10", None),
+        ("bytes 6-5/10", None),
+        ("bytes 0-0/*", None),
+        ("items 0-0/10", None),
+        ("", None),
+    ],
+)
+def test_only_a_sound_content_range_is_understood(value: str, expected: tuple[int, int, int] | None) -> None:
+    assert content_range(Answer(206, {"content-range": value})) == expected
+
+
+def test_an_encoded_body_tells_nothing_of_the_length_of_the_file() -> None:
+    assert whole_length(Answer(200, {"content-length": "10", "content-encoding": "gzip"})) is None
+    assert whole_length(Answer(200, {"content-length": "10", "content-encoding": "identity"})) == 10
