@@ -1,0 +1,42 @@
+"""Bytes, a content type and a base URL become a `Page`.
+
+`sniff` tells the form, `from_json` and `from_html` read it, `links` joins addresses, `hashes` keeps what is sound.
+"""
+
+from collections.abc import Generator
+
+from proxy.core.errors import PageUnreadable
+from proxy.core.page import Page, SourceForm
+from proxy.core.parse.from_html import html_steps
+from proxy.core.parse.from_json import json_steps
+from proxy.core.parse.sniff import form_of
+
+__all__ = ["parse_page", "parse_page_in_steps"]
+
+
+def parse_page(body: bytes, content_type: str | None, url: str, project: str, *, link_limit: int = 200_000) -> Page:
+    """Gives the page of `project` (its normalised name) that `body` holds.
+
+    `content_type` is a hint: mirrors mislabel pages, so the body decides. `url` is where the page came from after redirects.
+    Raises PageUnreadable where the body is no simple-API page, UpstreamOverLimit where it has more than `link_limit` links.
+    """
+    steps = parse_page_in_steps(body, content_type, url, project, link_limit=link_limit)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            page: Page = end.value
+            return page
+
+
+def parse_page_in_steps(
+    body: bytes, content_type: str | None, url: str, project: str, *, link_limit: int = 200_000
+) -> Generator[None, None, Page]:
+    """As `parse_page`, yielding after every few hundred links, so that a page of thousands need not be read at one go."""
+    said = content_type or ""
+    form = form_of(body)
+    if form is None:
+        raise PageUnreadable(url, said, "it is neither JSON with files nor an HTML page")
+    if form is SourceForm.JSON:
+        return (yield from json_steps(body, said, url, project, link_limit))
+    return (yield from html_steps(body, said, url, project, link_limit))

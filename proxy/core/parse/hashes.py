@@ -1,0 +1,35 @@
+"""Hashes as clients accept them: lower-case hexadecimal of the right length; a wrong one would make uv refuse the whole page."""
+
+import re
+from collections.abc import Mapping
+
+_LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128, "blake2b": 128}
+_HEXADECIMAL = re.compile(r"[0-9a-f]+")
+_IN_FRAGMENT = re.compile(r"(?:^|&)([a-z0-9_]+)[=-]([0-9A-Fa-f]+)(?=&|$)")
+
+
+def sound_hashes(given: object) -> dict[str, str]:
+    """Gives those of the `given` hashes that can be right; of an algorithm unknown here, any hexadecimal digest can."""
+    if not isinstance(given, Mapping):
+        return {}
+    found = {}
+    for name, digest in given.items():
+        if isinstance(name, str) and isinstance(digest, str):
+            lowered = digest.lower()
+            if _HEXADECIMAL.fullmatch(lowered) and len(lowered) == _LENGTHS.get(name, len(lowered)):
+                found[name] = lowered
+    return found
+
+
+def hashes_in_fragment(fragment: str) -> dict[str, str]:
+    """Gives the hashes in a URL's fragment (PEP 503), also those written with a dash for the equals sign, as some mirrors do."""
+    return sound_hashes(dict(_IN_FRAGMENT.findall(fragment)))
+
+
+def core_metadata(given: object) -> bool | Mapping[str, str] | None:
+    """Gives what a page says of a file's core metadata (PEP 658, 714): hashes, whether there is any, or nothing."""
+    if isinstance(given, bool) or given is None:
+        return given
+    if isinstance(given, str):
+        return hashes_in_fragment(given) or given.strip().lower() == "true"
+    return sound_hashes(given) or True

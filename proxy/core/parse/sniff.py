@@ -1,0 +1,15 @@
+"""Telling JSON from HTML by looking at the bytes: content types of mirrors are often wrong or missing."""
+
+from proxy.core.page import SourceForm
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def form_of(body: bytes) -> SourceForm | None:
+    """Gives the form of a page, None where it looks like neither form."""
+    start = body[:1024].removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if start.startswith(b"{"):
+        return SourceForm.JSON
+    if start.startswith(b"<") or not body.strip() or b"<a " in body or b"<A " in body:
+        return SourceForm.HTML
+    return None

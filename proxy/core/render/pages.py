@@ -1,0 +1,132 @@
+"""Writing pages: everything is escaped here, once, and what the mirror said of a file passes on unchanged."""
+
+from collections.abc import Callable, Collection, Mapping
+from html import escape
+from urllib.parse import quote
+
+import msgspec
+
+from proxy.core.page import File, Page
+from proxy.core.render.forms import Form
+
+LinkMaker = Callable[[File], str]
+MetadataOffer = Callable[[File], bool | Mapping[str, str] | None]
+
+_encode = msgspec.json.Encoder().encode
+_BEST_HASHES = ("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5")
+_UNESCAPED_IN_NAMES = "!+~@$,=:"
+
+
+def proxied_link(project: str) -> LinkMaker:
+    """Gives links relative to the page of `project`, so that they hold behind any host name; their last segment is the file's name."""
+    start = f"../../files/{project}/"
+    return lambda file: start + quote(file.filename, safe=_UNESCAPED_IN_NAMES)
+
+
+def render_page(page: Page, form: Form, links: LinkMaker, metadata: MetadataOffer) -> bytes:
+    """Gives the bytes of `page` in `form`, with the links and the offers of core metadata that the functions make."""
+    return Renderer(form, links, metadata).render(page)
+
+
+class Renderer:
+    """Renders pages in one form, and remembers what it rendered of each file: rendering again after a file left is a join.
+
+    The pieces weigh about as much as the page; `forget` gives them up, for some files or for all.
+    """
+
+    def __init__(self, form: Form, links: LinkMaker, metadata: MetadataOffer) -> None:
+        self._form = form
+        self._links = links
+        self._metadata = metadata
+        self._pieces: dict[str, bytes] = {}
+        self._piece = self._json_entry if form is Form.JSON else self._anchor
+
+    def forget(self, filenames: Collection[str] | None = None) -> None:
+        """Forgets the pieces of these files, of all where none are named."""
+        if filenames is None:
+            self._pieces.clear()
+        else:
+            for name in filenames:
+                self._pieces.pop(name, None)
+
+    def render(self, page: Page) -> bytes:
+        """Gives the bytes of `page`."""
+        pieces, piece = self._pieces, self._piece
+        parts = []
+        for file in page.files:
+            known = pieces.get(file.filename)
+            if known is None:
+                known = pieces[file.filename] = piece(file)
+            parts.append(known)
+        return _json_page(page, parts) if self._form is Form.JSON else _html_page(page, parts)
+
+    def _json_entry(self, file: File) -> bytes:
+        ours: dict[str, object] = {"filename": file.filename, "url": self._links(file)}
+        offer = self._metadata(file)
+        if offer is not None:
+            ours["core-metadata"] = offer
+        start: bytes = _encode(ours)
+        return start[:-1] + b"," + file.entry + b"}" if file.entry else start
+
+    def _anchor(self, file: File) -> bytes:
+        fields = file.fields
+        hashes: Mapping[str, str] = fields.get("hashes") or {}
+        best = next((name for name in _BEST_HASHES if name in hashes), None)
+        fragment = f"#{best}={hashes[best]}" if best is not None else ""
+        attributes = [f'href="{escape(self._links(file) + fragment)}"']
+        if file.requires_python:
+            attributes.append(f'data-requires-python="{escape(file.requires_python)}"')
+        yanked = fields.get("yanked", False)
+        if yanked is not False:
+            attributes.append(f'data-yanked="{"" if yanked is True else escape(yanked)}"')
+        if isinstance(fields.get("gpg-sig"), bool):
+            attributes.append(f'data-gpg-sig="{str(fields["gpg-sig"]).lower()}"')
+        if isinstance(fields.get("provenance"), str):
+            attributes.append(f'data-provenance="{escape(fields["provenance"])}"')
+        offer = self._metadata(file)
+        if offer is not None and offer is not False:
+            said = _said_of_metadata(offer)
+            # Both spellings: clients from before PEP 714 know the second only.
+            attributes += [f'data-core-metadata="{said}"', f'data-dist-info-metadata="{said}"']
+        return f"<a {' '.join(attributes)}>{escape(file.filename)}</a><br/>\n".encode()
+
+
+def _said_of_metadata(offer: bool | Mapping[str, str]) -> str:
+    if isinstance(offer, Mapping):
+        best = next((name for name in _BEST_HASHES if name in offer), None)
+        if best is not None:
+            return escape(f"{best}={offer[best]}")
+    return "true"
+
+
+def _json_page(page: Page, entries: list[bytes]) -> bytes:
+    version = _claimed_version(page)
+    meta = b'{"api-version":' + _encode(version) + (b"," + page.meta if page.meta else b"") + b"}"
+    parts = [b'{"meta":' + meta, b'"name":' + _encode(page.project)]
+    if page.versions is not None and version != "1.0":
+        parts.append(b'"versions":' + _encode(page.versions))
+    if page.extra:
+        parts.append(page.extra)
+    return b",".join(parts) + b',"files":[' + b",".join(entries) + b"]}"
+
+
+def _claimed_version(page: Page) -> str:
+    """The version of the API that the page fulfils: from 1.1 on every file has a size and the page its versions (PEP 700)."""
+    if page.versions is None or any(file.size is None for file in page.files):
+        return "1.0"
+    return page.api_version
+
+
+def _html_page(page: Page, anchors: list[bytes]) -> bytes:
+    status = msgspec.json.decode(b"{" + page.extra + b"}").get("project-status") if page.extra else None
+    metas = [("pypi:repository-version", "1.0")]
+    if isinstance(status, dict):
+        metas += [
+            (name, status[key])
+            for name, key in (("pypi:project-status", "status"), ("pypi:project-status-reason", "reason"))
+            if isinstance(status.get(key), str)
+        ]
+    head = "".join(f'<meta name="{name}" content="{escape(content)}"/>\n' for name, content in metas)
+    title = f"Links for {escape(page.project)}"
+    start = f"<!DOCTYPE html>\n<html>\n<head>\n{head}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    return start.encode() + b"".join(anchors) + b"</body>\n</html>\n"
