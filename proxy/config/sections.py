@@ -166,7 +166,7 @@ class LinksSection(Section):
 
     mode: LinkMode = Field(
         LinkMode.PROXY,
-        description="proxy streams files through; redirect answers 307 to the mirror; direct writes the mirror's links into the page.",
+        description="proxy streams files through; redirect answers 307; direct writes the mirror's own links into the page.",
     )
 
 

@@ -1,0 +1,70 @@
+"""The form in which a document is kept: a small header, then the content, compressed where that pays.
+
+Only bytes to bytes may live here. The header names the version of this form, so that two releases can share a Redis or a file:
+what a release does not understand is as good as absent to it. It is never pickle: who can write to the store must not be able to run code.
+"""
+
+import struct
+import sys
+import zlib
+from dataclasses import dataclass
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+COMPRESSED_FROM = 1024
+"""Documents longer than this are compressed; below it the gain is smaller than the work."""
+
+_MAGIC = b"mend"
+_VERSION = 1
+_PLAIN, _ZSTD = 0, 1
+_HEADER = struct.Struct(">4sBBddI")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """When a document was written and until when it may be used, both in seconds since the epoch."""
+
+    written: float
+    expires: float
+
+
+def seal(document: bytes, *, written: float, expires: float) -> bytes:
+    """Gives the bytes to keep for `document`."""
+    coding, content = _PLAIN, document
+    if len(document) > COMPRESSED_FROM:
+        compressed: bytes = zstd.compress(document, level=1)
+        if len(compressed) < len(document):
+            coding, content = _ZSTD, compressed
+    return _HEADER.pack(_MAGIC, _VERSION, coding, written, expires, zlib.crc32(content)) + content
+
+
+def header_of(sealed: bytes) -> Header | None:
+    """Gives the header, None where the bytes are no document in this form, or one in another version of it."""
+    if len(sealed) < _HEADER.size:
+        return None
+    magic, version, coding, written, expires, _checksum = _HEADER.unpack_from(sealed)
+    if magic != _MAGIC or version != _VERSION or coding not in {_PLAIN, _ZSTD}:
+        return None
+    return Header(written, expires)
+
+
+def unseal(sealed: bytes, now: float) -> bytes | None:
+    """Gives the document back, None where it has expired by `now`, is damaged, or has a form that is not known here."""
+    header = header_of(sealed)
+    if header is None or header.expires <= now:
+        return None
+    content = sealed[_HEADER.size :]
+    _magic, _version, coding, _written, _expires, checksum = _HEADER.unpack_from(sealed)
+    # SQLite keeps no checksums: a flipped bit on the disk would come back as if it had been written so.
+    if zlib.crc32(content) != checksum:
+        return None
+    if coding == _PLAIN:
+        return content
+    try:
+        document: bytes = zstd.decompress(content)
+    except zstd.ZstdError:
+        return None
+    return document

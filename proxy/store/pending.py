@@ -1,0 +1,109 @@
+"""What is still to be written: one change per document, the last one wins, bounded in bytes.
+
+A change comes in fresh, with the document as it was put. It is sealed once, and then waits, sealed, until the backend has it.
+"""
+
+from dataclasses import dataclass
+
+from proxy.store.memory import ENTRY_COST
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """A document to write: plain in `document` while it is fresh, then in `sealed`; with neither, a document to forget.
+
+    Times are in seconds since the epoch. Two changes are the same only if they are one object.
+    """
+
+    slot: str
+    written: float
+    expires: float
+    document: bytes | None = None
+    sealed: bytes | None = None
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the document is to be forgotten."""
+        return self.document is None and self.sealed is None
+
+    @property
+    def cost(self) -> int:
+        """Bytes held by it."""
+        return len(self.slot) + len(self.document or self.sealed or b"") + ENTRY_COST
+
+
+class Pending:
+    """The changes that wait, in the order in which their documents were first put."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._changes: dict[str, Change] = {}
+        self._fresh: dict[str, Change] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return self._size
+
+    def get(self, slot: str) -> Change | None:
+        """Gives the change that waits for `slot`, if any."""
+        return self._changes.get(slot)
+
+    def add(self, change: Change) -> int:
+        """Takes a fresh change in place of an earlier one, and gives how many others had to go to hold the bound.
+
+        Forgetting goes last: a document that must not be served any more matters more than one that can be had again.
+        """
+        self._place(change)
+        self._fresh[change.slot] = change
+        dropped = 0
+        while self._size > self._limit and len(self._changes) > 1:
+            self._take(self._first_to_go(change))
+            dropped += 1
+        return dropped
+
+    def batch(self, most: int, size: int, *, fresh_only: bool) -> list[Change]:
+        """Gives the changes that have waited longest, at most `most` of them, and about `size` bytes."""
+        chosen: list[Change] = []
+        total = 0
+        for change in (self._fresh if fresh_only else self._changes).values():
+            chosen.append(change)
+            total += change.cost
+            if len(chosen) >= most or total >= size:
+                break
+        return chosen
+
+    def is_fresh(self, change: Change) -> bool:
+        """Whether `change` was not yet sealed."""
+        return self._fresh.get(change.slot) is change
+
+    def settle(self, change: Change, sealed: Change) -> bool:
+        """Puts the sealed form in the place of the fresh one; False where a later change has taken the place."""
+        if self._changes.get(change.slot) is not change:
+            return False
+        del self._fresh[change.slot]
+        self._place(sealed)
+        return True
+
+    def done(self, change: Change) -> None:
+        """Lets go of `change`, unless a later one has taken its place."""
+        if self._changes.get(change.slot) is change:
+            self._take(change.slot)
+
+    def _first_to_go(self, newest: Change) -> str:
+        others = (each for each in self._changes.values() if each is not newest)
+        oldest = next(others)
+        return oldest.slot if not oldest.forgets else next((each.slot for each in others if not each.forgets), oldest.slot)
+
+    def _place(self, change: Change) -> None:
+        earlier = self._changes.get(change.slot)
+        self._size += change.cost - (earlier.cost if earlier is not None else 0)
+        self._changes[change.slot] = change
+
+    def _take(self, slot: str) -> None:
+        self._size -= self._changes.pop(slot).cost
+        self._fresh.pop(slot, None)

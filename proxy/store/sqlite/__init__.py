@@ -1,0 +1,1 @@
+"""A SQLite file behind the memory."""

@@ -1,0 +1,188 @@
+"""The SQLite file of documents: opening it, reading, writing, holding its bound, setting it aside.
+
+No threads and no asyncio here: `cache` has them. Times are in seconds since the epoch.
+"""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from proxy.store.memory import ENTRY_COST
+from proxy.store.pending import Change
+from proxy.store.sqlite.schema import connect, prepare
+
+_PURGE_EVERY = 600.0
+_PURGE_AT_ONCE = 256
+_VACUUM_PAGES = 2048
+
+_UPSERT = """INSERT INTO documents (slot, expires, used, size, content) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (slot) DO UPDATE SET expires = excluded.expires, used = excluded.used, size = excluded.size, content = excluded.content"""
+
+
+class Replaced(Exception):
+    """The file was removed, or another one stands in its place."""
+
+    def __str__(self) -> str:
+        return "the file was removed or replaced"
+
+
+class DocumentFile:
+    """Documents in one SQLite file, the sum of their sizes bounded by `limit` bytes.
+
+    It holds two connections, so that reading never waits for writing: `read` may be called from one thread, all else from another.
+    Other processes may use the same file.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self.path = path
+        self._limit = limit
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._next_purge = 0.0
+
+    def open(self) -> None:
+        """Opens the file, and makes it where it is missing: readable for its owner only, like the folders made for it.
+
+        Raises NotUsable where it should be set aside, OSError and sqlite3.Error where nothing can be had at its path.
+        """
+        self.close_writer()
+        _make_folder(self.path.parent)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{self.path} is no regular file")
+        self._identity = (status.st_dev, status.st_ino)
+        connection = connect(self.path)
+        try:
+            prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._writer = connection
+
+    def open_reader(self) -> None:
+        """Opens the connection that `read` uses."""
+        self.close_reader()
+        self._reader = connect(self.path)
+        self._reader.execute("PRAGMA query_only = ON")
+
+    def set_aside(self) -> Path | None:
+        """Renames the file and its companions, and gives the new name; None where another process has done so already."""
+        self.close_writer()
+        if self._moved():
+            return None
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        aside = self.path.with_name(f"{self.path.name}.set-aside-{stamp}")
+        self.path.rename(aside)
+        for companion in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                Path(f"{self.path}{companion}").rename(f"{aside}{companion}")
+        return aside
+
+    def read(self, slots: Sequence[str]) -> list[bytes | None]:
+        """Gives the contents of `slots`, in their order."""
+        rows = [_open(self._reader).execute("SELECT content FROM documents WHERE slot = ?", (slot,)).fetchone() for slot in slots]
+        return [None if row is None else row[0] for row in rows]
+
+    def write(self, changes: Sequence[Change], used: dict[str, float], now: float) -> None:
+        """Writes sealed `changes`, and when documents were last used, all or nothing; then lets the longest unused go, down to the bound.
+
+        Raises Replaced where the file is not the one that was opened.
+        """
+        if self._moved():
+            raise Replaced
+        connection = _open(self._writer)
+        puts: list[tuple[Any, ...]] = []
+        gone: list[tuple[str]] = []
+        for change in changes:
+            size = len(change.slot) + len(change.sealed or b"") + ENTRY_COST
+            if change.sealed is None or size > self._limit:
+                gone.append((change.slot,))
+            else:
+                puts.append((change.slot, change.expires, now, size, change.sealed))
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.executemany("UPDATE documents SET used = ? WHERE slot = ?", [(at, slot) for slot, at in used.items()])
+            connection.executemany("DELETE FROM documents WHERE slot = ?", gone)
+            connection.executemany(_UPSERT, puts)
+            self._evict(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        if now >= self._next_purge:
+            self._purge(connection, now)
+
+    def is_sound(self) -> bool:
+        """Whether both connections are open, answer, and lead to the file at the path."""
+        if self._writer is None or self._reader is None or self._moved():
+            return False
+        self._writer.execute("SELECT 1 FROM documents LIMIT 1").fetchone()
+        return True
+
+    def close_writer(self) -> None:
+        """Closes the connection that writes; the last one to close tidies the write-ahead log away."""
+        if self._writer is not None:
+            connection, self._writer = self._writer, None
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def close_reader(self) -> None:
+        """Closes the connection that reads, in the thread that reads."""
+        if self._reader is not None:
+            connection, self._reader = self._reader, None
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _evict(self, connection: sqlite3.Connection) -> None:
+        (total,) = connection.execute("SELECT coalesce(sum(size), 0) FROM documents").fetchone()
+        if total <= self._limit:
+            return
+        # A tenth more than needed, so that a full file does not evict in every transaction.
+        goal = self._limit * 0.9
+        victims: list[tuple[int]] = []
+        for rowid, size in connection.execute("SELECT rowid, size FROM documents ORDER BY used"):
+            if total <= goal:
+                break
+            victims.append((rowid,))
+            total -= size
+        connection.executemany("DELETE FROM documents WHERE rowid = ?", victims)
+
+    def _purge(self, connection: sqlite3.Connection, now: float) -> None:
+        expired = "SELECT rowid FROM documents WHERE expires <= ? LIMIT ?"
+        done = connection.execute(f"DELETE FROM documents WHERE rowid IN ({expired})", (now, _PURGE_AT_ONCE))  # noqa: S608 - both are constants
+        if done.rowcount < _PURGE_AT_ONCE:
+            self._next_purge = now + _PURGE_EVERY
+            connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+
+    def _moved(self) -> bool:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return True
+        return (status.st_dev, status.st_ino) != self._identity
+
+
+def _make_folder(folder: Path) -> None:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
+def _open(connection: sqlite3.Connection | None) -> sqlite3.Connection:
+    if connection is None:
+        raise sqlite3.OperationalError("the file is not open")
+    return connection

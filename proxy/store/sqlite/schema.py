@@ -1,0 +1,117 @@
+"""Whose file it is, and whether it is sound: connecting, the schema, and what SQLite's errors mean."""
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+APPLICATION_ID = 0x4D4D4E44
+SCHEMA = 1
+_BUSY_SECONDS = 1.0
+_LOG_BYTES = 16 * 1024 * 1024
+
+_TABLES = (
+    """CREATE TABLE documents (
+        slot TEXT PRIMARY KEY,
+        expires REAL NOT NULL,
+        used REAL NOT NULL,
+        size INTEGER NOT NULL,
+        content BLOB NOT NULL
+    )""",
+    # Covers the sum of the sizes, which is taken in every transaction and must not walk the documents themselves.
+    "CREATE INDEX documents_by_use ON documents (used, size)",
+    "CREATE INDEX documents_by_expiry ON documents (expires)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA}",
+)
+
+
+class NotUsable(Exception):
+    """The file at the path is damaged, another program's, or of another schema: `why`."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Connects to the file at `path`, which exists; nothing is read of it yet."""
+    # mode=rw: a file that vanished since is not made anew, with whatever rights.
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Makes sure that the file is ours, with our schema. Raises NotUsable where it is not, sqlite3.Error where that cannot be told."""
+    try:
+        if _is_new(connection):
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            _begin_write_ahead(connection)
+            _create(connection)
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (schema,) = connection.execute("PRAGMA user_version").fetchone()
+        if application != APPLICATION_ID:
+            raise NotUsable("it belongs to another program")
+        if schema != SCHEMA:
+            raise NotUsable(f"its schema is {schema}, and only {SCHEMA} is known here")
+        with closing(connection.execute("SELECT slot, expires, used, size, content FROM documents LIMIT 1")) as rows:
+            rows.fetchone()
+        _begin_write_ahead(connection)
+        # With a write-ahead log a killed process loses nothing by it, and a power cut only the last transactions, whole.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise NotUsable(str(error)) from error
+        raise
+
+
+def _is_new(connection: sqlite3.Connection) -> bool:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return (application, tables) == (0, 0)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    # Another process may have been quicker.
+    if _is_new(connection):
+        for statement in _TABLES:
+            connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _begin_write_ahead(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for others with this change, as it does with all else.
+    for _ in range(20):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _code(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection holds what is needed."""
+    return _code(error) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether the disk, or what SQLite takes in one row, is full."""
+    return _code(error) & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG}
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is at fault. SQLITE_ERROR is a table or a column that should be there and is not."""
+    code = _code(error)
+    return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}

@@ -1,0 +1,85 @@
+"""What is asked again, when, and how often: failures in passing, Retry-After, and a budget for repetitions.
+
+Rules for this file: no clock and no waiting; the time is an argument.
+"""
+
+from email.utils import parsedate_to_datetime
+
+from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply, Trouble
+
+LONGEST_WAIT = 30.0
+"""Seconds; where the mirror wants a longer pause before a repetition, its answer is taken as it is."""
+
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 2.0
+
+_IN_PASSING = frozenset({Trouble.TIMEOUT, Trouble.RESET, Trouble.REFUSED, Trouble.DNS})
+_OF_STRAIN = frozenset({Trouble.TIMEOUT, Trouble.RESET, Trouble.REFUSED})
+
+
+def failed_in_passing(ask: Ask, reply: Reply) -> bool:
+    """Gives whether the same request may well be answered a moment later.
+
+    A server error to HEAD of the kind that GET often does not meet (500, 501) is no matter of time.
+    """
+    if isinstance(reply, NoAnswer):
+        return reply.trouble in _IN_PASSING
+    status = reply.status
+    return status in {408, 425, 429} or (status >= 500 and not (status in {500, 501} and ask.method is Method.HEAD))
+
+
+def shows_strain(reply: Reply) -> bool:
+    """Gives whether the mirror, or what stands before it, could not bear the request."""
+    if isinstance(reply, NoAnswer):
+        return reply.trouble in _OF_STRAIN
+    return reply.status in {429, 502, 503, 504}
+
+
+def retry_after(reply: Reply) -> float | None:
+    """Gives the seconds for which the mirror wants to be left alone (RFC 9110, 10.2.3), None where it does not say."""
+    if not isinstance(reply, Answer):
+        return None
+    value = reply.headers.get("retry-after", "")
+    if value.isascii() and value.isdecimal():
+        return float(value[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - reply.at)
+    except (ValueError, OverflowError):
+        return None
+
+
+def delay(attempt: int, share: float, wanted: float | None) -> float:
+    """Gives the seconds before repetition number `attempt` (from 1 on): a random `share` (0 to 1) of a doubling time.
+
+    Never less than the mirror `wanted`, so that those who were refused together come back apart.
+    """
+    return (wanted or 0.0) + share * min(_LONGEST_DELAY, _FIRST_DELAY * 2.0**attempt)
+
+
+class RetryBudget:
+    """Keeps repetitions below a share of what is asked at all, so that a mirror in trouble is not asked more than one in health.
+
+    Beside the share (a tenth) there is a small allowance that comes back by one a second: a quiet proxy may repeat too.
+    """
+
+    __slots__ = ("_asked", "_at", "_left")
+
+    _SHARE = 0.1
+    _FLOOR = 10.0
+    _CEILING = 100.0
+
+    def __init__(self) -> None:
+        self._left = self._FLOOR
+        self._asked = 0
+        self._at: float | None = None
+
+    def allows(self, asked: int, now: float) -> bool:
+        """Takes one repetition out of the budget, if it has one: `asked` counts all requests so far, `now` is in seconds."""
+        passed = 0.0 if self._at is None else max(0.0, now - self._at)
+        earned = self._left + (asked - self._asked) * self._SHARE
+        self._left = min(self._CEILING, max(earned, min(self._FLOOR, earned + passed)))
+        self._asked, self._at = asked, now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True

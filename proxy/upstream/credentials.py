@@ -1,0 +1,70 @@
+"""Who asks the mirror: the client itself, else whoever the configuration names.
+
+Credentials go to the mirror's own origin and nowhere else.
+"""
+
+import base64
+import netrc
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import structlog
+
+from proxy.config import UpstreamSection
+
+_log = structlog.get_logger("mirrormend.upstream")
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def basic(user: str, password: str) -> str:
+    """Gives the Authorization header of Basic authentication (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def configured_authorization(section: UpstreamSection, environ: Mapping[str, str]) -> str | None:
+    """Gives the header for requests that bring no credentials of their own: from the settings, the upstream's URL, or netrc."""
+    if section.token is not None:
+        return f"Bearer {section.token.get_secret_value()}"
+    if section.username is not None or section.password is not None:
+        return basic(section.username or "", section.password.get_secret_value() if section.password else "")
+    parts = urlsplit(section.url)
+    if parts.username is not None:
+        return basic(unquote(parts.username), unquote(parts.password or ""))
+    return _from_netrc(parts.hostname or "", environ)
+
+
+def _from_netrc(host: str, environ: Mapping[str, str]) -> str | None:
+    named = environ.get("NETRC")
+    candidates = [Path(named)] if named else [Path.home() / name for name in (".netrc", "_netrc")]
+    for path in candidates:
+        try:
+            found = netrc.netrc(str(path)).authenticators(host)
+        except FileNotFoundError:
+            continue
+        except (OSError, netrc.NetrcParseError) as error:
+            _log.warning("netrc-unreadable", path=str(path), why=str(error))
+            continue
+        if found is not None:
+            return basic(found[0] or "", found[2] or "")
+    return None
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Gives scheme, host and port of a URL (RFC 6454)."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def without_credentials(url: str) -> str:
+    """Gives the URL without user information."""
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def shown(url: str) -> str:
+    """Gives the URL as it may stand in a log or an error: without user information and query."""
+    return without_credentials(url).partition("?")[0]

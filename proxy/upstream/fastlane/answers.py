@@ -1,0 +1,215 @@
+"""Bytes of a mirror to the status, the headers and the first bytes of a body: a strict HTTP/1.1 reader (RFC 9110, RFC 9112).
+
+Rules for this file: no I/O and no clock; what comes in pieces is read as what comes whole; and where two readers could understand
+the same bytes differently, this one understands nothing (`Malformed`), since a misread length would hand the rest of one answer
+to the next request.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from proxy.upstream.fastlane.chunks import ChunkedBody
+from proxy.upstream.fastlane.words import Malformed
+
+_V = TypeVar("_V")
+
+HEAD_LIMIT = 16 * 1024
+"""Bytes of a head that are read before it is given up."""
+
+LEFTOVER_LIMIT = 8 * 1024
+"""Bytes beyond the wanted ones that are read, and thrown away, to keep a connection in use."""
+
+_MEMORY = 1024
+_MEMORISED = 256
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9])(?: [\t -~\x80-\xff]*+)?")
+_FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):[\t ]*([\t -~\x80-\xff]*+)")
+
+
+class _Remembered(dict[bytes, _V]):
+    """What lines mean. A mirror says the same ones again and again, so each is checked and taken apart once."""
+
+    def __init__(self, parse: Callable[[bytes], _V]) -> None:
+        super().__init__()
+        self._parse = parse
+
+    def __missing__(self, line: bytes) -> _V:
+        value = self._parse(line)
+        if len(line) <= _MEMORISED:
+            if len(self) >= _MEMORY:
+                self.clear()
+            self[line] = value
+        return value
+
+
+def _field(line: bytes) -> tuple[str, str]:
+    match = _FIELD_LINE.fullmatch(line)
+    if match is None:
+        # RFC 9112, 5.1 and 5.2: neither white space before the colon nor folded lines.
+        raise Malformed("a header line is malformed")
+    name, value = match.groups()
+    return name.decode("ascii").lower(), value.decode("latin-1").rstrip("\t ")
+
+
+def _status(line: bytes) -> int:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise Malformed("the status line is malformed, or not of HTTP/1.1")
+    if line[9:10] == b"1":
+        raise Malformed("an interim answer that nobody asked for")
+    return int(match[1])
+
+
+_fields = _Remembered(_field)
+_statuses = _Remembered(_status)
+
+
+def parsed_head(head: bytes) -> tuple[int, dict[str, str]]:
+    """Gives status and headers of a head, without the empty line that ends it; raises Malformed.
+
+    Names are in lower case, the values of repeated ones joined (RFC 9110, 5.3).
+    """
+    first, *lines = head.split(b"\r\n")
+    status = _statuses[first]
+    headers = dict(map(_fields.__getitem__, lines))
+    if len(headers) != len(lines):
+        headers.clear()
+        for name, value in map(_fields.__getitem__, lines):
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return status, headers
+
+
+# What the next byte belongs to. Plain numbers: they are looked at for each answer.
+_HEAD, _COUNTED, _UNTIL_CLOSE, _CHUNKED = range(4)
+
+
+class AnswerReader:
+    """Reads one answer after another from a connection: `expect()` the next one, then `feed()` until it is whole.
+
+    Afterwards `status`, `headers` and `kept` (of the body, never more than what was wanted) hold it, and `reusable` says whether
+    the connection may carry another request. `begun` says whether any byte of the answer came, `parsed` whether its head
+    was understood, and `excess` whether a body followed where none may be.
+    """
+
+    __slots__ = (
+        "_bare",
+        "_chunks",
+        "_held",
+        "_left",
+        "_read",
+        "_stage",
+        "begun",
+        "excess",
+        "headers",
+        "kept",
+        "parsed",
+        "reusable",
+        "status",
+    )
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.reusable = True
+        self.begun = False
+        self.parsed = False
+        self.excess = False
+        self._held = bytearray()
+        self.kept = bytearray()
+        self._bare = True
+        self._read = 0
+        self._left = 0
+        self._chunks = ChunkedBody(0)
+        self._stage = _HEAD
+
+    def expect(self, bare: bool, read: int) -> None:
+        """Prepares for the next answer: `bare` where it has no body (to HEAD), else at most `read` bytes of the body are kept."""
+        self._bare = bare
+        self._read = read
+        self.begun = self.parsed = False
+        self._stage = _HEAD
+        if self.kept:
+            self.kept.clear()
+
+    def feed(self, data: bytes) -> bool:
+        """Takes the next bytes, gives whether the answer is whole; raises Malformed."""
+        self.begun = True
+        if self._stage != _HEAD:
+            return self._in_body(data)
+        if self._held:
+            searched = max(0, len(self._held) - 3)
+            self._held += data
+            end = self._held.find(b"\r\n\r\n", searched)
+            if 0 <= end <= HEAD_LIMIT:
+                data = bytes(self._held)
+                self._held.clear()
+        else:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._held += data
+        if end > HEAD_LIMIT or len(self._held) > HEAD_LIMIT + 3:
+            raise Malformed("the head is too long")
+        if end < 0:
+            return False
+        self.status, self.headers = parsed_head(data[:end])
+        self.parsed = True
+        connection = self.headers.get("connection")
+        self.reusable = connection is None or connection == "keep-alive" or "close" not in connection.lower()
+        if self._bare:
+            if len(data) > end + 4:
+                # A body where none may be: whatever follows cannot be told from the next answer.
+                self.excess, self.reusable = True, False
+            return True
+        self._frame()
+        return self._in_body(data[end + 4 :])
+
+    def ends(self) -> bool:
+        """Takes the end of the connection, gives whether the answer is whole by it, or what was wanted of it is here.
+
+        RFC 9112, 6.3, rule 8: only an answer without any length ends with its connection.
+        """
+        self.reusable = False
+        if self._stage == _HEAD:
+            return False
+        return self._stage == _UNTIL_CLOSE or len(self.kept) >= self._read > 0
+
+    def _frame(self) -> None:
+        """Decides how the body is delimited (RFC 9112, 6.3)."""
+        length, coding = self.headers.get("content-length"), self.headers.get("transfer-encoding")
+        if coding is not None and (length is not None or coding.lower() != "chunked"):
+            raise Malformed("the length of the body is told in two ways, or in an unknown one")
+        if length is not None and (not length.isdecimal() or len(length) > 15):
+            raise Malformed("the content length is no number")
+        if self.status in {204, 304}:
+            self._left, self._stage = 0, _COUNTED
+        elif coding is not None:
+            self._chunks, self._stage = ChunkedBody(self._read + LEFTOVER_LIMIT), _CHUNKED
+        elif length is not None:
+            self._left, self._stage = int(length), _COUNTED
+            if self._left > self._read + LEFTOVER_LIMIT:
+                self._left, self.reusable = self._read, False
+        else:
+            self._stage, self.reusable = _UNTIL_CLOSE, False
+
+    def _in_body(self, data: bytes) -> bool:
+        if self._stage == _COUNTED:
+            self._keep(data[: self._left])
+            self._left -= len(data)
+            if self._left < 0:
+                self.reusable = False
+            return self._left <= 0
+        if self._stage == _UNTIL_CLOSE:
+            self._keep(data)
+            return len(self.kept) >= self._read
+        whole = self._chunks.feed(data)
+        self.kept = self._chunks.body[: self._read]
+        if whole and not self._chunks.clean:
+            self.reusable = False
+        return whole
+
+    def _keep(self, data: bytes) -> None:
+        missing = self._read - len(self.kept)
+        if missing > 0:
+            self.kept += data[:missing]

@@ -1,0 +1,142 @@
+"""One keep-alive connection: it writes a request, reads the answer, and tells its lane how that went."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from proxy.core.flows.exchange import Ask, Method
+from proxy.upstream.fastlane.answers import AnswerReader
+from proxy.upstream.fastlane.words import Done, Malformed
+
+# Looking a member up in its enumeration is not free in Python 3.11, and this is done for each request.
+_HEAD = Method.HEAD
+
+_BUFFER = 8 * 1024
+
+
+class Request:
+    """An exchange on its way: what is asked, by which bytes, and whom to tell.
+
+    `done` is None once it was called, or when nobody waits any more. `deadline`, in the loop's time, ends the wait for a connection.
+    `again` says that a connection which had gone stale took the request already: it leaves on a new one, and never a third time.
+    """
+
+    __slots__ = ("again", "ask", "deadline", "done", "wire")
+
+    def __init__(self, ask: Ask, wire: bytes, done: Done, deadline: float) -> None:
+        self.ask = ask
+        self.wire = wire
+        self.done: Done | None = done
+        self.deadline = deadline
+        self.again = False
+
+    def abandon(self) -> None:
+        """Forgets who asked (see `Exchange`)."""
+        self.done = None
+
+
+class Owner(Protocol):
+    """Whom a connection tells."""
+
+    def answered(self, connection: "Connection", request: Request) -> None:
+        """The connection's reader holds the whole answer to `request`."""
+
+    def puzzled(self, connection: "Connection", request: Request, why: str) -> None:
+        """What came for `request` is no plain answer; the connection is closed."""
+
+    def broke(self, connection: "Connection", request: Request) -> None:
+        """The connection closed before `request` was answered."""
+
+    def overheard(self, connection: "Connection", data: bytes) -> None:
+        """Bytes came that nobody had asked for; the connection is closed."""
+
+    def gone(self, connection: "Connection") -> None:
+        """The connection is closed; this may be said more than once."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection that carries one request at a time, never more: pipelined answers could be taken for one another.
+
+    `deadline`, in the loop's time, is kept by the owner: until then an answer must be whole, or an idle connection is kept.
+    """
+
+    __slots__ = ("_buffer", "_owner", "_transport", "_write", "closed", "deadline", "reader", "request", "used")
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._transport: asyncio.Transport | None = None
+        self._write: Callable[[bytes], None] = _unconnected
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self.reader = AnswerReader()
+        self.request: Request | None = None
+        self.deadline = 0.0
+        self.used = False
+        self.closed = False
+
+    def send(self, request: Request) -> None:
+        """Sends `request`; the connection must be idle."""
+        self.request = request
+        ask = request.ask
+        self.reader.expect(ask.method is _HEAD, ask.read)
+        self._write(request.wire)
+
+    def close(self) -> None:
+        """Closes at once, whatever is under way: a TLS farewell would wait for the mirror's."""
+        self.request = None
+        self._leave()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the transport (asyncio)."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._write = self._transport.write
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature; the hint is for larger things than a head
+        """Gives the room that the next bytes are read into (asyncio)."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Reads on in the answer (asyncio)."""
+        data = bytes(self._buffer[:nbytes])
+        request = self.request
+        if request is None:
+            if not self.closed:
+                self.close()
+                self._owner.overheard(self, data)
+            return
+        try:
+            whole = self.reader.feed(data)
+        except Malformed as malformed:
+            self.close()
+            self._owner.puzzled(self, request, str(malformed))
+            return
+        if whole:
+            self.request = None
+            self.used = True
+            self._owner.answered(self, request)
+
+    def eof_received(self) -> None:
+        """Takes an idle connection out of use at once; the rest follows when it is lost (asyncio)."""
+        if self.request is None:
+            self._leave()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature; each way of closing is the same here
+        """Decides what became of the request under way (asyncio)."""
+        request, self.request = self.request, None
+        self._leave()
+        if request is None:
+            return
+        if self.reader.begun and self.reader.ends():
+            self._owner.answered(self, request)
+        else:
+            self._owner.broke(self, request)
+
+    def _leave(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._owner.gone(self)
+
+
+def _unconnected(_: bytes) -> None:
+    raise AssertionError("a connection is used only once it is made")

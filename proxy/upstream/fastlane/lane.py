@@ -1,0 +1,335 @@
+"""The pool of lean connections to the mirror's own origin, and who may use which of them when."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from proxy.core.errors import DestinationRefused, UpstreamError
+from proxy.core.flows.exchange import Answer, Ask, NoAnswer, Reply, Trouble
+from proxy.upstream.fastlane.connection import Connection, Request
+from proxy.upstream.fastlane.requests import Requests
+from proxy.upstream.fastlane.words import Done, Exchange, Resolver, Unusual
+
+_KEEP_IDLE = 15.0
+"""Seconds for which an idle connection is kept: below the keep-alive times of common servers, so that few go stale."""
+
+_RESOLVED_FOR = 30.0
+_FEWER_FOR = 10.0
+_WARY_FOR = 600.0
+
+_UNUSUAL = {status: Unusual("a redirect") for status in range(300, 400)} | {
+    status: Unusual("a demand for credentials") for status in (401, 407)
+}
+
+
+class FastLane:
+    """Plain exchanges with `host:port`, over TLS where `tls` is given, on at most `connections` keep-alive connections.
+
+    `connect_timeout` bounds the making of a connection, `read_timeout` the time from sending a request to the end of its answer,
+    both in seconds, both looked after by one sweep for all requests rather than by a timer for each.
+    `headers` go with every request; `resolver` gives the addresses that may be dialled; `clock` tells the seconds since the epoch.
+    Raises ValueError where a header could not be sent.
+
+    What is not plain is answered by `Unusual`: redirects, demands for credentials, interim answers, HTTP/1.0, and whatever
+    `answers` does not understand in one way only.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        server_hostname: str | None,
+        connections: int,
+        connect_timeout: float,
+        read_timeout: float,
+        headers: Mapping[str, str],
+        resolver: Resolver,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._requests = Requests("http" if tls is None else "https", host, port, headers)
+        self._port = port
+        self._tls = tls
+        self._server_hostname = None if tls is None else server_hostname or host
+        self._configured = self._most = connections
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._interval = max(0.01, min(1.0, read_timeout / 8))
+        self._resolver = resolver
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._time: Callable[[], float] = time.monotonic
+        self._all: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._waiting: deque[Request] = deque()
+        self._again: deque[Request] = deque()
+        self._openers: set[asyncio.Task[None]] = set()
+        self._resolving = asyncio.Lock()
+        self._addresses: Sequence[tuple[int, str]] = ()
+        self._resolved_until = 0.0
+        self._fewer_until = 0.0
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._wary_until = float("-inf")
+        self._closed = False
+
+    def submit(self, ask: Ask, authorization: str | None, done: Done) -> Exchange:
+        """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+            self._time = loop.time
+        wire = self._requests.written(ask, authorization)
+        now = loop.time()
+        if isinstance(wire, Unusual) or self._closed:
+            request = Request(ask, b"", done, now)
+            refused = wire if isinstance(wire, Unusual) else self._no_answer(Trouble.RESET, "the lane is closed")
+            loop.call_soon(_tell, request, refused)
+            return request
+        if self._idle:
+            request = Request(ask, wire, done, now)
+            connection = self._idle.pop()
+            connection.deadline = now + self._read_timeout
+            connection.send(request)
+        else:
+            request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
+            self._waiting.append(request)
+            self._open_more()
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(self._interval, self._sweep)
+        return request
+
+    async def ask(self, ask: Ask, authorization: str | None = None) -> Reply | Unusual:
+        """Sends `ask` and gives what comes of it."""
+        future: asyncio.Future[Reply | Unusual] = asyncio.get_running_loop().create_future()
+        exchange = self.submit(ask, authorization, partial(_settle, future))
+        try:
+            return await future
+        finally:
+            exchange.abandon()
+
+    async def close(self) -> None:
+        """Closes every connection; who still waits is told that no answer comes."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        openers = list(self._openers)
+        for opener in openers:
+            opener.cancel()
+        await asyncio.gather(*openers, return_exceptions=True)
+        unanswered = [connection.request for connection in self._all if connection.request is not None]
+        for connection in list(self._all):
+            connection.close()
+        unanswered += [*self._again, *self._waiting]
+        self._again.clear()
+        self._waiting.clear()
+        for request in unanswered:
+            _tell(request, self._no_answer(Trouble.RESET, "the lane is closed"))
+        # A transport that was aborted closes its socket in the loop's next round.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def answered(self, connection: Connection, request: Request) -> None:
+        """Gives the connection to the next request, then the answer to who asked."""
+        reader = connection.reader
+        status, body = reader.status, reader.kept
+        reply: Reply | Unusual
+        if status < 300 or status not in _UNUSUAL:
+            reply = Answer(status, reader.headers, bytes(body) if body else b"", request.ask.url, self._clock())
+        else:
+            reply = _UNUSUAL[status]
+        if reader.excess:
+            self._beware()
+        now = self._time()
+        if reader.reusable and now >= self._wary_until:
+            self._free(connection, now)
+        else:
+            connection.close()
+            self._open_more()
+        done = request.done
+        if done is not None:
+            request.done = None
+            done(reply)
+
+    def puzzled(self, connection: Connection, request: Request, why: str) -> None:
+        """Hands the request back."""
+        if connection.used and not connection.reader.parsed:
+            # What looks like a broken answer may be the body that a server sent after the one before.
+            self._beware()
+        self._open_more()
+        _tell(request, Unusual(why))
+
+    def broke(self, connection: Connection, request: Request) -> None:
+        """Sends the request again, once, where nothing of an answer had come and the mirror closed for reasons of its own."""
+        if connection.reader.begun or request.again or request.done is None or self._closed or not (connection.used or self._all):
+            _tell(request, self._no_answer(Trouble.RESET, "the connection closed before the answer was whole"))
+        else:
+            # RFC 9112, 9.3.1: an idempotent request may be sent again on a new connection.
+            request.again = True
+            request.deadline = self._time() + self._connect_timeout + self._read_timeout
+            if connection.used:
+                self._again.append(request)
+            else:
+                # It takes no more connections than the others: these must do.
+                self._make_do()
+                self._waiting.append(request)
+        self._open_more()
+
+    def overheard(self, connection: Connection, data: bytes) -> None:
+        """Remembers a server that sends bodies after HEAD; a late `408` to an idle connection is another matter (RFC 9110, 15.5.9)."""
+        if connection.used and not data.startswith(b"HTTP/1."):
+            self._beware()
+
+    def gone(self, connection: Connection) -> None:
+        """Forgets the connection."""
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _beware(self) -> None:
+        """Lets no connection serve twice for a while: what this server sends after an answer would look like the next one."""
+        self._wary_until = self._time() + _WARY_FOR
+
+    def _no_answer(self, trouble: Trouble, detail: str) -> NoAnswer:
+        return NoAnswer(trouble, detail, self._clock())
+
+    def _free(self, connection: Connection, now: float) -> None:
+        while self._waiting:
+            request = self._waiting.popleft()
+            if request.done is not None:
+                connection.deadline = now + self._read_timeout
+                connection.send(request)
+                return
+        connection.deadline = now + _KEEP_IDLE
+        self._idle.append(connection)
+
+    def _open_more(self) -> None:
+        if self._closed:
+            return
+        opening = len(self._openers)
+        wanted = len(self._again) + len(self._waiting) - opening
+        # What waits for a new connection gets one, even where the mirror has just refused more.
+        allowed = max(self._most - len(self._all) - opening, len(self._again) - opening)
+        for _ in range(min(wanted, allowed)):
+            opener = asyncio.ensure_future(self._open())
+            self._openers.add(opener)
+
+    async def _open(self) -> None:
+        failure: NoAnswer | None = None
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                connection = await self._dialled()
+        except (OSError, UpstreamError, ValueError) as error:
+            failure = self._no_answer(_trouble(error), str(error))
+        finally:
+            self._openers.discard(asyncio.current_task())
+        if connection is not None and not connection.closed:
+            self._all.add(connection)
+            self._serve_first(connection)
+        else:
+            self._spare(failure or self._no_answer(Trouble.RESET, "the connection closed at once"))
+        self._open_more()
+
+    def _serve_first(self, connection: Connection) -> None:
+        """Lets a new connection take what must not leave on an old one, before anything else."""
+        while self._again:
+            request = self._again.popleft()
+            if request.done is not None:
+                connection.deadline = self._time() + self._read_timeout
+                connection.send(request)
+                return
+        self._free(connection, self._time())
+
+    def _spare(self, failure: NoAnswer) -> None:
+        """Makes do with the connections there are, if any: a mirror may refuse more. Else the longest waiting request has failed."""
+        if self._all and not self._again:
+            self._make_do()
+            return
+        for queue in (self._again, self._waiting):
+            while queue:
+                request = queue.popleft()
+                if request.done is not None:
+                    _tell(request, failure)
+                    return
+
+    def _make_do(self) -> None:
+        self._most = max(1, len(self._all))
+        self._fewer_until = self._time() + _FEWER_FOR
+
+    async def _dialled(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        async with self._resolving:
+            if not self._addresses or loop.time() >= self._resolved_until:
+                self._addresses = tuple(await self._resolver())
+                self._resolved_until = loop.time() + _RESOLVED_FOR
+        failure: OSError = socket.gaierror("no address")
+        addresses = self._addresses
+        for family, address in addresses:
+            try:
+                # One address that swallows packets must leave time for the others.
+                async with asyncio.timeout(self._connect_timeout / len(addresses)):
+                    _, connection = await loop.create_connection(
+                        partial(Connection, self),
+                        address,
+                        self._port,
+                        family=family,
+                        ssl=self._tls,
+                        server_hostname=self._server_hostname,
+                    )
+            except OSError as error:
+                failure = error
+            else:
+                self._addresses = ((family, address), *(other for other in self._addresses if other != (family, address)))
+                return connection
+        self._resolved_until = 0.0
+        raise failure
+
+    def _sweep(self) -> None:
+        now = self._time()
+        for connection in list(self._all):
+            if connection.deadline < now:
+                request = connection.request
+                connection.close()
+                if request is not None:
+                    _tell(request, self._no_answer(Trouble.TIMEOUT, f"no answer within {self._read_timeout:g} s"))
+        for queue in (self._again, self._waiting):
+            while queue and (queue[0].deadline < now or queue[0].done is None):
+                _tell(queue.popleft(), self._no_answer(Trouble.TIMEOUT, "no connection was free in time"))
+        if now >= self._fewer_until:
+            self._most = self._configured
+        self._open_more()
+        busy = self._all or self._waiting or self._again or self._openers
+        self._sweeper = self._loop.call_later(self._interval, self._sweep) if busy and self._loop is not None else None
+
+
+def _tell(request: Request, reply: Reply | Unusual) -> None:
+    done = request.done
+    if done is not None:
+        request.done = None
+        done(reply)
+
+
+def _settle(future: "asyncio.Future[Reply | Unusual]", reply: Reply | Unusual) -> None:
+    if not future.done():
+        future.set_result(reply)
+
+
+def _trouble(error: Exception) -> Trouble:
+    """Names what went wrong on the way to a connection."""
+    if isinstance(error, DestinationRefused):
+        return Trouble.FORBIDDEN_DESTINATION
+    if isinstance(error, socket.gaierror | UpstreamError | UnicodeError):
+        return Trouble.DNS
+    if isinstance(error, ssl.SSLError):
+        return Trouble.TLS
+    if isinstance(error, TimeoutError):
+        return Trouble.TIMEOUT
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
+        return Trouble.RESET
+    return Trouble.REFUSED

@@ -1,0 +1,157 @@
+"""How much is asked of the mirror at once: as much as it bears, and less as soon as it shows strain.
+
+Rules for this file: no clock and no waiting; the time, in seconds of any steady clock, is an argument, and what comes out is how many
+requests may start. The window follows TCP's example: it doubles from answer to answer until the first sign of strain, is halved by
+each round of requests that shows one, and grows by one a round after that (RFC 5681, 3.1). Rising latency counts as strain as well,
+since a mirror that queues what it is asked is slower for everybody else too.
+"""
+
+START = 32
+"""Requests under way at the beginning, where the ceiling allows."""
+
+_SLOWER = 2.0
+_NOTICEABLE = 0.05
+_GENTLER = 0.85
+_DRIFT = 1.05
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 60.0
+_LEAST_ROUND = 16
+
+
+class Pace:
+    """Lets at most `ceiling` requests be under way, fewer while the mirror shows strain.
+
+    `rate` bounds the background requests per second; None, no bound.
+    """
+
+    __slots__ = (
+        "_at",
+        "_best",
+        "_ceiling",
+        "_cut_at",
+        "_doubling",
+        "_floor",
+        "_latencies",
+        "_limit",
+        "_next_pause",
+        "_rate",
+        "_tokens",
+        "asked",
+        "paused_until",
+        "under_way",
+    )
+
+    def __init__(self, ceiling: int, *, rate: float | None = None) -> None:
+        self.asked = 0
+        """Requests begun so far."""
+        self.under_way = 0
+        """Requests begun and neither ended nor forgotten."""
+        self.paused_until = float("-inf")
+        """Until when nothing may start, because the mirror asked for a pause."""
+        self._ceiling = ceiling
+        self._limit = float(min(START, ceiling))
+        self._floor = min(8.0, float(ceiling))
+        self._doubling = True
+        self._cut_at = float("-inf")
+        self._next_pause = _FIRST_PAUSE
+        self._latencies: list[float] = []
+        self._best = float("inf")
+        self._rate = rate
+        self._tokens = 1.0
+        self._at: float | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """The most background requests per second, None where there is no bound."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float | None) -> None:
+        self._rate = rate
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be under way at present."""
+        return int(self._limit)
+
+    def room(self, now: float) -> int:
+        """Gives how many requests may start; none or less than none while the window is full, or during a pause."""
+        return 0 if now < self.paused_until else int(self._limit) - self.under_way
+
+    def background_room(self, now: float) -> int:
+        """Gives how many background requests may start: a quarter of the window stays free for who waits for an answer."""
+        if now < self.paused_until:
+            return 0
+        room = max(1, int(self._limit * 0.75)) - self.under_way
+        if self._rate is None:
+            return room
+        self._refill(now)
+        return min(room, int(self._tokens))
+
+    def background_at(self, now: float) -> float:
+        """Gives when the rate lets the next background request start; `now` or earlier where it does already."""
+        if self._rate is None:
+            return now
+        self._refill(now)
+        return now + max(0.0, 1.0 - self._tokens) / self._rate
+
+    def began(self, *, background: bool = False) -> None:
+        """Counts a request that starts."""
+        self.asked += 1
+        self.under_way += 1
+        if background:
+            self._tokens -= 1.0
+
+    def forgotten(self) -> None:
+        """Counts a request that ended in a way that says nothing of the mirror's strength."""
+        self.under_way -= 1
+
+    def answered(self, began: float, now: float) -> None:
+        """Counts a good answer to a request that began then: the window grows where it was in use."""
+        limit = self._limit
+        if limit < self._ceiling and self.under_way * 2 >= limit:
+            self._limit = min(limit + (1.0 if self._doubling else 1.0 / limit), float(self._ceiling))
+        self.under_way -= 1
+        latencies = self._latencies
+        latencies.append(now - began)
+        if len(latencies) >= limit and len(latencies) >= _LEAST_ROUND:
+            self._review(now)
+
+    def strained(self, began: float, now: float, *, pause: bool = False, retry_after: float | None = None) -> None:
+        """Counts a request that the mirror could not bear: it timed out, broke, or was refused in passing.
+
+        `pause` where the mirror said that it is asked too much (429, 503); `retry_after` is the pause it wants, in seconds.
+        """
+        self.under_way -= 1
+        if retry_after is not None:
+            self.paused_until = max(self.paused_until, now + min(retry_after, _LONGEST_PAUSE))
+        if began < self._cut_at:
+            # It belongs to a round that has been answered for already.
+            return
+        self._cut(now, 0.5, 1.0)
+        if pause and retry_after is None:
+            self.paused_until = max(self.paused_until, now + self._next_pause)
+            self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)
+
+    def _cut(self, now: float, factor: float, floor: float) -> None:
+        self._limit = max(floor, self._limit * factor)
+        self._doubling = False
+        self._cut_at = now
+        self._latencies.clear()
+
+    def _review(self, now: float) -> None:
+        """Compares the latency of a round with the best one known; what was best ages, so that a changed mirror is not punished."""
+        latencies = sorted(self._latencies)
+        self._latencies.clear()
+        self._next_pause = _FIRST_PAUSE
+        median = latencies[len(latencies) // 2]
+        self._best = min(median, self._best * _DRIFT)
+        # On a loaded machine the loop's own delays are tens of milliseconds; they say nothing of the mirror.
+        if median > _SLOWER * self._best + _NOTICEABLE and self._limit > self._floor:
+            self._cut(now, _GENTLER, self._floor)
+
+    def _refill(self, now: float) -> None:
+        if self._rate is not None:
+            if self._at is not None:
+                self._tokens = min(max(1.0, self._rate), self._tokens + max(0.0, now - self._at) * self._rate)
+            self._at = now

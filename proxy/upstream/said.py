@@ -1,0 +1,31 @@
+"""What a mirror says of its own failure, in one short line."""
+
+from typing import Any
+
+import msgspec
+
+_LONGEST = 200
+
+
+def said_in(body: bytes) -> str:
+    """Gives the reason that the body of a failure tells: problem details, Artifactory's and other JSON messages, else the first text."""
+    text = _message(body) or body.decode("utf-8", "replace")
+    if text.lstrip().startswith("<"):
+        return ""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:_LONGEST]
+
+
+def _message(body: bytes) -> str:
+    try:
+        said: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    if not isinstance(said, dict):
+        return ""
+    errors = said.get("errors")
+    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+        said = errors[0]
+    for key in ("detail", "message", "error", "title"):
+        if isinstance(said.get(key), str):
+            return str(said[key])
+    return ""
