@@ -28,6 +28,7 @@ from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import Kind, VerdictRules
 from proxy.core.verdict.plan import Plan, plan, reading_picks
 from proxy.core.verdict.settle import Policy, settle
+from proxy.index.burst import Burst
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.gate import CoreMetadata, Gate
 from proxy.index.keeper import Keeper
@@ -66,8 +67,9 @@ class Index:
         self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
         self.tasks = Tasks()
         self._refreshes: SingleFlight[tuple[str, str], None] = SingleFlight(self.tasks, "page")
-        self._verifier = Verifier(mirror, self._rules, clock)
+        self._verifier = Verifier(mirror, self._rules, self.tasks, clock)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock)
+        self._burst = Burst(clock)
         self._projects: OrderedDict[tuple[str, str], Project] = OrderedDict()
         self._commons: dict[str, Commons] = {}
 
@@ -88,13 +90,14 @@ class Index:
         Raises UpstreamError or PageUnreadable where the mirror gives no page and none is remembered.
         """
         started = self._clock()
+        self._burst.arrived(started)
         project = await self._fresh(name, who, client)
-        left = self._settings.probe.deadline - (self._clock() - started)
         progress = project.verification
         if progress is not None and not progress.rest.is_set():
-            await _wait(progress.first, left)
-            left = min(left, self._settings.probe.deadline - (self._clock() - started), self._settings.probe.patience)
-            await _wait(progress.rest, left)
+            deadline = started + self._settings.probe.deadline
+            await _wait(progress.first, deadline - self._clock())
+            if not self._burst.lasts(self._clock()):
+                await _wait(progress.rest, min(deadline - self._clock(), self._settings.probe.patience))
         return self._serve(project)
 
     async def file(self, name: str, filename: str, who: Identity) -> tuple[Project, File]:
@@ -237,6 +240,7 @@ class Index:
                 self._verifier.ask(project, [file for file in wanted.first if file.filename not in reading]),
             )
             progress.first.set()
+            await self._burst.calm(self._settings.probe.patience)
             if wanted.rest:
                 await self._verifier.ask(project, wanted.rest)
             progress.rest.set()

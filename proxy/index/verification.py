@@ -14,6 +14,7 @@ from proxy.core.page import File, Packaging
 from proxy.core.verdict.guard import StormGuard
 from proxy.core.verdict.judge import PROOF, Cause, Kind, VerdictRules, cause_of, judge
 from proxy.core.verdict.plan import order
+from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project
 from proxy.upstream import Mirror
 
@@ -50,8 +51,9 @@ class _Standing:
 class Verifier:
     """Probes files of one mirror and turns what comes back into verdicts, with all the care that a no needs."""
 
-    def __init__(self, mirror: Mirror, rules: VerdictRules, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, mirror: Mirror, rules: VerdictRules, tasks: Tasks, clock: Callable[[], float] = time.time) -> None:
         self._mirror = mirror
+        self._searches: SingleFlight[tuple[str, str], bool] = SingleFlight(tasks, "witness")
         self._rules = rules
         self._clock = clock
         self._standings: dict[str, _Standing] = {}
@@ -107,7 +109,7 @@ class Verifier:
                 self._conclude(project, each.file, each.evidence, each.cause)
             else:
                 unproven.append(each)
-        if not unproven or not await self._find_witness(project, unproven):
+        if not unproven or not await self._witness(project, unproven):
             return
         for each in unproven:
             if each.cause is Cause.ABSENT and guard.witnessed(each.evidence.at, self._rules.witness):
@@ -127,12 +129,18 @@ class Verifier:
         previous = project.verdicts.get(file.filename)
         project.learn(file.filename, judge(cause, evidence, previous, proven=True, rules=self._rules))
 
-    async def _find_witness(self, project: Project, denied: list[_Denied]) -> bool:
+    async def _witness(self, project: Project, denied: list[_Denied]) -> bool:
+        """Finds a file that the mirror delivers now, after the denials; where several look for one, one search serves them all."""
         standing = self._standing(project.who)
-        began = self._clock()
         flight = "" if standing.guard.storm else project.name
-        if began - standing.searched.get(flight, 0.0) < _WITNESS_PAUSE:
+        latest = max(each.evidence.at for each in denied)
+        if standing.guard.last_good > latest and not standing.guard.storm:
+            return True
+        if self._clock() - standing.searched.get(flight, 0.0) < _WITNESS_PAUSE:
             return False
+        return await self._searches.do((project.who.key, flight), lambda: self._search(project, standing, denied, flight))
+
+    async def _search(self, project: Project, standing: _Standing, denied: list[_Denied], flight: str) -> bool:
         for file in self._candidates(project, standing, {each.file.filename for each in denied}):
             evidence = await self._mirror.converse(probe(file.url, size=file.size, head=self._head_believed), project.who)
             if cause_of(evidence, file.size) is Cause.AVAILABLE:

@@ -11,7 +11,8 @@ from proxy.core.parse.hashes import core_metadata, hashes_in_fragment, sound_has
 from proxy.core.parse.links import Joiner, is_filename
 
 _STEP = 400
-_OURS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata", "data-core-metadata")
+_OURS_IN_ORDER = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata", "data-core-metadata")
+_OURS = frozenset(_OURS_IN_ORDER)
 _decode_entry = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -81,14 +82,18 @@ def _file(raw: msgspec.Raw, joiner: Joiner) -> File | None:
     if address is None:
         return None
     advertised = None
-    for key in _OURS:
-        given = fields.pop(key, None)
-        if advertised is None:
-            advertised = core_metadata(given)
+    if not _OURS.isdisjoint(fields):
+        advertised = _advertised(fields)
     _make_acceptable(fields)
     if mark and not fields["hashes"]:
         fields["hashes"] = hashes_in_fragment(link_fragment)
     return File(filename, address, fragment(fields), fields.get("size"), fields.get("requires-python"), advertised)
+
+
+def _advertised(fields: Fields) -> bool | Mapping[str, str] | None:
+    """Takes what is said of core metadata out of the fields: the first spelling that says anything, the newest first."""
+    said = [fields.pop(key, None) for key in _OURS_IN_ORDER]
+    return core_metadata(next((each for each in said if each is not None), None))
 
 
 def _make_acceptable(fields: Fields) -> None:
@@ -98,13 +103,14 @@ def _make_acceptable(fields: Fields) -> None:
             del fields[key]
     fields["hashes"] = sound_hashes(fields.get("hashes"))
     size = fields.get("size", 0)
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if type(size) is not int or size < 0:
         del fields["size"]
-    for key in ("requires-python", "upload-time"):
-        if not isinstance(fields.get(key, ""), str):
-            del fields[key]
+    if type(fields.get("requires-python", "")) is not str:
+        del fields["requires-python"]
+    if type(fields.get("upload-time", "")) is not str:
+        del fields["upload-time"]
     yanked = fields.get("yanked", False)
-    if not isinstance(yanked, bool | str):
+    if type(yanked) is not bool and type(yanked) is not str:
         fields["yanked"] = bool(yanked)
-    if not isinstance(fields.get("gpg-sig", False), bool):
+    if type(fields.get("gpg-sig", False)) is not bool:
         del fields["gpg-sig"]

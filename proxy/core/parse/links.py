@@ -5,6 +5,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 _LONGEST = 4096
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
+_PLAIN = re.compile(r"[A-Za-z0-9_][\w.+!-]{0,290}(?:\.whl|\.tar\.gz)", re.ASCII)
+_GOES_UP = re.compile(r"(?:\.\./)+(?=[^/.?#])")
 _FILE_ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg")
 
 
@@ -13,21 +15,21 @@ class Joiner:
 
     def __init__(self, base: str) -> None:
         self._base = base
-        self._up: dict[int, str] = {}
+        self._up: dict[str, str] = {}
 
     def join(self, link: str) -> str | None:
         """Gives the absolute address, percent-escapes untouched; None where the link leads to no http or https address."""
         if len(link) > _LONGEST or _UNSENDABLE.search(link):
             return None
-        steps = 0
-        while link.startswith("../", steps * 3):
-            steps += 1
-        rest = link[steps * 3 :]
-        if steps and rest and not rest.startswith(("/", ".", "?", "#")) and "/../" not in rest and "/./" not in rest:
-            start = self._up.get(steps)
+        found = _GOES_UP.match(link)
+        if found is not None and "/." not in link[found.end() - 1 :]:
+            up = found[0]
+            start = self._up.get(up)
             if start is None:
-                start = self._up[steps] = urljoin(self._base, "../" * steps)
-            return start + rest
+                start = self._up[up] = urljoin(self._base, up)
+            return start + link[len(up) :]
+        if link.startswith("https://") and "/." not in link:
+            return link
         try:
             joined = urljoin(self._base, link)
             scheme, host, _, _, _ = urlsplit(joined)
@@ -55,6 +57,8 @@ def filename_of(url: str) -> str | None:
 
 def is_filename(name: str) -> bool:
     """Whether `name` can be the name of a distribution file, and of nothing outside its folder."""
+    if _PLAIN.fullmatch(name):
+        return True
     if not name.lower().endswith(_FILE_ENDINGS) or len(name) > 300:
         return False
     return name.isprintable() and "/" not in name and "\\" not in name and not name.startswith(".")
