@@ -225,28 +225,43 @@ class Index:
             return
         project.planned_for = known.checked
         self._borrow(project, known)
-        wanted = plan(known.page, project.verdicts, self._clock(), rules=self._rules, budget=self._budget(), client=client)
-        ahead = reading_picks(known.page, project.verdicts, client)
-        if wanted.complete and all(file.filename in project.read for file in ahead):
-            return
+        ahead = tuple(file for file in reading_picks(known.page, project.verdicts, client) if file.filename not in project.read)
+        first = self._plan(project, known.page, self._budget(), client, awaited_only=True).first
         progress = project.verification = Progress()
-        self.tasks.start(self._run(project, known.page, wanted, ahead, progress), f"verify {project.name}")
+        if not first and not ahead:
+            progress.first.set()
+        self.tasks.start(self._run(project, known.page, first, ahead, client, progress), f"verify {project.name}")
 
-    async def _run(self, project: Project, page: Page, wanted: Plan, ahead: tuple[File, ...], progress: Progress) -> None:
+    def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:
+        now = self._clock()
+        return plan(page, project.verdicts, now, rules=self._rules, budget=budget, client=client, awaited_only=awaited_only)
+
+    async def _run(
+        self,
+        project: Project,
+        page: Page,
+        first: tuple[File, ...],
+        ahead: tuple[File, ...],
+        client: ClientPlatform | None,
+        progress: Progress,
+    ) -> None:
+        budget = self._budget()
         try:
             reading = {file.filename for file in ahead}
             await asyncio.gather(
                 self._gate.read_ahead(project, page, list(ahead)),
-                self._verifier.ask(project, [file for file in wanted.first if file.filename not in reading]),
+                self._verifier.ask(project, [file for file in first if file.filename not in reading]),
             )
             progress.first.set()
             await self._burst.calm(self._settings.probe.patience)
-            if wanted.rest:
-                await self._verifier.ask(project, wanted.rest)
+            wanted = self._plan(project, page, None if budget is None else max(0, budget - len(first)), client)
+            await self._verifier.ask(project, wanted.files)
             progress.rest.set()
-            self._report(project)
-            self._learned(project)
-            await self._run_later(project, wanted.later)
+            if first or wanted.files:
+                self._report(project)
+                self._learned(project)
+            if wanted.more:
+                await self._verify_the_rest(project, page, client)
         except UpstreamError as error:
             _log.warning("verification-stopped", project=project.name, why=str(error))
         finally:
@@ -255,13 +270,16 @@ class Index:
             project.verification = None
             self._learned(project)
 
-    async def _run_later(self, project: Project, later: tuple[File, ...]) -> None:
-        if BUDGETS[self.mirror.kind].rate == 0 and self._settings.probe.rate == "auto":
+    async def _verify_the_rest(self, project: Project, page: Page, client: ClientPlatform | None) -> None:
+        """Asks, slowly, about what the budget left out, as long as the page is the one that is served."""
+        costly = self._settings.probe.rate == "auto" and BUDGETS[self.mirror.kind].rate == 0
+        if costly or self._settings.probe.budget == 0:
             return
-        if self._settings.probe.budget == 0:
-            return
-        for start in range(0, len(later), _BACKGROUND_PIECE):
-            await self._verifier.ask(project, later[start : start + _BACKGROUND_PIECE], background=True)
+        while project.known is not None and project.known.page is page:
+            wanted = self._plan(project, page, _BACKGROUND_PIECE, client)
+            if not wanted.files:
+                return
+            await self._verifier.ask(project, wanted.files, background=True)
             self._learned(project)
 
     def _hurry(self, project: Project, page: Page, file: File) -> None:

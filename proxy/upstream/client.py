@@ -115,7 +115,8 @@ class Client:
         self._section = section
         self._configured = authorization
         self._origin = origin_of(section.url)
-        _, host, port = self._origin
+        scheme, host, port = self._origin
+        self._own_prefix = f"{scheme}://{host}:{port}/" if urlsplit(section.url).port is not None else f"{scheme}://{host}/"
         self.destinations = Destinations(host, port, frozenset(each.lower() for each in section.allow_hosts))
         self._route = Route(section)
         self.tls: ssl.SSLContext = tls_context(section)
@@ -163,7 +164,7 @@ class Client:
 
     def own_origin(self, url: str) -> bool:
         """Whether the URL is the mirror's own: the same scheme, host and port. An upgrade to https is another origin."""
-        return origin_of(url) == self._origin
+        return url.startswith(self._own_prefix) or origin_of(url) == self._origin
 
     @asynccontextmanager
     async def exchange(

@@ -145,9 +145,15 @@ class Conversations:
             self._pump_soon()
 
     def _release(self, talk: _AnyTalk) -> None:
+        """Takes a conversation out of whatever it waits for."""
+        if talk.exchange is not None:
+            talk.exchange.abandon()
+            talk.exchange = None
         if talk.under_way:
             talk.under_way = False
             self._pace.forgotten()
+        if talk in self._resuming:
+            self._resuming.remove(talk)
 
     def _pump_soon(self) -> None:
         asyncio.get_running_loop().call_soon(self._pump)
@@ -167,9 +173,7 @@ class Conversations:
     def _started(self, now: float) -> bool:
         """Starts one: first those that go on, then the urgent, then batches in turn, then the background. Gives whether any could."""
         if self._resuming:
-            talk = self._resuming.popleft()
-            if not talk.over:
-                self._send(talk, now)
+            self._send(self._resuming.popleft(), now)
             return True
         queue = self._urgent or self._ahead
         if not queue:
@@ -215,14 +219,13 @@ class Conversations:
         """Tells the conversation what came back, None to begin, and gives whether it asks for more; else it has ended."""
         batch = talk.batch
         try:
+            talk.ask = talk.flow.send(reply)
+            talk.attempts = 0
+            if not batch.expired:
+                return True
             for _ in range(_ASKS_AFTER_THE_END):
-                talk.ask = next(talk.flow) if reply is None else talk.flow.send(reply)
-                if not batch.expired:
-                    talk.attempts = 0
-                    return True
-                reply = self._too_late()
-            batch.talks.discard(talk)
-            batch.fail(TimeoutError("the conversation does not end"))
+                talk.flow.send(self._too_late())
+            raise TimeoutError("the conversation does not end")  # noqa: TRY301  # as what the flow raises
         except StopIteration as end:
             batch.talks.discard(talk)
             try:
@@ -259,6 +262,12 @@ class Conversations:
     async def _asked_slowly(self, talk: _AnyTalk) -> None:
         try:
             reply = await self._slow(talk.ask, talk.batch.who)
+        except asyncio.CancelledError:
+            if talk.under_way:
+                # Nobody here wanted that: the slow lane was closed under its requests.
+                self._release(talk)
+                talk.batch.finished.cancel()
+            raise
         except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to who waits for the batch
             self._release(talk)
             talk.batch.fail(error)
@@ -318,12 +327,7 @@ class Conversations:
         batch.expired = True
         now = self._time()
         for talk in list(batch.talks):
-            if talk.exchange is not None:
-                talk.exchange.abandon()
-                talk.exchange = None
             self._release(talk)
-            if talk in self._resuming:
-                self._resuming.remove(talk)
             self._asks_on(talk, self._too_late())
         while batch.flows is not None and not batch.finished.done():
             queue = self._behind if batch.background else self._urgent

@@ -34,9 +34,11 @@ class Pace:
         "_latencies",
         "_limit",
         "_next_pause",
+        "_peak",
         "_rate",
         "_tokens",
         "asked",
+        "limit",
         "paused_until",
         "under_way",
     )
@@ -49,13 +51,16 @@ class Pace:
         self.paused_until = float("-inf")
         """Until when nothing may start, because the mirror asked for a pause."""
         self._ceiling = ceiling
-        self._limit = float(min(START, ceiling))
+        self.limit = min(START, ceiling)
+        """How many requests may be under way at present."""
+        self._limit = float(self.limit)
         self._floor = min(8.0, float(ceiling))
         self._doubling = True
         self._cut_at = float("-inf")
         self._next_pause = _FIRST_PAUSE
         self._latencies: list[float] = []
         self._best = float("inf")
+        self._peak = 0
         self._rate = rate
         self._tokens = 1.0
         self._at: float | None = None
@@ -69,20 +74,15 @@ class Pace:
     def rate(self, rate: float | None) -> None:
         self._rate = rate
 
-    @property
-    def limit(self) -> int:
-        """How many requests may be under way at present."""
-        return int(self._limit)
-
     def room(self, now: float) -> int:
         """Gives how many requests may start; none or less than none while the window is full, or during a pause."""
-        return 0 if now < self.paused_until else int(self._limit) - self.under_way
+        return 0 if now < self.paused_until else self.limit - self.under_way
 
     def background_room(self, now: float) -> int:
         """Gives how many background requests may start: a quarter of the window stays free for who waits for an answer."""
         if now < self.paused_until:
             return 0
-        room = max(1, int(self._limit * 0.75)) - self.under_way
+        room = max(1, self.limit * 3 // 4) - self.under_way
         if self._rate is None:
             return room
         self._refill(now)
@@ -99,6 +99,7 @@ class Pace:
         """Counts a request that starts."""
         self.asked += 1
         self.under_way += 1
+        self._peak = max(self._peak, self.under_way)
         if background:
             self._tokens -= 1.0
 
@@ -107,10 +108,11 @@ class Pace:
         self.under_way -= 1
 
     def answered(self, began: float, now: float) -> None:
-        """Counts a good answer to a request that began then: the window grows where it was in use."""
+        """Counts a good answer to a request that began then: the window grows where this round made use of it."""
         limit = self._limit
-        if limit < self._ceiling and self.under_way * 2 >= limit:
+        if limit < self._ceiling and self._peak * 2 >= limit:
             self._limit = min(limit + (1.0 if self._doubling else 1.0 / limit), float(self._ceiling))
+            self.limit = int(self._limit)
         self.under_way -= 1
         latencies = self._latencies
         latencies.append(now - began)
@@ -135,6 +137,7 @@ class Pace:
 
     def _cut(self, now: float, factor: float, floor: float) -> None:
         self._limit = max(floor, self._limit * factor)
+        self.limit = int(self._limit)
         self._doubling = False
         self._cut_at = now
         self._latencies.clear()
@@ -143,6 +146,7 @@ class Pace:
         """Compares the latency of a round with the best one known; what was best ages, so that a changed mirror is not punished."""
         latencies = sorted(self._latencies)
         self._latencies.clear()
+        self._peak = self.under_way
         self._next_pause = _FIRST_PAUSE
         median = latencies[len(latencies) // 2]
         self._best = min(median, self._best * _DRIFT)

@@ -1,11 +1,11 @@
 """Conversations under way, and what each of them waits for."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from proxy.core.flows.exchange import Ask, Flow
+from proxy.core.flows.exchange import Ask, Flow, Reply
 from proxy.core.identity import Identity
 from proxy.upstream.fastlane import Exchange
 
@@ -56,32 +56,28 @@ class Talk(Generic[K, T]):
     """One conversation: its `flow`, what it asked last, and the `exchange` that it waits for.
 
     `attempts` counts the repetitions of this request. `began`, in the loop's time, is when it left; `under_way` says that it has,
-    and has not been answered; `fast` in which lane. `over` says that nobody waits for the conversation any more.
+    and has not been answered; `fast` in which lane.
     """
 
-    __slots__ = ("ask", "attempts", "batch", "began", "exchange", "fast", "flow", "key", "over", "under_way")
+    __slots__ = ("ask", "attempts", "batch", "began", "exchange", "fast", "flow", "key", "under_way")
 
     ask: Ask
+    attempts: int
+    began: float
+    fast: bool
 
     def __init__(self, batch: Batch[K, T], key: K, flow: Flow[T]) -> None:
         self.batch = batch
         self.key = key
-        self.flow = flow
-        self.attempts = 0
-        self.began = 0.0
+        # What a generator is sent first is None.
+        self.flow: Generator[Ask, Reply | None, T] = flow  # type: ignore[assignment]  # exactly because of that
         self.exchange: Exchange | None = None
-        self.fast = False
-        self.over = False
         self.under_way = False
         batch.talks.add(self)
 
     def close(self) -> None:
         """Ends the conversation; what it says last is nobody's business any more."""
-        self.over = True
         self.batch.talks.discard(self)
-        if self.exchange is not None:
-            self.exchange.abandon()
-            self.exchange = None
         with suppress(Exception):
             self.flow.close()
 

@@ -59,23 +59,34 @@ def test_every_file_is_asked_about_once() -> None:
 def test_the_budget_bounds_what_is_asked_now_and_the_rest_is_left_for_later_in_the_same_order() -> None:
     bounded, free = planned(FOUR, budget=4), planned(FOUR)
     assert len(bounded.first) + len(bounded.rest) == 4
-    assert names((*bounded.first, *bounded.rest, *bounded.later)) == names((*free.first, *free.rest))
-    assert names(planned(FOUR, budget=0).later)[:1] == [MAC.format("4.0")]
+    assert names(bounded.files) == names(free.files)[:4]
+    assert (bounded.more, free.more) == (True, False)
+    assert (planned(FOUR, budget=0).files, planned(FOUR, budget=0).more) == ((), True)
+
+
+def test_what_the_page_waits_for_can_be_planned_alone() -> None:
+    alone = planned(FOUR, awaited_only=True)
+    assert (alone.first, alone.rest) == (planned(FOUR).first, ())
+
+
+def nothing_is_asked(on: Page, verdicts: dict[str, Verdict] | None = None, now: float = 200.0) -> bool:
+    wanted = planned(on, verdicts, now)
+    return not wanted.files and not wanted.more
 
 
 def test_legacy_files_are_never_asked_about() -> None:
-    assert planned(page("demo-1.0.win32.exe", "demo-1.0-py2.7.egg")).complete
+    assert nothing_is_asked(page("demo-1.0.win32.exe", "demo-1.0-py2.7.egg"))
 
 
 def test_a_yes_is_asked_again_after_a_week_a_no_after_ten_minutes_an_unknown_after_one() -> None:
     one = page("demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz")
     wheel, sdist = names(one.files)
-    assert planned(one, {wheel: yes(0.0), sdist: yes(0.0)}, now=6 * 86400.0).complete
-    assert not planned(one, {wheel: yes(0.0), sdist: yes(0.0)}, now=7 * 86400.0).complete
-    assert planned(one, {wheel: no(0.0), sdist: yes(0.0)}, now=599.0).complete
+    assert nothing_is_asked(one, {wheel: yes(0.0), sdist: yes(0.0)}, now=6 * 86400.0)
+    assert not nothing_is_asked(one, {wheel: yes(0.0), sdist: yes(0.0)}, now=7 * 86400.0)
+    assert nothing_is_asked(one, {wheel: no(0.0), sdist: yes(0.0)}, now=599.0)
     assert names(planned(one, {wheel: no(0.0), sdist: yes(0.0)}, now=600.0).first) == [wheel]
-    assert planned(one, {wheel: unknown(0.0), sdist: yes(0.0)}, now=59.0).complete
-    assert not planned(one, {wheel: unknown(0.0), sdist: yes(0.0)}, now=60.0).complete
+    assert nothing_is_asked(one, {wheel: unknown(0.0), sdist: yes(0.0)}, now=59.0)
+    assert not nothing_is_asked(one, {wheel: unknown(0.0), sdist: yes(0.0)}, now=60.0)
 
 
 def test_a_no_for_a_file_uploaded_within_the_hour_is_asked_again_after_a_minute() -> None:
@@ -83,13 +94,13 @@ def test_a_no_for_a_file_uploaded_within_the_hour_is_asked_again_after_a_minute(
     entry = b'"hashes":{},"upload-time":"1970-01-01T00:10:00.000000Z"'
     on = Page("demo", "demo", (type(young)(young.filename, young.url, entry), file("demo-1.0.tar.gz")))
     verdicts = {young.filename: no(1000.0), "demo-1.0.tar.gz": yes(1000.0)}
-    assert not planned(on, verdicts, now=1060.0).complete
+    assert not nothing_is_asked(on, verdicts, now=1060.0)
 
 
 def test_the_last_file_of_a_release_is_asked_again_as_soon_as_its_second_denial_counts() -> None:
     one = page("demo-1.0-py3-none-any.whl")
-    assert planned(one, {one.files[0].filename: no(0.0)}, now=179.0).complete
-    assert not planned(one, {one.files[0].filename: no(0.0)}, now=180.0).complete
+    assert nothing_is_asked(one, {one.files[0].filename: no(0.0)}, now=179.0)
+    assert not nothing_is_asked(one, {one.files[0].filename: no(0.0)}, now=180.0)
 
 
 def test_what_was_denied_comes_before_what_was_never_asked_but_not_before_what_is_waited_for() -> None:

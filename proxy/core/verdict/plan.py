@@ -23,19 +23,19 @@ _YOUNG = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The files to ask about.
+    """The files to ask about: `first` is what the page waits for, `rest` follows as long as patience lasts.
 
-    `first` is what the page waits for, `rest` follows as long as patience lasts, `later` is beyond the budget of this refresh.
+    `more` says that the budget left some out.
     """
 
     first: tuple[File, ...]
     rest: tuple[File, ...]
-    later: tuple[File, ...]
+    more: bool
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing needs to be asked."""
-        return not (self.first or self.rest or self.later)
+    def files(self) -> tuple[File, ...]:
+        """All files to ask about, in their order."""
+        return self.first + self.rest
 
 
 def due(file: File, verdict: Verdict | None, now: float, rules: VerdictRules, *, awaiting: bool = False) -> bool:
@@ -170,31 +170,35 @@ def plan(
     rules: VerdictRules,
     budget: int | None,
     client: ClientPlatform | None = None,
+    awaited_only: bool = False,
 ) -> Plan:
-    """Chooses the files of `page` to ask about, at most `budget` of them at once (None: no bound).
+    """Chooses the files of `page` to ask about, at most `budget` of them (None: no bound), or only those that the page waits for.
 
     `verdicts` are what is known, by file name; `now` is in seconds since the epoch.
     """
     first: list[File] = []
     rest: list[File] = []
-    later: list[File] = []
     seen: set[str] = set()
     left = len(page.files) if budget is None else budget
     awaiting = _awaiting_confirmation(page, verdicts)
     for waited_for, file in order(page, verdicts, client):
-        if file.filename in seen:
+        if awaited_only and not waited_for:
+            break
+        name = file.filename
+        if name in seen:
             continue
-        seen.add(file.filename)
-        if not due(file, verdicts.get(file.filename), now, rules, awaiting=file.filename in awaiting):
+        seen.add(name)
+        if not due(file, verdicts.get(name), now, rules, awaiting=name in awaiting):
             continue
         if left <= 0:
-            later.append(file)
-            continue
+            return Plan(tuple(first), tuple(rest), more=True)
         left -= 1
         (first if waited_for else rest).append(file)
-    return Plan(tuple(first), tuple(rest), tuple(later))
+    return Plan(tuple(first), tuple(rest), more=False)
 
 
 def _awaiting_confirmation(page: Page, verdicts: Mapping[str, Verdict]) -> set[str]:
+    if not any(is_undeliverable(verdict) for verdict in verdicts.values()):
+        return set()
     denied = [release for release in page.releases if all(is_undeliverable(verdicts.get(file.filename)) for file in release.files)]
     return {file.filename for release in denied for file in release.files}

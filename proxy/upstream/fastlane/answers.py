@@ -6,13 +6,9 @@ to the next request.
 """
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
 
 from proxy.upstream.fastlane.chunks import ChunkedBody
 from proxy.upstream.fastlane.words import Malformed
-
-_V = TypeVar("_V")
 
 HEAD_LIMIT = 16 * 1024
 """Bytes of a head that are read before it is given up."""
@@ -28,42 +24,42 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9])(?: [\t -~\x80-\xff]*+)?
 _FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):[\t ]*([\t -~\x80-\xff]*+)")
 
 
-class _Remembered(dict[bytes, _V]):
-    """What lines mean. A mirror says the same ones again and again, so each is checked and taken apart once."""
+class _Fields(dict[bytes, tuple[str, str]]):
+    """Header lines to names and values. A mirror says the same ones again and again, so each is checked and taken apart once."""
 
-    def __init__(self, parse: Callable[[bytes], _V]) -> None:
-        super().__init__()
-        self._parse = parse
-
-    def __missing__(self, line: bytes) -> _V:
-        value = self._parse(line)
+    def __missing__(self, line: bytes) -> tuple[str, str]:
+        match = _FIELD_LINE.fullmatch(line)
+        if match is None:
+            # RFC 9112, 5.1 and 5.2: neither white space before the colon nor folded lines.
+            raise Malformed("a header line is malformed")
+        name, value = match.groups()
+        field = (name.decode("ascii").lower(), value.decode("latin-1").rstrip("\t "))
         if len(line) <= _MEMORISED:
             if len(self) >= _MEMORY:
                 self.clear()
-            self[line] = value
-        return value
+            self[line] = field
+        return field
 
 
-def _field(line: bytes) -> tuple[str, str]:
-    match = _FIELD_LINE.fullmatch(line)
-    if match is None:
-        # RFC 9112, 5.1 and 5.2: neither white space before the colon nor folded lines.
-        raise Malformed("a header line is malformed")
-    name, value = match.groups()
-    return name.decode("ascii").lower(), value.decode("latin-1").rstrip("\t ")
+class _Statuses(dict[bytes, int]):
+    """Status lines to statuses, likewise."""
+
+    def __missing__(self, line: bytes) -> int:
+        match = _STATUS_LINE.fullmatch(line)
+        if match is None:
+            raise Malformed("the status line is malformed, or not of HTTP/1.1")
+        status = int(match[1])
+        if status < 200:
+            raise Malformed("an interim answer that nobody asked for")
+        if len(line) <= _MEMORISED:
+            if len(self) >= _MEMORY:
+                self.clear()
+            self[line] = status
+        return status
 
 
-def _status(line: bytes) -> int:
-    match = _STATUS_LINE.fullmatch(line)
-    if match is None:
-        raise Malformed("the status line is malformed, or not of HTTP/1.1")
-    if line[9:10] == b"1":
-        raise Malformed("an interim answer that nobody asked for")
-    return int(match[1])
-
-
-_fields = _Remembered(_field)
-_statuses = _Remembered(_status)
+_fields = _Fields()
+_statuses = _Statuses()
 
 
 def parsed_head(head: bytes) -> tuple[int, dict[str, str]]:
