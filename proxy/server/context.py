@@ -11,7 +11,7 @@ from proxy.index import Index
 INDEXES = web.AppKey("indexes", dict[str, Index])
 LINK_MODE = web.AppKey("link_mode", LinkMode)
 SECRET = web.AppKey("secret", bytes)
-FACTS = "mirrormend.facts"
+FACTS = web.RequestKey("facts", dict[str, Any])
 
 
 def index_of(request: web.Request) -> Index:
@@ -33,5 +33,7 @@ def identity_of(request: web.Request) -> Identity:
 
 def facts_of(request: web.Request) -> dict[str, Any]:
     """Gives the facts that the log line of the request will tell."""
-    facts: dict[str, Any] = request.setdefault(FACTS, {})
+    facts = request.get(FACTS)
+    if facts is None:
+        facts = request[FACTS] = {}
     return facts

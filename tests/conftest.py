@@ -1,0 +1,88 @@
+"""What every test stands on: no way out but loopback, a clean environment, and the stand-ins."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import structlog
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from proxy.config import Settings
+from tests.clients import Pip, Uv
+from tests.dial_guard import DialGuard
+from tests.mirror import BrokenMirror
+
+_SETTINGS_OF_THE_MACHINE = ("MIRRORMEND_", "UV_", "PIP_", "SSL_CERT_", "POETRY_", "PDM_")
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy", "netrc", "requests_ca_bundle", "curl_ca_bundle"}
+
+Client: TypeAlias = TestClient[web.Request, web.Application]
+MakeClient: TypeAlias = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture(autouse=True)
+def dial_guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[DialGuard]:
+    """Lets the test reach loopback only."""
+    guard = DialGuard()
+    guard.install(monkeypatch)
+    yield guard
+    guard.verify()
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(_SETTINGS_OF_THE_MACHINE) or name.lower() in _PROXIES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name.removeprefix("XDG_").removesuffix("_HOME").lower()))
+
+
+@pytest.fixture(autouse=True)
+def _plain_logging() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+async def mirror() -> AsyncIterator[BrokenMirror]:
+    """A running stand-in for a mirror, which lists nothing yet."""
+    async with BrokenMirror() as running:
+        yield running
+
+
+@pytest.fixture
+def uv(tmp_path: Path) -> Uv:
+    """The real uv, with an empty cache."""
+    return Uv(tmp_path)
+
+
+@pytest.fixture
+def pip(tmp_path: Path) -> Pip:
+    """The real pip, in a virtual environment of its own."""
+    return Pip(tmp_path)
+
+
+@pytest.fixture
+async def app_client(mirror: BrokenMirror) -> AsyncIterator[MakeClient]:
+    """Gives `make(**sections)`: the application before `mirror`, with these settings, and a client of it.
+
+    A section is a dict of its settings, such as `probe={"patience": 0}`; the store is in memory where nothing else is said.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def make(**sections: Any) -> Client:
+            # Imported late, so that tests of single modules need no server.
+            from proxy.server import create_app  # noqa: PLC0415
+
+            upstream = {"url": mirror.url} | sections.pop("upstream", {})
+            store = {"location": "memory"} | sections.pop("store", {})
+            app = create_app(Settings.model_validate({"upstream": upstream, "store": store, **sections}))
+            return await stack.enter_async_context(TestClient(TestServer(app)))
+
+        yield make
