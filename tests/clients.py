@@ -8,6 +8,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -47,7 +48,7 @@ async def run_command(args: list[str], env: Mapping[str, str], cwd: Path, timeou
         await asyncio.wait({talk}, timeout=timeout)
     finally:
         if process.returncode is None:
-            process.kill()
+            _signal(process, signal.SIGKILL)
         out, err = await talk
     return Completed(tuple(args), process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
 
@@ -201,11 +202,11 @@ class ProxyProcess:
         process = self._process
         assert process is not None
         if process.returncode is None:
-            process.send_signal(how)
+            _signal(process, how)
         try:
             code = await asyncio.wait_for(process.wait(), 15)
         except TimeoutError:
-            process.kill()
+            _signal(process, signal.SIGKILL)
             code = await process.wait()
         if self._reader is not None:
             await self._reader
@@ -225,6 +226,12 @@ class ProxyProcess:
                 self.url = str(self.log[-1]["address"]).rstrip("/")
                 self._listening.set()
         self._listening.set()
+
+
+def _signal(process: asyncio.subprocess.Process, what: signal.Signals) -> None:
+    # Not by the process's own methods: they would reap one that has just ended, and asyncio would not learn its exit code.
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, what)
 
 
 def _find(command: str) -> str:

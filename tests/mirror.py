@@ -10,17 +10,15 @@ It answers rightly where no fault applies: ranges, HEAD, conditional requests, c
 import asyncio
 import base64
 import ssl
-import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from aiohttp import web
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from tests.answers import Untyped, negotiated, ranged, unchanged
+from tests.asked import Asked, Kind, asked
 from tests.faults import (
     ANYTHING,
     Fault,
@@ -66,31 +64,10 @@ __all__ = [
 _SIMPLE = "/artifactory/api/pypi/pypi/simple/"
 _PACKAGES = "/artifactory/api/pypi/pypi/packages/packages/"
 
-Kind = Literal["page", "file", "metadata", "list", "other"]
-
 
 def _by_name() -> bytes:
     """Stands for the content that goes with the name of the file."""
     raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request that the mirror got.
-
-    `name` is what faults are matched against: the file's name, "page:PROJECT", "metadata:FILENAME", or "list".
-    `at` is in seconds of the monotonic clock.
-    """
-
-    method: str
-    path: str
-    name: str
-    kind: Kind
-    range: str | None
-    authorization: str | None
-    host: str
-    headers: Mapping[str, str]
-    at: float
 
 
 class BrokenMirror:
@@ -261,7 +238,7 @@ class BrokenMirror:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         kind, name, listed = self._what(request.path)
-        self.asked.append(_asked(request, kind, name))
+        self.asked.append(asked(request, kind, name))
         if self.latency:
             await asyncio.sleep(self.latency)
         response: web.StreamResponse | None = self._refusal(request)
@@ -339,18 +316,3 @@ class BrokenMirror:
         if "ETag" in headers and unchanged(request, headers["ETag"]):
             return web.Response(status=304, headers={"ETag": headers["ETag"]})
         return (web.Response if written.content_type else Untyped)(body=written.body, headers=headers)
-
-
-def _asked(request: web.BaseRequest, kind: Kind, name: str) -> Asked:
-    headers = request.headers
-    return Asked(
-        request.method,
-        request.rel_url.raw_path,
-        name,
-        kind,
-        headers.get("Range"),
-        headers.get("Authorization"),
-        request.host,
-        CIMultiDictProxy(CIMultiDict(headers)),
-        time.monotonic(),
-    )

@@ -1,14 +1,17 @@
 """What can be set: one frozen model per section of the configuration file.
 
 All times are in seconds, all sizes in bytes. A field's description is its documentation: `docs/settings.md` is made from it.
+No error of a validator quotes what was given: it may hold a password.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from proxy.core.verdict.budget import MirrorKind
 
@@ -28,20 +31,49 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class Unit(StrEnum):
+    """What a number counts; it stands in a field's metadata for the reference and for error messages."""
+
+    SECONDS = "seconds"
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """How the values of a field look where its type does not tell; it stands in the field's metadata."""
+
+    words: str
+
+
 class Section(BaseModel):
     """What all sections share: frozen, and a key that nobody knows is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        # pydantic would read true as 1, and nobody who writes true means one second.
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise PydanticCustomError("no_yes", "true and false do not fit here")
+        return value
 
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Bytes = Annotated[int, Field(gt=0)]
+def _from_home(path: Path) -> Path:
+    return path.expanduser() if path.parts[:1] == ("~",) else path
+
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), Unit.SECONDS]
+Bytes = Annotated[int, Field(gt=0), Unit.BYTES]
+PemFile = Annotated[Path, AfterValidator(_from_home), Allowed("path of a file")]
 
 
 class ServerSection(Section):
     """Where the proxy listens."""
 
-    listen: str = Field("127.0.0.1:8080", description="Address and port to listen on, as HOST:PORT; port 0 takes a free one.")
+    listen: Annotated[str, Allowed("HOST:PORT")] = Field(
+        "127.0.0.1:8080", description="Address and port to listen on, as HOST:PORT; port 0 takes a free one."
+    )
     drain: Seconds = Field(10.0, description="How long requests in flight may take to finish after SIGTERM.")
 
     @field_validator("listen")
@@ -63,13 +95,24 @@ class ServerSection(Section):
         return int(self.listen.rpartition(":")[2])
 
 
+def _speakable(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return url.isprintable() and " " not in url
+
+
 class UpstreamSection(Section):
     """The mirror to mend, and the way to it."""
 
-    name: str = Field("default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="The mirror's name in addresses and logs.")
-    url: str = Field(
+    name: Annotated[str, Allowed("up to 32 of a-z, 0-9 and -")] = Field(
+        "default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="The mirror's name in addresses and logs."
+    )
+    url: Annotated[str, Allowed("an address starting with https:// or http://")] = Field(
+        repr=False,
         description="The mirror's simple API, such as https://artifactory.example.com/artifactory/api/pypi/pypi/simple. "
-        "It may hold credentials."
+        "It may hold credentials.",
     )
     kind: MirrorKind = Field(
         MirrorKind.AUTO, description="The product behind the URL, which decides how much may be probed; auto recognises it."
@@ -77,10 +120,12 @@ class UpstreamSection(Section):
     username: str | None = Field(None, description="User for Basic authentication at the mirror.")
     password: SecretStr | None = Field(None, description="Password for Basic authentication at the mirror.")
     token: SecretStr | None = Field(None, description="Bearer token for the mirror, instead of user and password.")
-    ca_bundle: Path | None = Field(None, description="PEM file of the authorities trusted for the mirror, beside SSL_CERT_FILE.")
-    client_cert: Path | None = Field(None, description="PEM file of a client certificate to show to the mirror.")
-    client_key: Path | None = Field(None, description="PEM file of the client certificate's key, where it is not in client_cert.")
-    proxy: SecretStr | None = Field(None, description="Outbound HTTP proxy to the mirror, instead of HTTPS_PROXY and HTTP_PROXY.")
+    ca_bundle: PemFile | None = Field(None, description="PEM file of the authorities trusted for the mirror, beside SSL_CERT_FILE.")
+    client_cert: PemFile | None = Field(None, description="PEM file of a client certificate to show to the mirror.")
+    client_key: PemFile | None = Field(None, description="PEM file of the client certificate's key, where it is not in client_cert.")
+    proxy: Annotated[SecretStr | None, Allowed("an address starting with http://")] = Field(
+        None, description="Outbound HTTP proxy to the mirror, instead of HTTPS_PROXY and HTTP_PROXY."
+    )
     connect_timeout: Seconds = Field(5.0, description="How long a connection to the mirror may take.")
     read_timeout: Seconds = Field(20.0, description="How long the mirror may be silent.")
     retries: int = Field(2, ge=0, le=10, description="How often a request that failed in passing is asked again.")
@@ -89,19 +134,44 @@ class UpstreamSection(Section):
     stale: Seconds = Field(7 * 86400.0, description="How long after that a page may be served while the mirror is down.")
     page_limit: Bytes = Field(64 * 1024 * 1024, description="Largest page accepted from the mirror, inflated.")
     link_limit: int = Field(200_000, gt=0, description="Most links accepted on one page.")
-    allow_hosts: tuple[str, ...] = Field(
-        (), description="Hosts that links may lead to although their addresses are private; host or host:port."
+    allow_hosts: Annotated[tuple[str, ...], Allowed("a list of host or host:port")] = Field(
+        (), description="Hosts that links may lead to although their addresses are private."
     )
+
+    @field_validator("name")
+    @classmethod
+    def _no_address_of_ours(cls, name: str) -> str:
+        if name in {"simple", "files"}:
+            raise ValueError("this name stands in addresses of the proxy already; choose another")
+        return name
 
     @field_validator("url")
     @classmethod
     def _simple_api_url(cls, url: str) -> str:
+        if not _speakable(url):
+            raise ValueError("its host, port or spelling is no address; write special characters of a password as %-escapes")
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("give the whole address of the mirror's simple API, starting with https:// or http://")
         if parts.query or parts.fragment:
             raise ValueError("leave out the query and the fragment")
         return url.rstrip("/") + "/"
+
+    @field_validator("proxy")
+    @classmethod
+    def _http_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None:
+            address = proxy.get_secret_value()
+            url = address if "://" in address else f"http://{address}"
+            if not _speakable(url) or urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+                raise ValueError("write it as http://HOST:PORT")
+        return proxy
+
+    @model_validator(mode="after")
+    def _whole_certificate(self) -> Self:
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("client_key belongs to a certificate; give client_cert as well")
+        return self
 
     @model_validator(mode="after")
     def _one_kind_of_credentials(self) -> Self:
@@ -117,10 +187,10 @@ class ProbeSection(Section):
         "auto", description="Probes per page and refresh; auto goes by the kind of mirror, 0 leaves everything to the gate."
     )
     patience: Seconds = Field(3.0, description="How long a page waits for more than what a resolver would read first.")
-    deadline: Annotated[float, Field(gt=0, le=14)] = Field(
+    deadline: Annotated[float, Field(gt=0, le=14), Unit.SECONDS] = Field(
         8.0, description="How long a page or a metadata file waits at all; pip, Poetry and PDM give up after 15 s."
     )
-    rate: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+    rate: Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         "auto", description="Background probes per second; auto goes by the kind of mirror."
     )
     concurrency: int = Field(64, ge=1, le=1024, description="Probes under way at once; fewer while the mirror shows strain.")
@@ -130,9 +200,7 @@ class VerdictSection(Section):
     """How long answers are remembered, and what is done with them."""
 
     yes: Seconds = Field(7 * 86400.0, description="How long a deliverable file is not asked about again.")
-    no: Seconds = Field(
-        600.0, description="After how long an undeliverable file is asked about again; it stays dropped meanwhile."
-    )
+    no: Seconds = Field(600.0, description="After how long an undeliverable file is asked about again; it stays dropped meanwhile.")
     no_young: Seconds = Field(60.0, description="The same for files uploaded within the hour.")
     no_keep: Seconds = Field(86400.0, description="How long an undeliverable file stays dropped while no answer can be had.")
     witness: Seconds = Field(10.0, description="How recent a good answer must be for a 404 to count.")
@@ -146,8 +214,11 @@ class VerdictSection(Section):
 class StoreSection(Section):
     """Where pages, verdicts and metadata are kept."""
 
-    location: str = Field(
-        "sqlite", description="memory, sqlite (in the user's cache folder), sqlite:PATH, or redis://HOST:PORT/DB."
+    location: Annotated[str, Allowed("memory, sqlite, sqlite:PATH, redis://HOST:PORT/DB")] = Field(
+        "sqlite",
+        repr=False,
+        description="memory forgets at the end of the process; sqlite is a file, without PATH in the user's cache folder; "
+        "redis:// or rediss:// is shared by several processes.",
     )
     memory_limit: Bytes = Field(64 * 1024 * 1024, description="Bytes of documents kept in the process.")
     disk_limit: Bytes = Field(1024 * 1024 * 1024, description="Bytes of documents kept in the SQLite file.")

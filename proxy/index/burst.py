@@ -5,7 +5,7 @@ what else the budget allows is asked when the burst is over.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 _PAGES = 3
@@ -18,15 +18,18 @@ class Burst:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._arrivals: deque[float] = deque(maxlen=_PAGES)
+        self._arrivals: OrderedDict[str, float] = OrderedDict()
 
-    def arrived(self, now: float) -> None:
-        """Notes that a page was asked for."""
-        self._arrivals.append(now)
+    def arrived(self, project: str, now: float) -> None:
+        """Notes that the page of `project` was asked for."""
+        self._arrivals[project] = now
+        self._arrivals.move_to_end(project)
+        if len(self._arrivals) > _PAGES:
+            self._arrivals.popitem(last=False)
 
     def lasts(self, now: float) -> bool:
         """Whether several pages were asked for within the last moments."""
-        return len(self._arrivals) == _PAGES and now - self._arrivals[0] < _WITHIN
+        return len(self._arrivals) == _PAGES and now - next(iter(self._arrivals.values())) < _WITHIN
 
     async def calm(self, longest: float) -> None:
         """Waits until the burst is over, at most `longest` seconds."""

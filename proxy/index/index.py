@@ -67,6 +67,7 @@ class Index:
         self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
         self.tasks = Tasks()
         self._refreshes: SingleFlight[tuple[str, str], None] = SingleFlight(self.tasks, "page")
+        self._rests: SingleFlight[tuple[str, str], None] = SingleFlight(self.tasks, "rest")
         self._verifier = Verifier(mirror, self._rules, self.tasks, clock)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock)
         self._burst = Burst(clock)
@@ -90,7 +91,7 @@ class Index:
         Raises UpstreamError or PageUnreadable where the mirror gives no page and none is remembered.
         """
         started = self._clock()
-        self._burst.arrived(started)
+        self._burst.arrived(name, started)
         project = await self._fresh(name, who, client)
         progress = project.verification
         if progress is not None and not progress.rest.is_set():
@@ -230,7 +231,8 @@ class Index:
         progress = project.verification = Progress()
         if not first and not ahead:
             progress.first.set()
-        self.tasks.start(self._run(project, known.page, first, ahead, client, progress), f"verify {project.name}")
+        run = self._run(project, known.page, first=first, ahead=ahead, client=client, progress=progress)
+        self.tasks.start(run, f"verify {project.name}")
 
     def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:
         now = self._clock()
@@ -240,6 +242,7 @@ class Index:
         self,
         project: Project,
         page: Page,
+        *,
         first: tuple[File, ...],
         ahead: tuple[File, ...],
         client: ClientPlatform | None,
@@ -261,7 +264,7 @@ class Index:
                 self._report(project)
                 self._learned(project)
             if wanted.more:
-                await self._verify_the_rest(project, page, client)
+                self._rests.start((project.who.key, project.name), lambda: self._verify_the_rest(project, client))
         except UpstreamError as error:
             _log.warning("verification-stopped", project=project.name, why=str(error))
         finally:
@@ -270,13 +273,13 @@ class Index:
             project.verification = None
             self._learned(project)
 
-    async def _verify_the_rest(self, project: Project, page: Page, client: ClientPlatform | None) -> None:
-        """Asks, slowly, about what the budget left out, as long as the page is the one that is served."""
+    async def _verify_the_rest(self, project: Project, client: ClientPlatform | None) -> None:
+        """Asks, slowly, about what the budget left out."""
         costly = self._settings.probe.rate == "auto" and BUDGETS[self.mirror.kind].rate == 0
         if costly or self._settings.probe.budget == 0:
             return
-        while project.known is not None and project.known.page is page:
-            wanted = self._plan(project, page, _BACKGROUND_PIECE, client)
+        while project.known is not None:
+            wanted = self._plan(project, project.known.page, _BACKGROUND_PIECE, client)
             if not wanted.files:
                 return
             await self._verifier.ask(project, wanted.files, background=True)

@@ -146,7 +146,7 @@ async def _stream(request: web.Request, wanted: _Wanted) -> web.StreamResponse:
         headers["Range"] = _range_header(*wanted.span)
     try:
         async with index.mirror.download("GET", file.url, wanted.project.who, headers) as download:
-            if download.status == 304:
+            if download.status == 304 or (download.status == 200 and _client_has_it(request, download)):
                 return web.Response(status=304, headers=_headers(download.headers))
             if download.status == 412:
                 return web.Response(status=412)
@@ -160,6 +160,11 @@ async def _stream(request: web.Request, wanted: _Wanted) -> web.StreamResponse:
     except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke) as error:
         await index.correct(wanted.project, file, _no_answer(index, error))
         raise
+
+
+def _client_has_it(request: web.Request, download: Download) -> bool:
+    etag = download.headers.get("ETag")
+    return etag is not None and matches(request.headers.get("If-None-Match"), etag)
 
 
 async def _begin(request: web.Request, wanted: _Wanted, download: Download) -> tuple[web.StreamResponse | None, int, int | None]:

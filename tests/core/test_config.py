@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from proxy.config import LinkMode, LogFormat, MirrorKind, Settings
 from proxy.config.load import SettingsError, load_settings
@@ -79,7 +80,9 @@ def test_a_file_is_read_only_where_it_is_named(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    assert load(environ={"MIRRORMEND_LISTEN": "", "MIRRORMEND_UPSTREAM_TOKEN": " ", "MIRRORMEND_X": ""}, upstream=MIRROR).server.port == 8080
+    assert (
+        load(environ={"MIRRORMEND_LISTEN": "", "MIRRORMEND_UPSTREAM_TOKEN": " ", "MIRRORMEND_X": ""}, upstream=MIRROR).server.port == 8080
+    )
 
 
 def test_the_variables_of_a_kubernetes_service_called_mirrormend_do_no_harm() -> None:
@@ -138,8 +141,14 @@ def test_an_option_sets_the_url_of_the_only_mirror_and_keeps_its_other_keys(tmp_
         ("[probe]\nrate = inf", "[probe] rate in DIR/mend.toml: inf is not allowed; write auto or a number above 0"),
         ("[links]\nmode = 'foo'", "[links] mode in DIR/mend.toml: 'foo' is not allowed; write proxy, redirect or direct"),
         ("[server]\nlisten = ':8080'", "[server] listen in DIR/mend.toml: write it as HOST:PORT, such as 127.0.0.1:8080"),
-        ("[upstream]\nname = 'simple'", "[upstream] name in DIR/mend.toml: this name stands in addresses of the proxy already; choose another"),
-        ("[upstream]\nallow_hosts = 'x'", "[upstream] allow_hosts in DIR/mend.toml: this value is not allowed; write a list of host or host:port"),
+        (
+            "[upstream]\nname = 'simple'",
+            "[upstream] name in DIR/mend.toml: this name stands in addresses of the proxy already; choose another",
+        ),
+        (
+            "[upstream]\nallow_hosts = 'x'",
+            "[upstream] allow_hosts in DIR/mend.toml: this value is not allowed; write a list of host or host:port",
+        ),
         (
             "[upstream]\nclient_key = 'x'",
             "[upstream] in DIR/mend.toml: client_key belongs to a certificate; give client_cert as well",
@@ -185,7 +194,11 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     [
         ("MIRRORMEND_UPSTREM", MIRROR, "MIRRORMEND_UPSTREM: there is no such setting; did you mean MIRRORMEND_UPSTREAM?"),
         ("MIRRORMEND_PROBE_PACIENCE", "3", "MIRRORMEND_PROBE_PACIENCE: there is no such setting; did you mean MIRRORMEND_PROBE_PATIENCE?"),
-        ("MIRRORMEND_ZZZZZZZZZZZZZZZZZZ", "3", "MIRRORMEND_ZZZZZZZZZZZZZZZZZZ: there is no such setting; docs/settings.md lists all variables"),
+        (
+            "MIRRORMEND_ZZZZZZZZZZZZZZZZZZ",
+            "3",
+            "MIRRORMEND_ZZZZZZZZZZZZZZZZZZ: there is no such setting; docs/settings.md lists all variables",
+        ),
         ("MIRRORMEND_PROBE__BUDGET", "x", "MIRRORMEND_PROBE__BUDGET: 'x' is not allowed; write auto or a whole number from 0"),
         ("MIRRORMEND_LINKS", "x", "MIRRORMEND_LINKS: 'x' is not allowed; write proxy, redirect or direct"),
         ("MIRRORMEND_STORE", "x", "MIRRORMEND_STORE: write memory, sqlite, sqlite:PATH or redis://HOST:PORT/DB"),
@@ -263,3 +276,9 @@ def test_a_path_may_start_at_the_home_of_the_user(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "ca.pem").write_text("", encoding="ascii")
     assert load(environ={"MIRRORMEND_UPSTREAM_CA_BUNDLE": "~/ca.pem"}, upstream=MIRROR).upstream[0].ca_bundle == tmp_path / "ca.pem"
+
+
+def test_an_error_of_the_models_does_not_quote_what_was_given() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"upstream": {"url": "user:geheim@mirror.example.com"}})
+    assert "geheim" not in str(caught.value)

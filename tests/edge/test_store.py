@@ -59,16 +59,26 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.stop()
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    if request.param == "memory":
+def world_called(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    if name == "memory":
         return World("memory", None)
-    if request.param == "sqlite":
+    if name == "sqlite":
         return World("sqlite", lambda now: SqliteBackend(tmp_path / "store.sqlite3", 100_000_000, clock=now))
     server: RedisServer = request.getfixturevalue("redis_server")
     with Redis(port=server.port) as control:
         control.flushall()
     return World("redis", lambda now: RedisBackend(server.url, clock=now))
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return world_called(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """A place that outlives the process."""
+    return world_called(request.param, request, tmp_path)
 
 
 async def written(store: Store) -> None:
@@ -289,13 +299,6 @@ async def test_nothing_is_logged_where_nothing_is_wrong(world: World) -> None:
 # What only a place that outlives the process can do
 
 
-@pytest.fixture
-def lasting(world: World) -> World:
-    if not world.outlives:
-        pytest.skip("memory ends with the process")
-    return world
-
-
 class Counting:
     """A backend that works as the one in it, and counts."""
 
@@ -316,18 +319,19 @@ class Counting:
         await self._backend.write(changes)
 
 
-def counting(world: World) -> tuple[Store, Counting]:
+def counting(world: World, *, linger: float = 0.02) -> tuple[Store, Counting]:
     backend = world.backend()
     assert backend is not None
     counts = Counting(backend)
-    return Store(BoundedMemory(10_000_000, clock=world.now), counts, clock=world.now), counts  # type: ignore[arg-type]  # by __getattr__
+    return Store(BoundedMemory(10_000_000, clock=world.now), counts, clock=world.now, linger=linger), counts  # type: ignore[arg-type]  # by __getattr__
 
 
 async def test_a_thousand_puts_of_one_document_are_one_write(lasting: World) -> None:
-    store, counts = counting(lasting)
+    store, counts = counting(lasting, linger=0.3)
     async with store:
         for number in range(1000):
             store.put(Room.VERDICTS, "default/tornado", str(number).encode(), HOUR)
+            await asyncio.sleep(0)
         store.put(Room.VERDICTS, "default/numpy", b"numpy", HOUR)
         await written(store)
     assert counts.batches == [["verdicts/default/tornado", "verdicts/default/numpy"]]
@@ -403,6 +407,40 @@ async def test_what_is_put_or_forgotten_while_it_is_read_is_not_undone_by_the_re
         assert await asyncio.gather(*reads) == [b"new", None] * 50
         await written(store)
         assert [await store.get(Room.PAGE, f"default/{number}") for number in range(100)] == [b"new", None] * 50
+
+
+class Failing(Counting):
+    """A backend that fails at one document in a way that nobody foresaw."""
+
+    async def write(self, changes: Sequence[Change]) -> None:
+        if any("poison" in change.slot for change in changes):
+            raise RuntimeError("nobody foresaw this")
+        await super().write(changes)
+
+
+async def test_a_document_that_cannot_be_written_does_not_hold_up_the_others_for_ever(lasting: World) -> None:
+    backend = lasting.backend()
+    assert backend is not None
+    failing = Failing(backend)
+    with capture_logs() as logs:
+        async with Store(BoundedMemory(10_000_000, clock=lasting.now), failing, clock=lasting.now) as store:  # type: ignore[arg-type]  # by __getattr__
+            store.put(Room.PAGE, "default/poison", b"page", HOUR)
+            await written(store)
+            store.put(Room.PAGE, "default/tornado", b"page", HOUR)
+            await written(store)
+            assert (store.stats.lost, failing.batches) == (1, [["page/default/tornado"]])
+    assert [log["event"] for log in logs] == ["store-batch-failed"]
+
+
+async def test_what_comes_faster_than_it_can_be_written_is_bounded_and_the_newest_stays(world: World) -> None:
+    with capture_logs() as logs:
+        async with Store(BoundedMemory(10_000_000), world.backend(), pending_limit=100_000) as store:
+            for number in range(100):
+                store.put(Room.PAGE, f"default/{number}", noise(10_000), HOUR)
+                assert store.stats.pending_bytes <= 100_000
+            assert await store.get(Room.PAGE, "default/99") == noise(10_000)
+            assert store.stats.lost == 100 - store.stats.pending
+    assert [log["event"] for log in logs] == ["store-behind"]
 
 
 @pytest.mark.parametrize("location", ["memory", "sqlite", "redis"])

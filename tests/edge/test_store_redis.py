@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,7 @@ async def test_a_redis_that_hangs_holds_up_one_answer_for_a_second_and_the_next_
             start = time.monotonic()
             assert await asyncio.gather(*(store.get(Room.PAGE, f"default/{number}") for number in range(200))) == [None] * 200
             assert time.monotonic() - start < 2.0
+            assert len([task for task in asyncio.all_tasks() if task.get_name() == "store-revive"]) == 1
             start = time.monotonic()
             for number in range(200):
                 store.put(Room.PAGE, f"default/{number}", b"page", HOUR)
@@ -166,8 +168,10 @@ async def test_a_redis_that_is_back_just_when_the_store_closes_still_gets_what_w
 
 async def test_a_full_redis_is_read_is_warned_of_once_and_holds_nothing_outdated(server: RedisServer) -> None:
     server.start()
+    backend = RedisBackend(server.url)
+    backend.trust = -1.0  # so that it is asked each time
     with Redis(port=server.port) as control, capture_logs() as logs:
-        async with store_on(server) as store:
+        async with Store(BoundedMemory(1_000_000), backend) as store:
             store.put(Room.PAGE, "default/kept", b"kept", HOUR)
             store.put(Room.PAGE, "default/renewed", b"old", HOUR)
             await eventually(store, BackendState.READY)
@@ -176,6 +180,7 @@ async def test_a_full_redis_is_read_is_warned_of_once_and_holds_nothing_outdated
             await eventually(store, BackendState.REFUSING)
             store.put(Room.PAGE, "default/another", b"another", HOUR)
             await eventually(store, BackendState.REFUSING)
+            assert await store.get(Room.PAGE, "default/kept") == b"kept"
             assert await store.get(Room.PAGE, "default/renewed") == b"new"
             assert store.stats.lost == 2
             async with store_on(server) as other:
@@ -280,3 +285,9 @@ def test_an_address_that_cannot_be_understood_is_said_without_its_password() -> 
     with pytest.raises(StoreMisconfigured) as refusal:
         open_store(StoreSection(location="redis://:geheim@cache.example.com:notaport/0"))
     assert "geheim" not in str(refusal.value)
+
+
+def test_without_redis_py_the_refusal_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "proxy.store.redis", None)
+    with pytest.raises(StoreMisconfigured, match=r"mirrormend\[redis\]"):
+        open_store(StoreSection(location="redis://127.0.0.1:6379/0"))

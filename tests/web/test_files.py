@@ -122,6 +122,7 @@ async def test_a_break_in_the_middle_is_a_broken_transfer_and_never_a_short_200(
 
 async def test_a_break_in_the_middle_is_resumed_where_the_mirror_can(stocked: BrokenMirror, app_client: MakeClient) -> None:
     client = await app_client()
+    await get(client, "/simple/demo/")
     etag = (await get(client))[2]["ETag"]
     stocked.fault(NAME, cut_once(etag), times=1)
     status_, body, _ = await get(client)

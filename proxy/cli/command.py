@@ -1,0 +1,90 @@
+"""The command and its subcommands. What a subcommand needs is imported when it runs, so that --help and --version answer at once."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from proxy import __version__
+from proxy.core.errors import MirrormendError
+
+_EPILOG = """\
+A setting is looked for on the command line, then in the environment, then in the file. An option's variable is named like it: \
+MIRRORMEND_UPSTREAM is --upstream. Every key of the file has one as well, MIRRORMEND_<SECTION>_<KEY>. \
+Credentials are best given that way: MIRRORMEND_UPSTREAM_TOKEN.
+
+\b
+Example:
+  mirrormend serve --upstream https://mirror.example.com/api/pypi/pypi/simple/
+  uv lock --default-index http://127.0.0.1:8080/simple/
+"""
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command and ends the process with its status; `args` are those of the process where None.
+
+    What is wrong is said in one line on standard error, without usage and traceback.
+    Status 2 is for what the user wrote, 1 for what could not be done, 130 for an interruption.
+    """
+    try:
+        status = commands.main(args, prog_name="mirrormend", standalone_mode=False)
+    except click.ClickException as error:
+        _say(error.format_message())
+        status = error.exit_code
+    except MirrormendError as error:
+        _say(str(error))
+        status = 2
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(what: str) -> None:
+    click.echo(f"mirrormend: {' '.join(what.split())}", err=True)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(__version__, prog_name="mirrormend", message="%(prog)s %(version)s")
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """Mends what a broken Python package mirror says.
+
+    A proxy between uv (or pip, Poetry, PDM) and a mirror of PyPI. It drops the files that the mirror lists and does not deliver.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@commands.command(epilog=_EPILOG)
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; see config.example.toml.")
+@click.option("--upstream", metavar="URL", help="The simple API of the mirror to mend.")
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen. [default: 127.0.0.1:8080]")
+@click.option(
+    "--store",
+    metavar="STORE",
+    help="Where to remember: memory, sqlite[:PATH] or redis://HOST:PORT/DB. [default: sqlite, in the user's cache folder]",
+)
+@click.option(
+    "--links",
+    metavar="MODE",
+    help="Where links lead: proxy streams the files, redirect sends the client to the mirror, direct links to the mirror. [default: proxy]",
+)
+@click.option("--log-format", metavar="FORMAT", help="console for people, json for machines. [default: console]")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. [default: info]")
+def serve(config: Path | None, **options: str | None) -> int:
+    """Serve the mended index until SIGTERM or Ctrl-C."""
+    from proxy.cli.serving import run_server  # noqa: PLC0415 - aiohttp takes a moment, and --help does not need it
+
+    return run_server(config, options)
+
+
+@commands.command()
+@click.option("--keep", is_flag=True, help="Go on serving until Ctrl-C, to be looked at.")
+def demo(keep: bool) -> int:
+    """Show the repair on a broken mirror that is made up on this machine."""
+    from proxy.demo import run  # noqa: PLC0415 - as above
+
+    status: int = run(keep)
+    return status

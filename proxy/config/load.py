@@ -1,0 +1,55 @@
+"""Where the settings come from: the command line before the environment, before the file, before the defaults."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from proxy.config.complaints import SettingsError
+from proxy.config.draft import Draft
+from proxy.config.environment import CONFIG_VARIABLE, read_environment
+from proxy.config.file import read_file
+from proxy.config.keys import OPTIONS, parameter_of_option
+from proxy.config.sections import Settings
+
+__all__ = ["SettingsError", "load_settings"]
+
+
+def load_settings(*, file: Path | None, environ: Mapping[str, str], options: Mapping[str, object]) -> Settings:
+    """Gives the settings.
+
+    `file` is a TOML file; where None, the one that MIRRORMEND_CONFIG names, and no other is looked for.
+    `options` are those of the command line by parameter name, such as `log_level`; one that is None was not given.
+    Raises SettingsError, a sentence on one line, for the first thing that is wrong.
+    """
+    draft = Draft()
+    named = environ.get(CONFIG_VARIABLE, "").strip()
+    path = file or (Path(named) if named else None)
+    if path is not None:
+        read_file(path, draft)
+    read_environment(environ, draft)
+    _read_options(options, draft)
+    settings = draft.settings()
+    _check_files(settings, draft)
+    return settings
+
+
+def _read_options(options: Mapping[str, object], draft: Draft) -> None:
+    for (section, key), option in OPTIONS.items():
+        value = options.get(parameter_of_option(option))
+        if value is None:
+            continue
+        if section == "upstream" and len(draft.upstreams) > 1:
+            raise SettingsError(option, f"there are {len(draft.upstreams)} upstreams already; give their URLs in the file or by variables")
+        draft.put(section, key, value, option)
+
+
+def _check_files(settings: Settings, draft: Draft) -> None:
+    for index, upstream in enumerate(settings.upstream):
+        for key in ("ca_bundle", "client_cert", "client_key"):
+            path = getattr(upstream, key)
+            if path is None:
+                continue
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                why = f"{path} cannot be read ({error.strerror or error})"
+                raise SettingsError(draft.origins["upstream", index, key], why) from error

@@ -1,0 +1,186 @@
+"""Logging: a line for each event, coloured for people at a terminal, or a JSON object for machines.
+
+Whatever is logged may have been sent by a stranger, so that no value can end a line or command a terminal,
+and may hold a credential, so that what looks like one is censored. The traceback of an error is the only thing of several lines:
+in JSON it is one text, and for people each of its lines is indented.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Protocol, TextIO
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+# At the end of a key only: facts are kept by file name too, and tokenizers-0.21.0.tar.gz is no token.
+_SECRET_KEY = re.compile(r"(^|[_-])(authorization|password|passwd|secret|token|cookie|credential|api[_-]?key)s?$", re.IGNORECASE)
+_USER_INFORMATION = re.compile(r"(?<=://)[^\s/?#]*@")
+_AUTHORIZATION = re.compile(r"\b(basic|bearer)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_HIDDEN = "***"
+_DEEPEST = 6
+
+
+class LogChoice(Protocol):
+    """What is chosen about logging: the section `[log]` of the settings, which this room does not import."""
+
+    @property
+    def format(self) -> str:
+        """For whom lines are written: `console` or `json`."""
+
+    @property
+    def level(self) -> str:
+        """The least severe lines that are written: `debug`, `info`, `warning` or `error`."""
+
+
+def configure_logging(section: LogChoice, stream: TextIO | None = None) -> None:
+    """Sends all that is logged, also by aiohttp and asyncio, to `stream` (standard error where None), as `section` says.
+
+    Loggers keep the configuration that they were first used with, for speed: call this once, before anything is logged.
+    """
+    stream = sys.stderr if stream is None else stream
+    level = logging.getLevelNamesMapping()[section.level.upper()]
+    processors = _processors(section.format, stream)
+    lines = _Lines(stream)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lines.named,
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _FromStandardLibrary)]:
+        root.removeHandler(handler)
+    root.addHandler(_FromStandardLibrary(processors, lines))
+    # What libraries tell below a warning is of use to nobody but who looks for an error in them.
+    root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
+
+
+def _processors(form: str, stream: TextIO) -> list[Processor]:
+    as_json = form == "json"
+    stamp = structlog.processors.TimeStamper(fmt="iso" if as_json else "%Y-%m-%d %H:%M:%S", utc=as_json)
+    first: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _add_logger_name, stamp]
+    if as_json:
+        return [*first, structlog.processors.format_exc_info, censor, _json_line]
+    colours = stream.isatty() and "NO_COLOR" not in os.environ and sys.platform != "win32"
+    console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+    return [*first, structlog.processors.format_exc_info, censor, _printable, console]
+
+
+class _Lines:
+    """Writes lines to a stream, each in one piece. A stream that is gone must not take a request with it."""
+
+    def __init__(self, stream: TextIO, name: str = "") -> None:
+        self.name = name
+        self._stream = stream
+
+    def named(self, name: str = "", *_: object) -> "_Lines":
+        """Gives a writer to the same stream for the logger called `name`."""
+        return _Lines(self._stream, name)
+
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+class _FromStandardLibrary(logging.Handler):
+    """Writes the records of the standard library's logging in the same form."""
+
+    def __init__(self, processors: list[Processor], lines: _Lines) -> None:
+        super().__init__()
+        self._processors = processors
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            lines = self._lines.named(record.name)
+            event: Any = {"event": record.getMessage()}
+            if record.exc_info:
+                event["exc_info"] = record.exc_info
+            for process in self._processors:
+                event = process(lines, record.levelname.lower(), event)
+            lines.msg(event)
+        except Exception:  # noqa: BLE001 - a record that cannot be written is the logging module's to report
+            self.handleError(record)
+
+
+def _add_logger_name(logger: WrappedLogger, _: str, event: EventDict) -> EventDict:
+    if logger.name:
+        event["logger"] = logger.name
+    return event
+
+
+def censor(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Hides credentials: values of keys that are called like one, user information in URLs, and what follows Basic or Bearer."""
+    for key, value in event.items():
+        kind = type(value)
+        if kind is str:
+            if "@" in value or "asic" in value or "earer" in value or _is_secret(key):
+                event[key] = _HIDDEN if _is_secret(key) else _censored_text(value)
+        elif kind is int or kind is float or kind is bool or value is None:
+            continue
+        else:
+            event[key] = _HIDDEN if _is_secret(key) else _censored(value, _DEEPEST)
+    return event
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
+
+
+def _censored_text(text: str) -> str:
+    return _AUTHORIZATION.sub(rf"\1 {_HIDDEN}", _USER_INFORMATION.sub(f"{_HIDDEN}@", text))
+
+
+def _censored(value: object, depth: int) -> object:
+    if isinstance(value, int | float) or value is None:
+        return value
+    if depth and isinstance(value, Mapping):
+        return {str(key): _HIDDEN if _is_secret(str(key)) else _censored(each, depth - 1) for key, each in value.items()}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [_censored(each, depth - 1) for each in value]
+    return _censored_text(str(value))
+
+
+def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for key, value in event.items():
+        if type(value) is str and not value.isprintable():
+            event[key] = _indented(value) if key == "exception" else _escaped(value)
+    return event
+
+
+def _escaped(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _indented(traceback: str) -> str:
+    return "\n".join(f"    {_escaped(line)}" for line in traceback.split("\n"))
+
+
+_encode: Callable[[object], bytes] = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def _json_line(_: WrappedLogger, __: str, event: EventDict) -> str:
+    event = {"timestamp": None, "level": None, "logger": "", "event": None, **event}
+    try:
+        line = _encode(event).decode()
+    except (TypeError, ValueError, OverflowError):
+        return json.dumps(event, default=str)
+    # JSON escapes only what is below the space: the controls of terminals and the separators of lines above it are left.
+    return line if line.isprintable() else _UNPRINTABLE.sub(_json_escape, line)
+
+
+def _json_escape(letter: re.Match[str]) -> str:
+    return letter[0] if letter[0].isprintable() else json.dumps(letter[0])[1:-1]

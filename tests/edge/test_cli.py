@@ -1,0 +1,192 @@
+"""The command as a user meets it: what it prints, and how it ends."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy import __version__
+from proxy.cli import main
+
+UPSTREAM = "http://127.0.0.1:9/simple/"
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    captured = capsys.readouterr()
+    assert isinstance(end.value.code, int)
+    return end.value.code, captured.out, captured.err
+
+
+def one_line(capsys: pytest.CaptureFixture[str], status: int, *words: str) -> str:
+    ended, out, err = command(capsys, *words)
+    assert (ended, out) == (status, "")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return err.removesuffix("\n")
+
+
+def process_environment() -> dict[str, str]:
+    return {**{name: value for name, value in os.environ.items() if not name.startswith("COV_")}, "PYTHONWARNINGS": "error"}
+
+
+@contextmanager
+def serving(*words: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+    """Runs the real command on a free port; gives the process, its address, and what it wrote up to there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "proxy", "serve", "--listen", "127.0.0.1:0", "--store", "memory", "--log-format", "json", *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**process_environment(), **variables},
+        cwd=Path(__file__).parent.parent.parent,
+    )
+    try:
+        assert process.stderr is not None
+        lines: list[str] = []
+        while "listening" not in (lines[-1] if lines else ""):
+            line = process.stderr.readline()
+            assert line, "".join(lines)
+            lines.append(line)
+        yield process, json.loads(lines[-1])["address"], lines
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(capsys, "--version") == (0, f"mirrormend {__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("serve", "--help"), ("serve", "-h"), ("demo", "--help")])
+def test_help_fits_a_terminal_of_80_columns(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = command(capsys, *words)
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(line == line.rstrip() for line in out.splitlines())
+
+
+def test_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = command(capsys, "serve", "--help")
+    said = " ".join(out.split())
+    for word in (
+        "--config FILE",
+        "--upstream URL",
+        "127.0.0.1:8080",
+        "[default: sqlite,",
+        "[default: proxy]",
+        "[default: console]",
+        "[default: info]",
+    ):
+        assert word in said
+
+
+def test_help_and_version_do_not_wait_for_the_server_to_be_imported() -> None:
+    code = "import sys; from proxy.cli import main\ntry: main(['--version'])\nexcept SystemExit: print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=process_environment())
+    assert not {"aiohttp", "pydantic"} & set(done.stdout.split())
+
+
+def test_without_a_mirror_it_says_how_to_give_one(capsys: pytest.CaptureFixture[str]) -> None:
+    said = one_line(capsys, 2, "serve")
+    assert said.startswith("mirrormend: no mirror is given; say --upstream URL")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("serve", "--upstrem", UPSTREAM), "--upstream"),
+        (("serv",), "No such command 'serv'"),
+        (("serve", "extra"), "unexpected extra argument"),
+        (("serve", "--links", "foo"), "--links: 'foo' is not allowed; write proxy, redirect or direct"),
+        (("serve", "--log-format", "xml"), "--log-format: 'xml' is not allowed; write console or json"),
+        (("serve", "--listen", "8080"), "--listen: write it as HOST:PORT"),
+        (("serve", "--config", "/none.toml"), "/none.toml: the configuration file cannot be read"),
+    ],
+)
+def test_a_wrong_word_gets_one_line_and_status_2(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ("--upstream", UPSTREAM) if words[0] == "serve" and "--upstrem" not in words else ()
+    assert said in one_line(capsys, 2, *words, *more)
+
+
+def test_a_wrong_key_of_the_file_gets_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mend.toml"
+    file.write_text("[probe]\npacience = 3\n", encoding="utf-8")
+    said = one_line(capsys, 2, "serve", "--config", str(file))
+    assert said == f"mirrormend: [probe] pacience in {file}: there is no such key; did you mean patience?"
+
+
+def test_a_wrong_variable_gets_one_line_and_status_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MIRRORMEND_PROBE_PACIENCE", "3")
+    assert "did you mean MIRRORMEND_PROBE_PATIENCE?" in one_line(capsys, 2, "serve", "--upstream", UPSTREAM)
+
+
+def test_a_certificate_that_is_none_gets_one_line_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ca.pem").write_text("this is no certificate", encoding="ascii")
+    monkeypatch.setenv("MIRRORMEND_UPSTREAM_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    assert one_line(capsys, 2, "serve", "--upstream", UPSTREAM).startswith("mirrormend: upstream default: ca_bundle, client_cert or")
+
+
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "proxy", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**process_environment(), **variables},
+        cwd=Path(__file__).parent.parent.parent,
+    )
+
+
+def test_a_store_that_cannot_be_gets_one_line_and_status_2_without_its_password() -> None:
+    done = run("serve", "--upstream", UPSTREAM, "--listen", "127.0.0.1:0", "--store", "redis://:geheim@127.0.0.1:port/0")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("mirrormend: the store cannot be set up")
+    assert "geheim" not in done.stderr
+
+
+def test_a_port_in_use_gets_one_line_and_status_1() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("serve", "--upstream", UPSTREAM, "--store", "memory", "--listen", address)
+    assert done.returncode == 1
+    assert done.stderr == f"mirrormend: cannot listen on {address} (address already in use); choose another address with --listen\n"
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_end(ending: signal.Signals) -> None:
+    with serving("--upstream", "http://user:geheim@127.0.0.1:9/simple/") as (process, address, lines):
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=5)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.send_signal(ending)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert out == ""
+    written = "".join(lines) + err
+    assert "geheim" not in written
+    assert all("event" in json.loads(line) for line in written.splitlines())
+
+
+def test_variables_are_as_good_as_options() -> None:
+    with serving(MIRRORMEND_UPSTREAM=UPSTREAM, MIRRORMEND_LOG_LEVEL="info") as (_, _, lines):
+        assert json.loads(lines[-1])["upstreams"] == {"default": UPSTREAM}
