@@ -159,34 +159,26 @@ class Conversations:
         asyncio.get_running_loop().call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Starts what the pace allows."""
+        """Starts what the pace allows: first those that go on, then the urgent, then batches in turn, then the background."""
         pace, now = self._pace, self._time()
         for _ in range(_AT_ONE_GO):
             if pace.room(now) <= 0:
                 if pace.paused_until > now:
                     self._wake_at(pace.paused_until)
                 return
-            if not self._started(now):
+            if self._resuming:
+                self._send(self._resuming.popleft(), now)
+            elif self._urgent:
+                self._start(self._urgent, now)
+            elif self._ahead:
+                self._start(self._ahead, now)
+            elif self._behind and pace.background_room(now) > 0:
+                self._start(self._behind, now)
+            else:
+                if self._behind and pace.background_at(now) > now:
+                    self._wake_at(pace.background_at(now))
                 return
         self._pump_soon()
-
-    def _started(self, now: float) -> bool:
-        """Starts one: first those that go on, then the urgent, then batches in turn, then the background. Gives whether any could."""
-        if self._resuming:
-            self._send(self._resuming.popleft(), now)
-            return True
-        queue = self._urgent or self._ahead
-        if not queue:
-            queue = self._behind
-            if not queue:
-                return False
-            if self._pace.background_room(now) <= 0:
-                at = self._pace.background_at(now)
-                if at > now:
-                    self._wake_at(at)
-                return False
-        self._start(queue, now)
-        return True
 
     def _wake_at(self, at: float) -> None:
         """Looks again then: no answer may come before that would."""

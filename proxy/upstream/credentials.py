@@ -15,8 +15,6 @@ from proxy.config import UpstreamSection
 
 _log = structlog.get_logger("mirrormend.upstream")
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
 
 def basic(user: str, password: str) -> str:
     """Gives the Authorization header of Basic authentication (RFC 7617)."""
@@ -37,34 +35,23 @@ def configured_authorization(section: UpstreamSection, environ: Mapping[str, str
 
 def _from_netrc(host: str, environ: Mapping[str, str]) -> str | None:
     named = environ.get("NETRC")
-    candidates = [Path(named)] if named else [Path.home() / name for name in (".netrc", "_netrc")]
+    try:
+        candidates = [Path(named)] if named else [Path.home() / name for name in (".netrc", "_netrc")]
+    except RuntimeError:
+        # A user without a home, as containers have.
+        return None
     for path in candidates:
         try:
             found = netrc.netrc(str(path)).authenticators(host)
         except FileNotFoundError:
             continue
-        except (OSError, netrc.NetrcParseError) as error:
-            _log.warning("netrc-unreadable", path=str(path), why=str(error))
+        except netrc.NetrcParseError as error:
+            # Its message quotes what it stumbled over, which may be a password.
+            _log.warning("netrc-unreadable", path=str(path), why=f"line {error.lineno} cannot be understood")
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            _log.warning("netrc-unreadable", path=str(path), why=type(error).__name__)
             continue
         if found is not None:
             return basic(found[0] or "", found[2] or "")
     return None
-
-
-def origin_of(url: str) -> tuple[str, str, int]:
-    """Gives scheme, host and port of a URL (RFC 6454)."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
-
-
-def without_credentials(url: str) -> str:
-    """Gives the URL without user information."""
-    scheme, mark, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
-
-
-def shown(url: str) -> str:
-    """Gives the URL as it may stand in a log or an error: without user information and query."""
-    return without_credentials(url).partition("?")[0]

@@ -147,7 +147,11 @@ class FastLane:
             self._beware()
         now = self._time()
         if reader.reusable and now >= self._wary_until:
-            self._free(connection, now)
+            if self._waiting:
+                self._free(connection, now)
+            else:
+                connection.deadline = now + _KEEP_IDLE
+                self._idle.append(connection)
         else:
             connection.close()
             self._open_more()

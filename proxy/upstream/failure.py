@@ -1,0 +1,67 @@
+"""That no answer came: aiohttp's many exceptions, read once."""
+
+import ssl
+
+import aiohttp
+
+from proxy.config import UpstreamSection
+from proxy.core.flows.exchange import Trouble
+from proxy.upstream.resolver import Refused
+
+_LONGEST = 200
+
+
+class Failure(Exception):
+    """No answer from `url` (without user information and query): why, and the details. `seconds` is how long it was waited for."""
+
+    def __init__(self, trouble: Trouble, url: str, detail: str = "", seconds: float = 0.0) -> None:
+        super().__init__(trouble.value, detail)
+        self.trouble = trouble
+        self.url = url
+        self.detail = detail
+        self.seconds = seconds
+
+
+def failure_of(error: Exception, url: str, section: UpstreamSection) -> Failure:
+    """Gives what `error`, raised while `url` was asked for, means."""
+    url = url.partition("?")[0]
+    if isinstance(error, TimeoutError):
+        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+        seconds = section.connect_timeout if connecting else section.read_timeout
+        return Failure(Trouble.TIMEOUT, url, "no connection could be made" if connecting else "", seconds)
+    trouble, detail = _trouble(error)
+    return Failure(trouble, url, detail)
+
+
+def _trouble(error: Exception) -> tuple[Trouble, str]:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        if isinstance(error.os_error, Refused):
+            return Trouble.FORBIDDEN_DESTINATION, str(error.os_error)
+        return Trouble.DNS, "its name does not resolve"
+    if isinstance(error, aiohttp.InvalidURL):
+        return Trouble.FORBIDDEN_DESTINATION, "its address cannot be dialled"
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError) or _from_tls(error):
+        return Trouble.TLS, f"TLS failed ({sentence(error)}); name the right authorities in ca_bundle or SSL_CERT_FILE"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return Trouble.REFUSED, f"the outbound proxy refuses ({sentence(error)})"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return Trouble.REFUSED, f"no connection to the outbound proxy ({sentence(error)})"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Trouble.REFUSED, f"no connection ({sentence(error)})"
+    if isinstance(error, ConnectionError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+        return Trouble.RESET, "it closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientResponseError | ValueError):
+        return Trouble.NOT_HTTP, f"what came is no proper HTTP ({sentence(error)})"
+    return Trouble.RESET, sentence(error)
+
+
+def _from_tls(error: Exception) -> bool:
+    # In TLS 1.3 a server refuses a client's certificate only after the handshake; aiohttp tells it as a broken connection.
+    return isinstance(error, aiohttp.ClientOSError) and isinstance(error.__cause__, ssl.SSLError)
+
+
+def sentence(error: BaseException) -> str:
+    """Gives what an exception says, in one short line without the address, which may hold secrets in its query."""
+    said = f"{error.status} {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
+    return (text or type(error).__name__)[:_LONGEST]

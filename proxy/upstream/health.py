@@ -1,0 +1,79 @@
+"""How a mirror does, as far as its answers tell: for the breaker, and for who looks at the status."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from proxy.core.flows.exchange import Answer, Reply, Trouble
+from proxy.upstream.breaker import Breaker
+
+_log = structlog.get_logger("mirrormend.upstream")
+
+_DOWN = frozenset({502, 503, 504})
+_TELLS_NOTHING = frozenset({Trouble.FORBIDDEN_DESTINATION, Trouble.TOO_MANY_REDIRECTS, Trouble.BREAKER_OPEN})
+_ANSWERED_SOMEHOW = frozenset({Trouble.NOT_HTTP})
+
+
+@dataclass(slots=True)
+class Health:
+    """When the mirror last answered, and what its last failure was; times are in seconds since the epoch.
+
+    `requests` and `failures` count what was asked of its own origin. `resting` says that it is left alone, since it did not answer.
+    """
+
+    last_answer: float | None = None
+    last_failure: str = ""
+    last_failure_at: float | None = None
+    requests: int = 0
+    failures: int = 0
+    resting: bool = False
+
+    @property
+    def state(self) -> Literal["unknown", "answers", "fails", "rests"]:
+        """In a word, how it does."""
+        if self.resting:
+            return "rests"
+        if self.last_failure_at is not None and self.last_failure_at >= (self.last_answer or 0.0):
+            return "fails"
+        return "unknown" if self.last_answer is None else "answers"
+
+
+class Observer:
+    """Hears every answer of one mirror's own origin, by either lane, and keeps its health and its breaker. `time` does not go back."""
+
+    def __init__(self, name: str, time: Callable[[], float]) -> None:
+        self.health = Health()
+        self.breaker = Breaker()
+        self._name = name
+        self._time = time
+
+    def hear(self, reply: Reply) -> None:
+        """Notes what came of a request.
+
+        A status is an answer, whatever it says, but for those by which a gateway says that nobody is behind it.
+        """
+        health = self.health
+        if isinstance(reply, Answer):
+            down = reply.status in _DOWN
+            why = f"it answered {reply.status}"
+        elif reply.trouble in _TELLS_NOTHING:
+            return
+        else:
+            down = True
+            why = reply.detail or {Trouble.TIMEOUT: "it did not answer in time"}.get(reply.trouble, reply.trouble.value)
+        health.requests += 1
+        if not down:
+            health.last_answer = reply.at
+            if health.resting:
+                _log.info("breaker-closed", mirror=self._name)
+            self.breaker.succeeded()
+        else:
+            health.failures += 1
+            health.last_failure, health.last_failure_at = why, reply.at
+            if isinstance(reply, Answer) or reply.trouble not in _ANSWERED_SOMEHOW:
+                self.breaker.failed(self._time())
+            if self.breaker.open and not health.resting:
+                _log.warning("breaker-open", mirror=self._name, why=why)
+        health.resting = self.breaker.open

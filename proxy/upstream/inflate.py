@@ -1,0 +1,83 @@
+"""The body of a page out of its content coding (RFC 9110, section 8.4), never more of it than the limit allows.
+
+Rules for this file: no I/O; bytes go in as they come.
+"""
+
+import zlib
+
+from proxy.core.errors import UpstreamBroke, UpstreamOverLimit
+
+ACCEPT_ENCODING = "gzip, deflate"
+
+_GZIP = b"\x1f\x8b"
+_GZIP_BITS, _ZLIB_BITS, _RAW_BITS = 31, 15, -15
+
+
+class Inflater:
+    """Collects the body at `url` whose Content-Encoding is `coding`.
+
+    The bytes are believed more than the header: mirrors send plain pages labelled gzip, gzipped ones without a label, and
+    `deflate` without the zlib wrapper that the RFC wants. The `limit`, in bytes, holds while inflating, so that a bomb of a
+    few kilobytes costs no more than a page of the largest size.
+
+    Raises UpstreamOverLimit above the limit, UpstreamBroke where the coding is broken or none that was offered.
+    """
+
+    def __init__(self, url: str, coding: str, limit: int) -> None:
+        self._url = url
+        self._coding = coding.strip().lower()
+        self._limit = limit
+        self._body = bytearray()
+        self._head = b""
+        self._begun = False
+        self._inflater: zlib._Decompress | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes the next bytes."""
+        if not self._begun:
+            self._head += chunk
+            if len(self._head) < len(_GZIP):
+                return
+            chunk, self._head = self._head, b""
+            self._begin(chunk)
+        if self._inflater is None:
+            self._add(chunk)
+            return
+        try:
+            self._inflate(chunk)
+        except zlib.error as error:
+            raise UpstreamBroke(self._url, f"its {self._coding or 'gzip'} coding is broken ({error})") from None
+
+    def finish(self) -> bytes:
+        """Gives the whole body, after its last byte."""
+        if not self._begun:
+            self._add(self._head)
+        elif self._inflater is not None and not self._inflater.eof:
+            raise UpstreamBroke(self._url, f"its {self._coding or 'gzip'} coding ends too early")
+        return bytes(self._body)
+
+    def _begin(self, start: bytes) -> None:
+        self._begun = True
+        if start.startswith(_GZIP):
+            self._inflater = zlib.decompressobj(_GZIP_BITS)
+        elif self._coding == "deflate":
+            wrapped = start[0] & 0x0F == 8 and (start[0] << 8 | start[1]) % 31 == 0
+            self._inflater = zlib.decompressobj(_ZLIB_BITS if wrapped else _RAW_BITS)
+        elif self._coding not in {"", "identity", "gzip", "x-gzip"}:
+            raise UpstreamBroke(self._url, f"it sent the content coding {self._coding!r}, which was not offered")
+
+    def _inflate(self, data: bytes) -> None:
+        while data and self._inflater is not None:
+            if self._inflater.eof:
+                if not data.startswith(_GZIP):
+                    # What follows the last member is padding.
+                    return
+                # RFC 1952, 2.2: a gzip file is a series of members.
+                self._inflater = zlib.decompressobj(_GZIP_BITS)
+            self._add(self._inflater.decompress(data, self._limit + 1 - len(self._body)))
+            data = self._inflater.unused_data
+
+    def _add(self, inflated: bytes) -> None:
+        self._body += inflated
+        if len(self._body) > self._limit:
+            raise UpstreamOverLimit(self._url, self._limit, "bytes")

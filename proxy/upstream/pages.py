@@ -1,0 +1,145 @@
+"""What a page of the mirror is asked for with, and what comes back: several ways of asking, for mirrors that dislike one."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from proxy.core.errors import UpstreamBroke, UpstreamError, UpstreamStatus
+from proxy.core.flows.exchange import Answer
+from proxy.upstream import again
+from proxy.upstream.client import Download
+from proxy.upstream.inflate import ACCEPT_ENCODING, Inflater
+from proxy.upstream.said import said_in
+
+_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+_ACCEPT_HTML = "text/html, application/vnd.pypi.simple.v1+html;q=0.9, */*;q=0.1"
+_CONDITION_FAILED = frozenset({400, 412, 501})
+_FORM_REFUSED = frozenset({400, 406, 415})
+_IN_PASSING = frozenset({408, 425, 429})
+_FOR_GOOD = frozenset({501, 505, 510, 511})
+_LONGEST_WAIT = 4.0
+_SAID_BYTES = 4096
+_AT_ONE_GO = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What a page can be asked for again with (RFC 9110, section 8.8)."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def conditions(self) -> dict[str, str]:
+        """Gives the headers of a conditional request."""
+        if self.etag is not None:
+            return {"If-None-Match": self.etag}
+        return {"If-Modified-Since": self.last_modified} if self.last_modified is not None else {}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPage:
+    """A page of the mirror: the inflated `body`, and the `url` where the redirects ended, without credentials and query.
+
+    `headers` have lower-case names.
+    """
+
+    body: bytes
+    content_type: str | None
+    url: str
+    validators: Validators
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """That the page is still the one that the validators are of. `headers` have lower-case names."""
+
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to ask for a page: with these conditions or none, in JSON if possible or in HTML."""
+
+    conditions: Mapping[str, str]
+    accept: str = _ACCEPT
+
+    def headers(self) -> dict[str, str]:
+        """Gives the request's headers."""
+        return {"Accept": self.accept, "Accept-Encoding": ACCEPT_ENCODING, **self.conditions}
+
+    def instead(self, status: int) -> "Way | None":
+        """Gives how to ask after this status, None where asking otherwise is of no use.
+
+        There are mirrors that answer 400 to If-Modified-Since, and others that know no JSON and do not negotiate but refuse.
+        """
+        if self.conditions and status in _CONDITION_FAILED:
+            return replace(self, conditions={})
+        if self.accept == _ACCEPT and status in _FORM_REFUSED:
+            return replace(self, accept=_ACCEPT_HTML)
+        return None
+
+
+async def page_in(download: Download, limit: int, *, conditional: bool) -> FetchedPage | NotModified:
+    """Reads a page of at most `limit` bytes.
+
+    Raises UpstreamStatus where the answer is another than a page, UpstreamOverLimit, UpstreamBroke, UpstreamTimeout.
+    """
+    headers = lowered(download.headers)
+    if download.status == 304 and conditional:
+        return NotModified(headers)
+    if download.status == 304:
+        raise UpstreamBroke(download.url, "it says that nothing changed (304), though it was not asked whether anything did")
+    if download.status != 200:
+        raise await status_error(download)
+    inflater = Inflater(download.url, headers.get("content-encoding", ""), limit)
+    async for chunk in download.chunks():
+        for start in range(0, len(chunk), _AT_ONE_GO):
+            inflater.feed(chunk[start : start + _AT_ONE_GO])
+            # Others get their turn: a large page takes tens of milliseconds to inflate.
+            await asyncio.sleep(0)
+    validators = Validators(headers.get("etag"), headers.get("last-modified"))
+    return FetchedPage(inflater.finish(), headers.get("content-type"), download.url, validators, headers)
+
+
+async def status_error(download: Download) -> UpstreamStatus:
+    """Gives the error that an answer is, with what the mirror says of it."""
+    headers = lowered(download.headers)
+    inflater = Inflater(download.url, headers.get("content-encoding", ""), 16 * _SAID_BYTES)
+    detail = ""
+    try:
+        inflater.feed(await read_at_most(download, _SAID_BYTES))
+        detail = said_in(inflater.finish())
+    except UpstreamError:
+        pass
+    wait = again.retry_after(Answer(download.status, headers, at=download.at))
+    challenges = tuple(download.headers.getall("WWW-Authenticate", ()))
+    return UpstreamStatus(download.url, download.status, detail, challenges=challenges, retry_after=wait)
+
+
+def wait_before(attempt: int, error: Exception) -> float | None:
+    """Gives the seconds to wait before repetition number `attempt` (from 1 on), None where none is of use."""
+    wanted = None
+    if isinstance(error, UpstreamStatus):
+        passing = error.status in _IN_PASSING or (error.status >= 500 and error.status not in _FOR_GOOD)
+        if not passing:
+            return None
+        wanted = error.retry_after
+    wait = again.delay(attempt, 0.5 + random.random() / 2, wanted)  # noqa: S311 - it spreads requests, it guards nothing
+    return wait if wait <= _LONGEST_WAIT else None
+
+
+async def read_at_most(download: Download, limit: int) -> bytes:
+    """Reads the first `limit` bytes of a body, or fewer where it ends."""
+    body = bytearray()
+    async for chunk in download.chunks():
+        body += chunk
+        if len(body) >= limit:
+            break
+    return bytes(body[:limit])
+
+
+def lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    """Gives headers with lower-case names; of several of one name the last."""
+    return {name.lower(): value for name, value in headers.items()}
