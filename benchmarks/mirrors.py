@@ -1,12 +1,8 @@
-"""Stand-in mirrors for the benchmarks: the jupyter world behind nginx on loopback, healthy or with every macOS wheel dead, near or 20 ms away.
+"""Stand-in mirrors for the benchmarks: the jupyter world behind nginx on loopback, healthy or without macOS wheels, near or 20 ms away.
 
 The tree is built once per folder: pages in JSON and HTML, and for each release one real wheel that all its wheel files are links to.
 """
 
-import gzip
-import hashlib
-import io
-import json
 import os
 import shutil
 import socket
@@ -14,90 +10,40 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.listing import HTML_TYPE, JSON_TYPE
+from tests.world import World
+
 ROOT = Path(__file__).resolve().parent
-DATA = ROOT.parent / "tests" / "data" / "jupyter"
 BUILD = Path(os.environ.get("MIRRORMEND_BENCH") or Path(tempfile.gettempdir()) / "mirrormend-bench")
 SIMPLE = "/artifactory/api/pypi/pypi/simple/"
-_DATE = (2020, 2, 2, 0, 0, 0)
-
-
-def rows(name: str) -> list[dict]:
-    with gzip.open(DATA / name, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def _wheel(project: str, version: str, metadata: str) -> bytes:
-    out = io.BytesIO()
-    stem = f"{project.replace('-', '_')}-{version}"
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, text in (
-            (f"{project.replace('-', '_')}.py", ""),
-            (f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
-            (f"{stem}.dist-info/RECORD", ""),
-            (f"{stem}.dist-info/METADATA", metadata),
-        ):
-            archive.writestr(zipfile.ZipInfo(name, _DATE), text)
-    return out.getvalue()
-
-
-def _version_of(filename: str) -> str:
-    return filename.split("-")[1] if filename.endswith(".whl") else ""
+PACKAGES = "/artifactory/api/pypi/pypi/packages/packages/"
 
 
 def build(target: Path = BUILD / "tree", copies: int = 1) -> Path:
-    """Writes the tree below `target` unless it is there; `copies` repeats all projects under other names."""
+    """Writes the tree below `target` unless it is there; `copies` repeats all projects under other names, with the same files."""
     mark = target / f"complete-{copies}"
     if mark.exists():
         return target
     shutil.rmtree(target, ignore_errors=True)
-    chosen = {(row["name"], row["version"]): row["metadata"] for row in rows("metadata.jsonl.gz")}
-    for row in rows("pages.jsonl.gz"):
-        _write_project(target, row, chosen, "")
-        for number in range(1, copies):
-            _write_project(target, row, {}, f"-copy{number}")
+    for project in World.load().projects.values():
+        for listed in project.files.values():
+            place = target / PACKAGES.strip("/") / listed.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(listed.content() if listed.content is not None else b"")
+        for number in range(copies):
+            name = f"{project.name}-copy{number}" if number else project.name
+            folder = target / SIMPLE.strip("/") / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "index.json").write_bytes(project.page(JSON_TYPE).body.replace(project.name.encode(), name.encode(), 1))
+            (folder / "index.html").write_bytes(project.page(HTML_TYPE).body)
     mark.touch()
     return target
-
-
-def _write_project(target: Path, row: dict, chosen: dict, suffix: str) -> None:
-    name = row["name"] + suffix
-    entries, anchors, contents = [], [], {}
-    for file in row["files"]:
-        filename = file["filename"]
-        version = _version_of(filename)
-        content, digest = contents.get(version, (b"", ""))
-        if not content:
-            plain = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (
-                f"Requires-Python: {file['requires-python']}\n" if file.get("requires-python") else ""
-            )
-            content = _wheel(name, version, chosen.get((name, version), plain)) if version else b"an sdist\n"
-            digest = hashlib.sha256(content).hexdigest()
-            contents[version] = content, digest
-        path = f"{file['path'].lstrip('/')}".removeprefix("packages/")
-        place = target / "artifactory/api/pypi/pypi/packages/packages" / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        first = target / "contents" / digest
-        if not first.exists():
-            first.parent.mkdir(parents=True, exist_ok=True)
-            first.write_bytes(content)
-        if not suffix or not place.exists():
-            os.link(first, place) if not place.exists() else None
-        url = f"../../packages/packages/{path}"
-        entry = {key: file[key] for key in ("filename", "requires-python", "upload-time", "yanked") if file.get(key) is not None}
-        entries.append({**entry, "url": url, "hashes": {"sha256": digest}, "size": len(content)})
-        python = f' data-requires-python="{escape(file["requires-python"])}"' if file.get("requires-python") else ""
-        anchors.append(f'<a href="{url}#sha256={digest}"{python}>{filename}</a><br/>\n')
-    folder = target / SIMPLE.strip("/") / name
-    folder.mkdir(parents=True, exist_ok=True)
-    page = {"meta": {"api-version": "1.1"}, "name": name, "versions": row["versions"], "files": entries}
-    (folder / "index.json").write_text(json.dumps(page))
-    (folder / "index.html").write_text("<!DOCTYPE html>\n<html><body>\n" + "".join(anchors) + "</body></html>\n")
 
 
 _CONFIG = """
@@ -124,7 +70,7 @@ http {{
 }}
 """
 
-DEAD_MACOS = "location ~ macosx { return 404 '{\"errors\":[{\"status\":404,\"message\":\"Could not find resource\"}]}'; }"
+DEAD_MACOS = 'location ~ macosx { return 404 \'{"errors":[{"status":404,"message":"Could not find resource"}]}\'; }'
 
 
 def free_port() -> int:
@@ -152,9 +98,7 @@ def nginx(tree: Path, *, rules: str = "", log: Path | None = None) -> Iterator[i
     here = BUILD / f"nginx-{port}"
     here.mkdir(parents=True, exist_ok=True)
     config = here / "nginx.conf"
-    config.write_text(
-        _CONFIG.format(here=here, port=port, tree=tree, simple=SIMPLE, rules=rules, log="off" if log is None else str(log))
-    )
+    config.write_text(_CONFIG.format(here=here, port=port, tree=tree, simple=SIMPLE, rules=rules, log="off" if log is None else str(log)))
     found = shutil.which("nginx") or "/usr/sbin/nginx"
     process = subprocess.Popen([found, "-c", str(config), "-p", str(here)], stderr=subprocess.DEVNULL)
     try:
@@ -189,11 +133,11 @@ def distant(port: int, milliseconds: int) -> Iterator[int]:
 
 
 @contextmanager
-def proxy(upstream: str, store: str, *options: str, module: str = "proxy") -> Iterator[int]:
+def proxy(upstream: str, store: str, *options: str, environment: dict[str, str] | None = None) -> Iterator[int]:
     """Runs mirrormend before `upstream`; gives its port."""
     port = free_port()
-    command = [sys.executable, "-m", module, "serve", "--upstream", upstream, "--listen", f"127.0.0.1:{port}", "--store", store]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, cwd=ROOT.parent)
+    command = [sys.executable, "-m", "proxy", "serve", "--upstream", upstream, "--listen", f"127.0.0.1:{port}", "--store", store]
+    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, cwd=ROOT.parent, env={**os.environ, **(environment or {})})
     try:
         _await_port(port)
         yield port

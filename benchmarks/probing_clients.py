@@ -8,6 +8,7 @@ and answers with a status of 200 or 206.
 """
 
 import asyncio
+import gc
 import importlib
 import socket
 import ssl
@@ -15,10 +16,23 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp.client_reqrep import ClientRequest
+from yarl import URL
+
+from proxy.core.flows.exchange import Ask, Flow, Method, NoAnswer, Reply
+from proxy.core.identity import SHARED, Identity
+from proxy.upstream.converse import Conversations
+from proxy.upstream.fastlane import FastLane
+from proxy.upstream.pace import Pace
 
 
 @dataclass(frozen=True)
 class Job:
+    """What is asked: `count` files of the server at `port`, whole heads or, `ranged`, the first byte of each."""
+
     scheme: str
     port: int
     connections: int
@@ -28,18 +42,22 @@ class Job:
 
     @property
     def origin(self) -> str:
+        """The server's root, with a slash."""
         return f"{self.scheme}://127.0.0.1:{self.port}/"
 
     @property
     def tls(self) -> ssl.SSLContext | None:
+        """A context that trusts the authorities given, and nobody else."""
         return ssl.create_default_context(cafile=self.authorities) if self.scheme == "https" else None
 
     @property
     def headers(self) -> dict[str, str]:
+        """What every request carries beside its Host."""
         common = {"User-Agent": "probes", "Accept-Encoding": "identity"}
         return {**common, "Range": "bytes=0-0"} if self.ranged else common
 
     def wire(self, number: int) -> bytes:
+        """The bytes of the request for file `number`."""
         lines = [f"{'GET' if self.ranged else 'HEAD'} /files/{number:05d}.whl HTTP/1.1", f"Host: 127.0.0.1:{self.port}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -47,11 +65,6 @@ class Job:
 
 async def fastlane(job: Job) -> int:
     """The project's own: conversations over the fast lane."""
-    from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply
-    from proxy.core.identity import SHARED, Identity
-    from proxy.upstream.converse import Conversations
-    from proxy.upstream.fastlane import FastLane
-    from proxy.upstream.pace import Pace
 
     async def resolver() -> list[tuple[int, str]]:
         return [(socket.AF_INET, "127.0.0.1")]
@@ -83,58 +96,75 @@ async def fastlane(job: Job) -> int:
     learned: dict[int, int] = {}
     flows = ((number, probe(f"{origin}files/{number:05d}.whl")) for number in range(job.count))
     await talks.all(flows, SHARED, learned=learned.__setitem__)
-    assert Answer
     return sum(status in {200, 206} for status in learned.values())
 
 
+class Parsed(asyncio.Protocol):
+    """A connection of a few lines around httptools; a new parser for each answer, since it has no mode for HEAD."""
+
+    def __init__(self, job: Job, numbers: Iterator[int], ended: Callable[[int], None], parser: Callable[["Parsed"], Any]) -> None:
+        self.job = job
+        self.numbers = numbers
+        self.ended = ended
+        self.make_parser = parser
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asks for the first file."""
+        self.transport = transport
+        self.ask()
+
+    def ask(self) -> None:
+        """Asks for the next file."""
+        number = next(self.numbers, None)
+        if number is not None:
+            self.headers: dict[bytes, bytes] = {}
+            self.parser = self.make_parser(self)
+            self.transport.write(self.job.wire(number))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keeps a header."""
+        self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Ends an answer without a body."""
+        if not self.job.ranged:
+            self.end()
+
+    def on_message_complete(self) -> None:
+        """Ends an answer with a body."""
+        if self.job.ranged:
+            self.end()
+
+    def end(self) -> None:
+        """Counts an answer, and asks on once the parser has returned."""
+        self.ended(self.parser.get_status_code())
+        asyncio.get_running_loop().call_soon(self.ask)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses."""
+        self.parser.feed_data(data)
+
+
 async def parser(job: Job) -> int:
-    """A protocol of a few lines around httptools, one parser to an answer since it has no mode for HEAD."""
-    import httptools
-
-    numbers: Iterator[int] = iter(range(job.count))
-    finished = asyncio.get_running_loop().create_future()
-    good = left = 0
-    left = job.count
-
-    class Client(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport: asyncio.Transport = transport  # type: ignore[assignment]
-            self.ask()
-
-        def ask(self) -> None:
-            number = next(numbers, None)
-            if number is not None:
-                self.headers: dict[bytes, bytes] = {}
-                self.parser = httptools.HttpResponseParser(self)
-                self.transport.write(job.wire(number))
-
-        def on_header(self, name: bytes, value: bytes) -> None:
-            self.headers[name.lower()] = value
-
-        def on_headers_complete(self) -> None:
-            if not job.ranged:
-                self.end()
-
-        def on_message_complete(self) -> None:
-            if job.ranged:
-                self.end()
-
-        def end(self) -> None:
-            nonlocal good, left
-            good += self.parser.get_status_code() in {200, 206}
-            left -= 1
-            if left == 0:
-                finished.set_result(None)
-            asyncio.get_running_loop().call_soon(self.ask)
-
-        def data_received(self, data: bytes) -> None:
-            self.parser.feed_data(data)
-
+    """The parser of httptools, and a protocol of a few lines around it."""
+    make_parser = importlib.import_module("httptools").HttpResponseParser
     loop = asyncio.get_running_loop()
+    numbers = iter(range(job.count))
+    finished = loop.create_future()
+    statuses: list[int] = []
+
+    def ended(status: int) -> None:
+        statuses.append(status)
+        if len(statuses) == job.count:
+            finished.set_result(None)
+
+    def connection() -> Parsed:
+        return Parsed(job, numbers, ended, make_parser)
+
     tls = job.tls
-    await asyncio.gather(*(loop.create_connection(Client, "127.0.0.1", job.port, ssl=tls) for _ in range(job.connections)))
+    await asyncio.gather(*(loop.create_connection(connection, "127.0.0.1", job.port, ssl=tls) for _ in range(job.connections)))
     await finished
-    return good
+    return sum(status in {200, 206} for status in statuses)
 
 
 async def workers(job: Job, ask: Callable[[int], Awaitable[int]]) -> int:
@@ -153,10 +183,7 @@ async def workers(job: Job, ask: Callable[[int], Awaitable[int]]) -> int:
 
 
 async def session(job: Job) -> int:
-    """aiohttp's ClientSession, with all that can be left out left out."""
-    import aiohttp
-    from yarl import URL
-
+    """The ClientSession of aiohttp, with all that can be left out left out."""
     connector = aiohttp.TCPConnector(limit=job.connections, ssl=job.tls or True)
     async with aiohttp.ClientSession(
         connector=connector,
@@ -177,11 +204,7 @@ async def session(job: Job) -> int:
 
 
 async def connector(job: Job) -> int:
-    """aiohttp's connector and parser, without its `_request`."""
-    import aiohttp
-    from aiohttp.client_reqrep import ClientRequest
-    from yarl import URL
-
+    """The connector and the parser of aiohttp, without its `_request`."""
     loop = asyncio.get_running_loop()
     pool = aiohttp.TCPConnector(limit=job.connections, ssl=job.tls or True)
     timeout = aiohttp.ClientTimeout()
@@ -190,7 +213,8 @@ async def connector(job: Job) -> int:
     async def ask(number: int) -> int:
         connection = await pool.connect(request, [], timeout)
         protocol = connection.protocol
-        assert protocol is not None and connection.transport is not None
+        assert protocol is not None
+        assert connection.transport is not None
         protocol.set_response_params(skip_payload=not job.ranged, auto_decompress=False)
         connection.transport.write(job.wire(number))
         message, payload = await protocol.read()
@@ -205,9 +229,8 @@ async def connector(job: Job) -> int:
 
 
 def curl(job: Job) -> int:
-    """libcurl's multi interface."""
-    import pycurl
-
+    """The multi interface of libcurl."""
+    pycurl = importlib.import_module("pycurl")
     numbers = iter(range(job.count))
     good = done = 0
     multi = pycurl.CurlMulti()
@@ -225,7 +248,7 @@ def curl(job: Job) -> int:
             handle.setopt(pycurl.CAINFO, job.authorities)
         handles.append(handle)
 
-    def ask(handle: "pycurl.Curl") -> None:
+    def ask(handle: Any) -> None:
         number = next(numbers, None)
         if number is not None:
             handle.setopt(pycurl.URL, f"{job.origin}files/{number:05d}.whl")
@@ -260,8 +283,11 @@ def main() -> None:
     name, scheme, port, connections, count, method, *authorities = sys.argv[1:]
     job = Job(scheme, int(port), int(connections), int(count), method == "range", authorities[0] if authorities else None)
     client, loop = CLIENTS[name]
-    for module in {"session": ["aiohttp"], "connector": ["aiohttp"], "curl": ["pycurl"]}.get(name, ["proxy.upstream", "uvloop"]):
+    for module in {"httptools": ["httptools", "uvloop"], "curl": ["pycurl"]}.get(name, ["uvloop"]):
         importlib.import_module(module)
+    # One full collection of what the imports left would cost as much as a thousand probes.
+    gc.collect()
+    gc.freeze()
     wall, cpu = time.perf_counter(), time.process_time()
     good = client(job) if loop is None else importlib.import_module(loop).run(client(job))
     print(round((time.perf_counter() - wall) * 1e6), round((time.process_time() - cpu) * 1e6), good)

@@ -116,7 +116,7 @@ class File:
         name = self.filename
         if name.endswith(".whl"):
             return Packaging.WHEEL
-        return Packaging.SDIST if name.lower().endswith(_SDIST_SUFFIXES) else Packaging.LEGACY
+        return Packaging.SDIST if name.endswith(".tar.gz") or name.lower().endswith(_SDIST_SUFFIXES) else Packaging.LEGACY
 
     @property
     def tags(self) -> WheelTags | None:
@@ -183,8 +183,14 @@ class Page:
     def releases(self) -> tuple[Release, ...]:
         """The releases, newest first; spellings that are no version come last."""
         grouped: dict[str, list[File]] = {}
+        project = self.project
         for file in self.files:
-            grouped.setdefault(_release_key(file, self.project), []).append(file)
+            key = _release_key(file, project)
+            release = grouped.get(key)
+            if release is None:
+                grouped[key] = [file]
+            else:
+                release.append(file)
         releases = [Release(key, parsed_version(key), tuple(files)) for key, files in grouped.items()]
         known = [release for release in releases if release.version is not None]
         known.sort(key=lambda release: release.version or Version("0"), reverse=True)
@@ -193,6 +199,11 @@ class Page:
     def release_of(self, file: File) -> Release:
         """The release that `file`, one of this page's, belongs to."""
         return self._release_index[_release_key(file, self.project)]
+
+    @cached_property
+    def probeable(self) -> int:
+        """How many of the files are wheels or sdists, and so can be asked about."""
+        return sum(file.filename.endswith(".whl") or file.packaging is not Packaging.LEGACY for file in self.files)
 
     @cached_property
     def _release_index(self) -> Mapping[str, Release]:
@@ -222,7 +233,8 @@ def _normalised_version(text: str) -> str:
 
 
 def _release_key(file: File, project: str) -> str:
-    text = file.version_text(project)
+    name = file.filename
+    text = name.split("-", 2)[1] if name.endswith(".whl") and name.count("-") > 1 else file.version_text(project)
     return "" if text is None else _normalised_version(text)
 
 

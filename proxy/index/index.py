@@ -71,6 +71,7 @@ class Index:
         self._verifier = Verifier(mirror, self._rules, self.tasks, clock)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock)
         self._burst = Burst(clock)
+        self._verifying = 0
         self._projects: OrderedDict[tuple[str, str], Project] = OrderedDict()
         self._commons: dict[str, Commons] = {}
 
@@ -97,9 +98,13 @@ class Index:
         if progress is not None and not progress.rest.is_set():
             deadline = started + self._settings.probe.deadline
             await _wait(progress.first, deadline - self._clock())
-            if not self._burst.lasts(self._clock()):
+            if progress.began >= started and self._alone(started):
                 await _wait(progress.rest, min(deadline - self._clock(), self._settings.probe.patience))
         return self._serve(project)
+
+    def _alone(self, started: float) -> bool:
+        """Whether the page that was asked for then has the proxy to itself, so that it can wait for more than a resolver reads first."""
+        return self._verifying <= 1 and not self._burst.lasts(max(started, self._clock()))
 
     async def file(self, name: str, filename: str, who: Identity) -> tuple[Project, File]:
         """Gives the file that the mirror's page lists under `filename`, whether the mended page lists it or not.
@@ -228,7 +233,7 @@ class Index:
         self._borrow(project, known)
         ahead = tuple(file for file in reading_picks(known.page, project.verdicts, client) if file.filename not in project.read)
         first = self._plan(project, known.page, self._budget(), client, awaited_only=True).first
-        progress = project.verification = Progress()
+        progress = project.verification = Progress(began=self._clock())
         if not first and not ahead:
             progress.first.set()
         run = self._run(project, known.page, first=first, ahead=ahead, client=client, progress=progress)
@@ -249,6 +254,7 @@ class Index:
         progress: Progress,
     ) -> None:
         budget = self._budget()
+        self._verifying += 1
         try:
             reading = {file.filename for file in ahead}
             await asyncio.gather(
@@ -268,6 +274,7 @@ class Index:
         except UpstreamError as error:
             _log.warning("verification-stopped", project=project.name, why=str(error))
         finally:
+            self._verifying -= 1
             progress.first.set()
             progress.rest.set()
             project.verification = None

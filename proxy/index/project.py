@@ -68,8 +68,12 @@ class Project:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a verification is: `first` is set once what the page waits for is known, `rest` when the budget is spent."""
+    """How far a verification is: `first` is set once what the page waits for is known, `rest` when the budget is spent.
 
+    `began` is in seconds since the epoch.
+    """
+
+    began: float
     first: asyncio.Event = field(default_factory=asyncio.Event)
     rest: asyncio.Event = field(default_factory=asyncio.Event)
 

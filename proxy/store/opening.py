@@ -41,14 +41,20 @@ def _backend(section: StoreSection, clock: Callable[[], float]) -> Backend | Non
         return None
     if location.startswith(("redis://", "rediss://")):
         return _redis(location, clock)
-    if location == "sqlite":
-        path = platformdirs.user_cache_path("mirrormend") / "store.sqlite3"
-        if not path.is_absolute():
-            _log.warning("store-has-no-home", why="this user has no home folder; name a file with sqlite:PATH", going_on_with="memory")
-            return None
-    else:
-        path = _named(location.removeprefix("sqlite:"))
+    path = _in_cache_folder() if location == "sqlite" else _named(location.removeprefix("sqlite:"))
+    if path is None:
+        _log.warning("store-has-no-home", why="this user has no home folder; name a file with sqlite:PATH", going_on_with="memory")
+        return None
     return SqliteBackend(path, section.disk_limit, clock=clock)
+
+
+def _in_cache_folder() -> Path | None:
+    # Without a home folder some releases of platformdirs raise, and others give a folder called "~".
+    try:
+        folder = platformdirs.user_cache_path("mirrormend")
+    except RuntimeError:
+        return None
+    return folder / "store.sqlite3" if folder.is_absolute() else None
 
 
 def _named(path: str) -> Path:

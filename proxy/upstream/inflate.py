@@ -69,6 +69,10 @@ class Inflater:
     def _inflate(self, data: bytes) -> None:
         while data and self._inflater is not None:
             if self._inflater.eof:
+                data, self._head = self._head + data, b""
+                if data == _GZIP[:1]:
+                    self._head = data
+                    return
                 if not data.startswith(_GZIP):
                     # What follows the last member is padding.
                     return

@@ -27,7 +27,7 @@ class Budget:
     rate: float | None
 
 
-_COSTLY = Budget(probes=2, rate=0.0)
+_COSTLY = Budget(probes=1, rate=0.0)
 _MODERATE = Budget(probes=400, rate=20.0)
 
 BUDGETS: dict[MirrorKind, Budget] = {

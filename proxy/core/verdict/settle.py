@@ -71,10 +71,8 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy) -> Mende
     awaiting: list[File] = []
     sdist_only: list[str] = []
     lost: list[str] = []
-    for release in page.releases:
+    for release in _touched(page, verdicts):
         dead = [file for file in release.files if is_undeliverable(verdicts.get(file.filename))]
-        if not dead:
-            continue
         if len(dead) == len(release.files):
             awaiting += [file for file in dead if not verdicts[file.filename].confirmed_for(policy.confirm)]
             dead = [file for file in dead if verdicts[file.filename].confirmed_for(policy.confirm)]
@@ -89,7 +87,7 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy) -> Mende
             else:
                 sdist_only.append(release.spelling)
     held = Held.NOTHING
-    if drop and policy.empty == "keep" and not any(_worth_listing(file) for file in page.files if file.filename not in drop):
+    if drop and policy.empty == "keep" and len(drop) >= page.probeable and not _anything_left(page, drop):
         drop, sdist_only, lost, held = {}, [], [], Held.EMPTY
     unknown, unasked = _not_known(page, verdicts)
     return Mended(page.without(drop.keys()), tuple(drop.values()), unknown, unasked, tuple(lost), tuple(sdist_only), tuple(awaiting), held)
@@ -100,17 +98,29 @@ def _only_sdist_left(release: Release, left: list[File]) -> bool:
     return had_wheel and not any(file.packaging is Packaging.WHEEL for file in left) and any(map(_worth_listing, left))
 
 
+def _anything_left(page: Page, drop: Mapping[str, Dropped]) -> bool:
+    return any(_worth_listing(file) for file in page.files if file.filename not in drop)
+
+
 def _worth_listing(file: File) -> bool:
     return file.packaging is not Packaging.LEGACY
 
 
+def _touched(page: Page, verdicts: Mapping[str, Verdict]) -> list[Release]:
+    """Gives the releases that hold something undeliverable, newest first."""
+    listed = page.by_filename
+    denied = [name for name, verdict in verdicts.items() if verdict.kind is Kind.UNDELIVERABLE and name in listed]
+    touched = {page.release_of(listed[name]).spelling for name in denied}
+    return [release for release in page.releases if release.spelling in touched] if touched else []
+
+
 def _not_known(page: Page, verdicts: Mapping[str, Verdict]) -> tuple[Counter[Cause], int]:
     unknown: Counter[Cause] = Counter()
-    unasked = 0
-    for file in page.files:
-        verdict = verdicts.get(file.filename)
-        if verdict is None:
-            unasked += file.packaging is not Packaging.LEGACY
-        elif verdict.kind is Kind.UNKNOWN:
-            unknown[verdict.cause] += 1
-    return unknown, unasked
+    unasked = page.probeable
+    listed = page.by_filename
+    for name, verdict in verdicts.items():
+        if name in listed:
+            unasked -= 1
+            if verdict.kind is Kind.UNKNOWN:
+                unknown[verdict.cause] += 1
+    return unknown, max(0, unasked)

@@ -8,6 +8,7 @@ from pathlib import Path
 APPLICATION_ID = 0x4D4D4E44
 SCHEMA = 1
 _BUSY_SECONDS = 1.0
+_PREPARE_SECONDS = 4.0
 _LOG_BYTES = 16 * 1024 * 1024
 
 _TABLES = (
@@ -45,27 +46,38 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Makes sure that the file is ours, with our schema. Raises NotUsable where it is not, sqlite3.Error where that cannot be told."""
-    try:
-        if _is_new(connection):
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            _begin_write_ahead(connection)
-            _create(connection)
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (schema,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != APPLICATION_ID:
-            raise NotUsable("it belongs to another program")
-        if schema != SCHEMA:
-            raise NotUsable(f"its schema is {schema}, and only {SCHEMA} is known here")
-        with closing(connection.execute("SELECT slot, expires, used, size, content FROM documents LIMIT 1")) as rows:
-            rows.fetchone()
-        _begin_write_ahead(connection)
-        # With a write-ahead log a killed process loses nothing by it, and a power cut only the last transactions, whole.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-    except sqlite3.DatabaseError as error:
-        if is_damage(error):
-            raise NotUsable(str(error)) from error
-        raise
+    deadline = time.monotonic() + _PREPARE_SECONDS
+    while True:
+        try:
+            _prepare(connection)
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                raise NotUsable(str(error)) from error
+            # SQLite waits for others in most things, but not with a file that several begin at the same moment.
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    if _is_new(connection):
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        _create(connection)
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise NotUsable("it belongs to another program")
+    if schema != SCHEMA:
+        raise NotUsable(f"its schema is {schema}, and only {SCHEMA} is known here")
+    with closing(connection.execute("SELECT slot, expires, used, size, content FROM documents LIMIT 1")) as rows:
+        rows.fetchone()
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    # With a write-ahead log a killed process loses nothing by it, and a power cut only the last transactions, whole.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
 
 
 def _is_new(connection: sqlite3.Connection) -> bool:
@@ -76,24 +88,16 @@ def _is_new(connection: sqlite3.Connection) -> bool:
 
 def _create(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    # Another process may have been quicker.
-    if _is_new(connection):
-        for statement in _TABLES:
-            connection.execute(statement)
-    connection.execute("COMMIT")
-
-
-def _begin_write_ahead(connection: sqlite3.Connection) -> None:
-    # SQLite does not wait for others with this change, as it does with all else.
-    for _ in range(20):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            if not is_busy(error):
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    try:
+        # Another process may have been quicker.
+        if _is_new(connection):
+            for statement in _TABLES:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -67,8 +67,8 @@ def parsed_head(head: bytes) -> tuple[int, dict[str, str]]:
 
     Names are in lower case, the values of repeated ones joined (RFC 9110, 5.3).
     """
-    first, *lines = head.split(b"\r\n")
-    status = _statuses[first]
+    lines = head.split(b"\r\n")
+    status = _statuses[lines.pop(0)]
     headers = dict(map(_fields.__getitem__, lines))
     if len(headers) != len(lines):
         headers.clear()
