@@ -5,6 +5,7 @@
 import asyncio
 import hashlib
 import os
+import pwd
 import shutil
 import signal
 import sqlite3
@@ -87,6 +88,22 @@ async def test_plain_sqlite_means_a_file_in_the_users_cache_folder(tmp_path: Pat
     async with open_store(StoreSection(location="sqlite")) as store:
         assert await store.ready()
     assert (tmp_path / "cache/mirrormend/store.sqlite3").exists()
+
+
+async def test_a_user_without_a_home_has_the_memory_and_no_folder_called_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+
+    def unknown(uid: int) -> pwd.struct_passwd:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)  # as for a container's made-up user
+    with capture_logs() as logs:
+        async with open_store(StoreSection(location="sqlite")) as store:
+            assert store.stats.backend is BackendState.ABSENT
+    assert events(logs) == ["store-has-no-home"]
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_file_and_folders_are_for_their_owner_only_and_existing_folders_stay_as_they_are(tmp_path: Path) -> None:
@@ -517,7 +534,7 @@ def test_connections_that_begin_a_new_file_at_the_same_moment_do_not_fail_each_o
 
     gate = threading.Barrier(8)
     with ThreadPoolExecutor(8) as threads:
-        for attempt in range(15):
+        for attempt in range(8):
             for outcome in [threads.submit(begin, tmp_path / str(attempt)) for _ in range(8)]:
                 outcome.result()
 

@@ -1,5 +1,6 @@
 """Writing pages: everything is escaped here, once, and what the mirror said of a file passes on unchanged."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from html import escape
 from urllib.parse import quote
@@ -14,13 +15,20 @@ MetadataOffer = Callable[[File], bool | Mapping[str, str] | None]
 
 _encode = msgspec.json.Encoder().encode
 _BEST_HASHES = ("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5")
+_PLAIN = re.compile(r"[\w.+!-]+", re.ASCII)
+_PLAIN_LINK = re.compile(r"[\w.+!/:~-]+", re.ASCII)
 _UNESCAPED_IN_NAMES = "!+~@$,=:"
 
 
 def proxied_link(project: str) -> LinkMaker:
     """Gives links relative to the page of `project`, so that they hold behind any host name; their last segment is the file's name."""
     start = f"../../files/{project}/"
-    return lambda file: start + quote(file.filename, safe=_UNESCAPED_IN_NAMES)
+
+    def link(file: File) -> str:
+        name = file.filename
+        return start + (name if _PLAIN.fullmatch(name) else quote(name, safe=_UNESCAPED_IN_NAMES))
+
+    return link
 
 
 def render_page(page: Page, form: Form, links: LinkMaker, metadata: MetadataOffer) -> bytes:
@@ -61,8 +69,15 @@ class Renderer:
         return _json_page(page, parts) if self._form is Form.JSON else _html_page(page, parts)
 
     def _json_entry(self, file: File) -> bytes:
-        ours: dict[str, object] = {"filename": file.filename, "url": self._links(file)}
         offer = self._metadata(file)
+        if offer is True and file.entry and _PLAIN.fullmatch(file.filename):
+            link = self._links(file)
+            if _PLAIN_LINK.fullmatch(link):
+                return b'{"filename":"%b","url":"%b","core-metadata":true,%b}' % (file.filename.encode(), link.encode(), file.entry)
+        return self._odd_json_entry(file, offer)
+
+    def _odd_json_entry(self, file: File, offer: bool | Mapping[str, str] | None) -> bytes:
+        ours: dict[str, object] = {"filename": file.filename, "url": self._links(file)}
         if offer is not None:
             ours["core-metadata"] = offer
         start: bytes = _encode(ours)
