@@ -10,11 +10,17 @@ import pytest
 import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from proxy.config import Settings
 from tests.clients import Pip, Uv
 from tests.dial_guard import DialGuard
 from tests.mirror import BrokenMirror
+
+# A busy machine is slow: that is no failure.
+hypothesis_settings.register_profile("mirrormend", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("mirrormend")
 
 _SETTINGS_OF_THE_MACHINE = ("MIRRORMEND_", "UV_", "PIP_", "SSL_CERT_", "POETRY_", "PDM_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy", "netrc", "requests_ca_bundle", "curl_ca_bundle"}

@@ -1,16 +1,20 @@
 """Scripting a flow without a network: replies are sent in, asks are recorded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
-from proxy.core.flows.exchange import Answer, Ask, Flow, Reply
+from proxy.core.flows.exchange import Answer, Ask, Reply
 
+Asked = TypeVar("Asked")
+Replied = TypeVar("Replied")
 Learned = TypeVar("Learned")
 
 
-def converse(flow: Flow[Learned], replies: Sequence[Reply] | Callable[[Ask], Reply]) -> tuple[Learned, list[Ask]]:
+def converse(
+    flow: Generator[Asked, Replied, Learned], replies: Sequence[Replied] | Callable[[Asked], Replied]
+) -> tuple[Learned, list[Asked]]:
     """Drives `flow` with `replies`, in their order or as a function of what is asked; gives what it learned and what it asked."""
-    asked: list[Ask] = []
+    asked: list[Asked] = []
     script = None if callable(replies) else iter(replies)
     try:
         ask = next(flow)

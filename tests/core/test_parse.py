@@ -1,0 +1,145 @@
+"""Pages of real mirrors' shapes, and the slips that they make."""
+
+import json
+
+import pytest
+
+from proxy.core.errors import PageUnreadable
+from proxy.core.page import File, Page, SourceForm
+from proxy.core.parse import parse_page
+
+URL = "https://mirror.example.com/artifactory/api/pypi/pypi/simple/demo/"
+SHA256 = "0123456789abcdef" * 4
+WHEEL = "demo-1.0-py3-none-any.whl"
+
+
+def html(body: str, **details: str) -> Page:
+    return parse_page(f"<!DOCTYPE html><html><body>{body}</body></html>".encode(), details.get("type"), details.get("url", URL), "demo")
+
+
+def entry(**fields: object) -> File | None:
+    """The one file of a JSON page."""
+    page = {"meta": {"api-version": "1.1"}, "name": "demo", "files": [{"filename": WHEEL, "url": WHEEL, "hashes": {}, **fields}]}
+    return next(iter(parse_page(json.dumps(page).encode(), None, URL, "demo").files), None)
+
+
+def test_artifactorys_links_are_joined_to_the_page_and_their_hashes_read() -> None:
+    (file,) = html(f'<a href="../../packages/packages/ab/cd/{WHEEL}#sha256={SHA256}" data-requires-python="&gt;=3.8">x</a>').files
+    assert file.url == f"https://mirror.example.com/artifactory/api/pypi/pypi/packages/packages/ab/cd/{WHEEL}"
+    assert file.hashes == {"sha256": SHA256}
+    assert file.requires_python == ">=3.8"
+
+
+@pytest.mark.parametrize("kind", [None, "", "text/plain", "application/octet-stream", "application/json; charset=utf-8", "text/html"])
+def test_the_body_tells_the_form_whatever_the_content_type_says(kind: str | None) -> None:
+    as_json = parse_page(b'\n {"files": [], "meta": {"api-version": "1.0"}, "name": "demo"}', kind, URL, "demo")
+    as_html = parse_page(f"<a href={WHEEL}>x</a>".encode(), kind, URL, "demo")
+    assert (as_json.form, as_html.form) == (SourceForm.JSON, SourceForm.HTML)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html><title>Sign in</title><form action=/login><input type=password></form></html>",
+        b"<html><body><h1>Index of /</h1><a href=../>../</a><a href=logs/>logs/</a></body></html>",
+        b"<html><title>503 Service Unavailable</title></html>",
+        b"<html><script src=app.js></script><div id=root></div></html>",
+        b"just words",
+        b'{"errors": [{"status": 404}]}',
+        b'{"files": "none"}',
+        b'{"files": [], "meta": {"api-version": "2.0"}}',
+    ],
+)
+def test_what_is_no_page_of_a_project_is_unreadable_and_not_empty(body: bytes) -> None:
+    with pytest.raises(PageUnreadable):
+        parse_page(body, "text/html", URL, "demo")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html><body><h1>Links for demo</h1></body></html>", b"<!DOCTYPE html><html></html>"])
+def test_a_page_without_files_can_be_a_page(body: bytes) -> None:
+    assert parse_page(body, "text/html", URL, "demo").files == ()
+
+
+def test_a_doubly_escaped_requires_python_is_mended() -> None:
+    (file,) = html(f'<a href="{WHEEL}" data-requires-python="&amp;gt;=3.8">x</a>').files
+    assert file.requires_python == ">=3.8"
+
+
+def test_junk_anchors_are_skipped_alone() -> None:
+    page = html(f'<a>no href</a><a href="../">up</a><a href="mailto:a@b">m</a><a href="{WHEEL}">x</a><a href="javascript:x.whl">j</a>')
+    assert [file.filename for file in page.files] == [WHEEL]
+    assert page.skipped == 4
+
+
+def test_a_base_is_heeded_also_a_relative_one() -> None:
+    (file,) = html(f'<base href="../../files/"><a href="demo/{WHEEL}">x</a>').files
+    assert file.url == f"https://mirror.example.com/artifactory/api/pypi/pypi/files/demo/{WHEEL}"
+
+
+def test_yanked_metadata_and_signatures_are_read_in_every_spelling() -> None:
+    (one, two, three) = html(
+        f'<a href="a-{WHEEL}" data-yanked data-dist-info-metadata="true">x</a>'
+        f'<a href="b-{WHEEL}" data-yanked="bad &lt;b&gt;" data-core-metadata="sha256={SHA256}" data-dist-info-metadata="true">x</a>'
+        f'<a href="c-{WHEEL}" data-gpg-sig="true">x</a>'
+    ).files
+    assert (one.yanked, one.core_metadata) == (True, True)
+    assert (two.yanked, two.core_metadata) == ("bad <b>", {"sha256": SHA256})
+    assert (three.yanked, three.core_metadata, three.fields["gpg-sig"]) == (False, None, True)
+
+
+@pytest.mark.parametrize("spelling", ["#sha256={}", "#sha256-{}", "#md5=0&sha256={}"])
+def test_hashes_in_fragments_are_read_and_wrong_ones_left_out(spelling: str) -> None:
+    (file,) = html(f'<a href="{WHEEL}{spelling.format(SHA256.upper())}">x</a>').files
+    assert file.hashes == {"sha256": SHA256}
+
+
+@pytest.mark.parametrize("path", ["demo-1.0%2Blocal-py3-none-any.whl", "demo-1.0+local-py3-none-any.whl", "demo%21-1.0.tar.gz"])
+def test_escapes_of_addresses_are_left_as_the_mirror_wrote_them(path: str) -> None:
+    (file,) = html(f'<a href="/x/{path}">x</a>').files
+    assert file.url == f"https://mirror.example.com/x/{path}"
+
+
+@pytest.mark.parametrize("path", ["..%2F..%2Fetc.whl", "a%00b.whl", "%2e%2e.tar.gz", "x%0d%0a.whl"])
+def test_names_that_lead_out_of_their_folder_or_into_headers_are_no_files(path: str) -> None:
+    assert html(f'<a href="/x/{path}">x</a><a href="{WHEEL}">x</a>').files[0].filename == WHEEL
+
+
+@pytest.mark.parametrize("key", ["size", "upload-time", "requires-python", "yanked", "gpg-sig", "core-metadata", "provenance"])
+def test_a_null_is_left_out(key: str) -> None:
+    file = entry(**{key: None})
+    assert file is not None
+    assert key not in file.fields
+
+
+@pytest.mark.parametrize("hashes", [None, {}, {"sha256": "short"}, {"sha256": 5}, "sha256", {"sha256": None}])
+def test_missing_and_impossible_hashes_become_an_empty_object(hashes: object) -> None:
+    file = entry(hashes=hashes)
+    assert file is not None
+    assert file.fields["hashes"] == {}
+
+
+@pytest.mark.parametrize("bad", [{"filename": None}, {"url": None}, {"url": "file:///etc/passwd"}, {"filename": "../x.whl"}])
+def test_an_entry_that_cannot_be_used_is_skipped_alone(bad: dict[str, object]) -> None:
+    assert entry(**bad) is None
+
+
+@pytest.mark.parametrize("bad", [{"size": -1}, {"size": "5"}, {"size": True}, {"upload-time": 5}, {"gpg-sig": "yes"}])
+def test_a_value_of_the_wrong_type_is_left_out(bad: dict[str, object]) -> None:
+    file = entry(**bad)
+    assert file is not None
+    assert not set(bad) & set(file.fields)
+
+
+def test_old_spellings_of_core_metadata_are_understood() -> None:
+    for key in ("core-metadata", "dist-info-metadata", "data-dist-info-metadata"):
+        file = entry(**{key: {"sha256": SHA256}})
+        assert file is not None
+        assert file.core_metadata == {"sha256": SHA256}
+        assert key not in file.fields
+
+
+def test_versions_without_a_file_leave_with_the_file() -> None:
+    files = [{"filename": f"demo-{version}-py3-none-any.whl", "url": "x.whl", "hashes": {}, "size": 1} for version in ("1.0", "2.0")]
+    body = {"meta": {"api-version": "1.1"}, "name": "demo", "versions": ["0.5", "1.0", "2.0"], "files": files}
+    page = parse_page(json.dumps(body).encode(), None, URL, "demo")
+    assert page.without({"demo-2.0-py3-none-any.whl"}).versions == ("0.5", "1.0")
