@@ -146,6 +146,7 @@ async def _stream(request: web.Request, wanted: _Wanted) -> web.StreamResponse:
         headers["Range"] = _range_header(*wanted.span)
     try:
         async with index.mirror.download("GET", file.url, wanted.project.who, headers) as download:
+            facts_of(request)["outcome"] = "streamed"
             if download.status == 304 or (download.status == 200 and _client_has_it(request, download)):
                 return web.Response(status=304, headers=_headers(download.headers))
             if download.status == 412:
@@ -224,6 +225,7 @@ async def _pump(request: web.Request, response: web.StreamResponse, wanted: _Wan
             facts_of(request).update(outcome="broken-transfer", sent=part.sent)
             abort(request)
             return
+    facts_of(request)["sent"] = part.sent
     await response.write_eof()
 
 

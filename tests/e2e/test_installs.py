@@ -1,12 +1,15 @@
 """What real uv and pip install through the proxy, and what becomes of locks that were made before it."""
 
+import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.clients import Pip, ProxyProcess, Uv, write_project
-from tests.faults import artifactory_404
+from tests.faults import artifactory_404, slow
 from tests.mirror import BrokenMirror
+from tests.wheels import make_wheel
 from tests.world import MACOS, World
 
 HANDFUL = ["jinja2", "requests", "tornado", "rpds-py"]
@@ -73,10 +76,25 @@ async def test_dead_files_stay_in_a_valid_lock_until_it_is_refreshed(mirror: Bro
         assert not set(dead) & set(mended.files)
 
 
-async def test_sigterm_lets_a_download_finish(mirror: BrokenMirror, uv: Uv, tmp_path: Path) -> None:
-    World.load().fill(mirror)
-    project = write_project(tmp_path / "project", ["jinja2"])
-    async with ProxyProcess(mirror.url, tmp_path) as proxy:
-        assert (await uv.lock(project, proxy.simple)).ok
-        assert await proxy.stop() == 0
-        assert [line["event"] for line in proxy.log][-1] == "ended"
+async def test_sigterm_lets_a_download_finish_and_refuses_new_ones(mirror: BrokenMirror, tmp_path: Path) -> None:
+    name = "demo-1.0-py3-none-any.whl"
+    wheel = make_wheel(name, payload=b"x" * 100_000)
+    mirror.add(name, wheel)
+    async with ProxyProcess(mirror.url, tmp_path) as proxy, aiohttp.ClientSession() as session:
+        async with session.get(proxy.simple + "demo/") as page:
+            assert page.status == 200
+        mirror.fault(name, slow(1.0))
+        download = asyncio.create_task(_whole(session, f"{proxy.url}/files/demo/{name}"))
+        await asyncio.sleep(0.3)
+        code = await proxy.stop()
+        assert await download == wheel
+        assert code == 0
+        assert proxy.log[-1]["event"] == "ended"
+        with pytest.raises(aiohttp.ClientError):
+            await _whole(session, proxy.simple)
+
+
+async def _whole(session: aiohttp.ClientSession, url: str) -> bytes:
+    async with session.get(url) as response:
+        assert response.status == 200
+        return await response.read()
