@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import mirrors
+
 from tests.world import World
 
 LATENCY = 20
@@ -91,9 +92,8 @@ def measure(rounds: int) -> None:
         for state in ("cold", "warm"):
             ratios = [a / b for a, b in zip(times[f"{where} {state}"], times[f"{where} direct"], strict=True)]
             seconds = statistics.median(times[f"{where} {state}"])
-            print(
-                f"{where:5} {state} proxy, macOS dead   {seconds:6.2f} s   {statistics.median(ratios):5.2f} x   ({min(ratios):.2f} to {max(ratios):.2f})"
-            )
+            spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
+            print(f"{where:5} {state} proxy, macOS dead   {seconds:6.2f} s   {statistics.median(ratios):5.2f} x   {spread}")
     print(f"dead files named by all locks through the proxy: {named_dead}")
 
 
@@ -119,9 +119,8 @@ def measure_touched() -> None:
             _, files = locker.lock(f"http://127.0.0.1:{port}/simple/")
             time.sleep(3.0)
         direct, proxied = map(touched, logs)
-    print(
-        f"distinct files touched: direct {direct}, through the proxy {proxied}: {proxied / direct:.2f} x; dead files in the lock: {dead(files)}"
-    )
+    print(f"distinct files touched: direct {direct}, through the proxy {proxied}: {proxied / direct:.2f} x")
+    print(f"dead files in the lock: {dead(files)}")
 
 
 def main() -> None:

@@ -109,13 +109,13 @@ def nginx(tree: Path, *, rules: str = "", log: Path | None = None) -> Iterator[i
         process.wait()
 
 
-def compiled(source: str) -> Path:
+def compiled(source: str, *libraries: str) -> Path:
     """Compiles a C program of this folder, unless that was done before."""
     target = BUILD / Path(source).stem
     origin = ROOT / source
     if not target.exists() or target.stat().st_mtime < origin.stat().st_mtime:
         BUILD.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cc", "-O2", "-o", str(target), str(origin)], check=True)
+        subprocess.run(["cc", "-O2", "-o", str(target), str(origin), *libraries], check=True)
     return target
 
 

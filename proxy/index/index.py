@@ -33,7 +33,7 @@ from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.gate import CoreMetadata, Gate
 from proxy.index.keeper import Keeper
 from proxy.index.project import Commons, KnownPage, Progress, Project
-from proxy.index.served import ServedPage
+from proxy.index.served import Revision, ServedPage
 from proxy.index.verification import Verifier
 from proxy.store import Store
 from proxy.upstream import FetchedPage, Mirror
@@ -101,6 +101,22 @@ class Index:
             if progress.began >= started and self._alone(started):
                 await _wait(progress.rest, min(deadline - self._clock(), self._settings.probe.patience))
         return self._serve(project)
+
+    def at_hand(self, name: str) -> ServedPage | None:
+        """Gives the page that `page` would give the shared identity this instant; None where it would have to wait or to work for it."""
+        key = ("", name)
+        project = self._projects.get(key)
+        now = self._clock()
+        if project is None or project.known is None or project.served is None or now - project.used > _RECENTLY:
+            return None
+        known, served = project.known, project.served
+        if now - known.checked >= self._upstream.fresh or project.planned_for != known.checked or project.verification is not None:
+            return None
+        if project.stale_since is not None or served.revision != self._revision(project, known):
+            return None
+        self._burst.arrived(name, now)
+        self._projects.move_to_end(key)
+        return served
 
     def _alone(self, started: float) -> bool:
         """Whether the page that was asked for then has the proxy to itself, so that it can wait for more than a resolver reads first."""
@@ -256,11 +272,13 @@ class Index:
         budget = self._budget()
         self._verifying += 1
         try:
-            reading = {file.filename for file in ahead}
-            await asyncio.gather(
-                self._gate.read_ahead(project, page, list(ahead)),
-                self._verifier.ask(project, [file for file in first if file.filename not in reading]),
-            )
+            reading_ahead = self.tasks.start(self._gate.read_ahead(project, page, list(ahead)), f"read ahead {project.name}")
+            if self._costly:
+                # What is read answers for the file, too: on such a mirror a probe besides could be a second download.
+                reading = {file.filename for file in ahead}
+                first = tuple(file for file in first if file.filename not in reading)
+                await reading_ahead
+            await self._verifier.ask(project, first)
             progress.first.set()
             await self._burst.calm(self._settings.probe.patience)
             wanted = self._plan(project, page, None if budget is None else max(0, budget - len(first)), client)
@@ -282,8 +300,7 @@ class Index:
 
     async def _verify_the_rest(self, project: Project, client: ClientPlatform | None) -> None:
         """Asks, slowly, about what the budget left out."""
-        costly = self._settings.probe.rate == "auto" and BUDGETS[self.mirror.kind].rate == 0
-        if costly or self._settings.probe.budget == 0:
+        if (self._costly and self._settings.probe.rate == "auto") or self._settings.probe.budget == 0:
             return
         while project.known is not None:
             wanted = self._plan(project, project.known.page, _BACKGROUND_PIECE, client)
@@ -305,6 +322,11 @@ class Index:
         await self._verifier.ask(project, files)
         self._learned(project)
 
+    @property
+    def _costly(self) -> bool:
+        """Whether a probe costs the mirror as much as a download."""
+        return BUDGETS[self.mirror.kind].rate == 0
+
     def _budget(self) -> int | None:
         chosen = self._settings.probe.budget
         return BUDGETS[self.mirror.kind].probes if chosen == "auto" else chosen
@@ -314,9 +336,8 @@ class Index:
     def _serve(self, project: Project) -> ServedPage:
         known = _known(project)
         stale = None if project.stale_since is None else self._clock() - known.checked
-        storm = self._verifier.storm(project.who)
         served = project.served
-        current = (project.revision, project.offers, known.digest, storm)
+        current = self._revision(project, known)
         if served is None or served.revision != current or stale is not None:
             mended = settle(known.page, project.verdicts, self._policy)
             served = ServedPage(
@@ -326,13 +347,16 @@ class Index:
                 revision=current,
                 complete=mended.unasked == 0,
                 private=not project.who.shared,
-                storm=storm,
+                storm=current[3],
                 stale_for=stale,
             )
             if project.served is not None:
                 served.inherit(project.served)
             project.served = served
         return served
+
+    def _revision(self, project: Project, known: KnownPage) -> Revision:
+        return project.revision, project.offers, known.digest, self._verifier.storm(project.who)
 
     def _links(self, project: Project) -> Callable[[File], str]:
         if self._settings.links.mode is LinkMode.DIRECT:

@@ -4,6 +4,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 
 from proxy.core.page import File
 from proxy.core.render import Form, render_page
@@ -36,7 +37,7 @@ class ServedPage:
     """A mended page, ready to be served.
 
     `complete` says whether every file was asked about; `stale_for` is in seconds, None where the mirror confirmed the page lately;
-    `storm` says that dropping has stopped.
+    `storm` says that dropping has stopped. `serial` tells it from every other one.
     """
 
     mended: Mended
@@ -48,6 +49,7 @@ class ServedPage:
     storm: bool = False
     stale_for: float | None = None
     bodies: dict[tuple[Form, str], Body] = field(default_factory=dict)
+    serial: int = field(default_factory=count().__next__)
 
     @property
     def size(self) -> int:

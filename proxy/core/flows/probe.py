@@ -4,7 +4,7 @@ Rules for this file: it decides what to ask next, never what the answer means fo
 """
 
 from proxy.core.flows.evidence import Asked, Evidence, evidence_of
-from proxy.core.flows.exchange import Answer, Ask, Flow, Method, Reply
+from proxy.core.flows.exchange import Ask, Flow, Method
 
 _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 """Statuses that real mirrors give to HEAD for files that GET delivers: no HEAD at all, or addresses signed for GET only."""
@@ -19,20 +19,19 @@ def probe(url: str, *, size: int | None = None, head: bool = True) -> Flow[Evide
     """
     if head:
         reply = yield Ask(Method.HEAD, url)
-        if _settles(reply, size):
-            return evidence_of(Asked.HEAD, reply)
+        evidence = evidence_of(Asked.HEAD, reply)
+        if _settles(evidence, size):
+            return evidence
     reply = yield Ask(Method.GET, url, first=0, last=0, read=1)
     return evidence_of(Asked.RANGE, reply)
 
 
-def _settles(reply: Reply, size: int | None) -> bool:
-    if not isinstance(reply, Answer):
+def _settles(evidence: Evidence, size: int | None) -> bool:
+    status = evidence.status
+    if status is None:
         return True
-    if reply.status in _HEAD_IS_NOT_BELIEVED:
-        return False
-    if reply.status != 200:
-        return True
-    evidence = evidence_of(Asked.HEAD, reply)
+    if status != 200:
+        return status not in _HEAD_IS_NOT_BELIEVED
     if evidence.media_type in _PAGE_TYPES or evidence.length == 0:
         return False
     return size is None or evidence.length is None or evidence.length >= size
