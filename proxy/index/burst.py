@@ -9,8 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 _PAGES = 3
-_WITHIN = 0.5
-_LOOK = 0.05
+_WITHIN = 2.0
+_QUIET = 1.0
+_LOOK = 0.1
+_LONGEST = 30.0
 
 
 class Burst:
@@ -28,12 +30,15 @@ class Burst:
             self._arrivals.popitem(last=False)
 
     def lasts(self, now: float) -> bool:
-        """Whether several pages were asked for within the last moments."""
-        return len(self._arrivals) == _PAGES and now - next(iter(self._arrivals.values())) < _WITHIN
+        """Whether several pages were asked for within a few moments, the last of them just now."""
+        if len(self._arrivals) < _PAGES:
+            return False
+        first, *_, last = self._arrivals.values()
+        return last - first < _WITHIN and now - last < _QUIET
 
-    async def calm(self, longest: float) -> None:
-        """Waits until the burst is over, at most `longest` seconds."""
-        for _ in range(int(longest / _LOOK)):
+    async def calm(self) -> None:
+        """Waits until the burst is over, or has lasted too long to wait for."""
+        for _ in range(int(_LONGEST / _LOOK)):
             if not self.lasts(self._clock()):
                 return
             await asyncio.sleep(_LOOK)

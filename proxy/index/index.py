@@ -280,7 +280,7 @@ class Index:
                 await reading_ahead
             await self._verifier.ask(project, first)
             progress.first.set()
-            await self._burst.calm(self._settings.probe.patience)
+            await self._burst.calm()
             wanted = self._plan(project, page, None if budget is None else max(0, budget - len(first)), client)
             await self._verifier.ask(project, wanted.files)
             progress.rest.set()
