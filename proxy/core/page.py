@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from packaging.version import InvalidVersion, Version
@@ -71,18 +71,43 @@ class WheelTags:
     platform: str
 
 
+class Sha256(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The one hash that nearly all files have."""
+
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class PlainEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab", gc=False):
+    """An entry of a JSON page (PEP 691, 700) of which everything is as it should be, and nothing is unknown: nearly all are.
+
+    It is kept as it was read and written as it is, which for a page of thousands of files is what counts.
+    """
+
+    filename: str
+    url: str
+    hashes: Sha256
+    requires_python: str | msgspec.UnsetType = msgspec.UNSET
+    size: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    upload_time: str | msgspec.UnsetType = msgspec.UNSET
+    yanked: bool | str | msgspec.UnsetType = msgspec.UNSET
+    core_metadata: bool | Sha256 | msgspec.UnsetType = msgspec.UNSET
+
+
+_OURS = ("filename", "url", "core-metadata")
+
+
 class File(msgspec.Struct, frozen=True, gc=False):
     """A distribution file that a page links to.
 
     `url` is absolute, as the mirror meant it, percent-escapes untouched, without fragment.
-    `entry` is the JSON object of the file, without the keys `filename`, `url` and those of core metadata, and without its braces:
-    it is what passes through unchanged.
+    `entry` is what passes through unchanged: a plain entry, or the JSON object of the file as bytes,
+    without the keys `filename`, `url` and those of core metadata, and without its braces.
     `size` is in bytes. `core_metadata` is None where nothing is said, a bool, or the hashes of the metadata file (PEP 658, 714).
     """
 
     filename: str
     url: str
-    entry: bytes = b""
+    entry: bytes | PlainEntry = b""
     size: int | None = None
     requires_python: str | None = None
     core_metadata: bool | Mapping[str, str] | None = None
@@ -90,8 +115,11 @@ class File(msgspec.Struct, frozen=True, gc=False):
     @property
     def fields(self) -> Fields:
         """All keys of the entry but the file's name, address and core metadata, decoded anew at each call."""
-        decoded: Fields = msgspec.json.decode(b"{" + self.entry + b"}")
-        return decoded
+        if isinstance(self.entry, bytes):
+            decoded: Fields = msgspec.json.decode(b"{" + self.entry + b"}")
+            return decoded
+        fields: Fields = msgspec.to_builtins(self.entry)
+        return {key: value for key, value in fields.items() if key not in _OURS}
 
     @property
     def hashes(self) -> Mapping[str, str]:

@@ -1,13 +1,13 @@
 """Pages in JSON (PEP 691, 700): each entry keeps its own bytes, made acceptable where a strict client would refuse the page."""
 
 from collections.abc import Generator, Mapping
-from functools import lru_cache
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
-from proxy.core.page import Fields, File, Page, SourceForm
+from proxy.core.page import Fields, File, Page, PlainEntry, Sha256, SourceForm
 from proxy.core.parse.hashes import core_metadata, hashes_in_fragment, sound_hashes
 from proxy.core.parse.links import Joiner, is_filename
 
@@ -17,24 +17,7 @@ _OURS = frozenset(_OURS_IN_ORDER)
 _encode = msgspec.json.Encoder().encode
 
 
-class _Sha256(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-
-
-class _PlainEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", gc=False):
-    """An entry of which everything is as it should be, and nothing is unknown: by far the most are."""
-
-    filename: str
-    url: str
-    hashes: _Sha256
-    requires_python: str | msgspec.UnsetType = msgspec.UNSET
-    size: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
-    upload_time: str | msgspec.UnsetType = msgspec.UNSET
-    yanked: bool | str | msgspec.UnsetType = msgspec.UNSET
-    core_metadata: bool | _Sha256 | msgspec.UnsetType = msgspec.UNSET
-
-
-_decode_plain_entry = msgspec.json.Decoder(_PlainEntry).decode
+_decode_plain_entry = msgspec.json.Decoder(PlainEntry).decode
 _decode_entry = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -98,29 +81,13 @@ def _file(raw: msgspec.Raw, joiner: Joiner) -> File | None:
     address = joiner.join(plain.url)
     if address is None or "#" in plain.url or not is_filename(plain.filename):
         return _odd_file(raw, joiner)
-    said: bool | _Sha256 | msgspec.UnsetType = plain.core_metadata
+    said: bool | Sha256 | msgspec.UnsetType = plain.core_metadata
     advertised = None if said is msgspec.UNSET else said if isinstance(said, bool) else {"sha256": said.sha256}
     python = None if isinstance(plain.requires_python, msgspec.UnsetType) else plain.requires_python
     size = None if isinstance(plain.size, msgspec.UnsetType) else plain.size
-    return File(plain.filename, address, _entry(plain), size, python, advertised)
-
-
-def _entry(plain: _PlainEntry) -> bytes:
-    parts = f'"hashes":{{"sha256":"{plain.hashes.sha256}"}}'
-    if plain.requires_python is not msgspec.UNSET:
-        parts += f',"requires-python":{_quoted(plain.requires_python)}'
-    if plain.size is not msgspec.UNSET:
-        parts += f',"size":{plain.size}'
-    if plain.upload_time is not msgspec.UNSET:
-        parts += f',"upload-time":{_encode(plain.upload_time).decode()}'
-    if plain.yanked is not msgspec.UNSET:
-        parts += f',"yanked":{_quoted(plain.yanked)}'
-    return parts.encode()
-
-
-@lru_cache(maxsize=4096)
-def _quoted(value: str | bool) -> str:
-    return bytes(_encode(value)).decode()
+    # The address is kept once, joined.
+    force_setattr(plain, "url", "")
+    return File(plain.filename, address, plain, size, python, advertised)
 
 
 def _odd_file(raw: msgspec.Raw, joiner: Joiner) -> File | None:

@@ -6,8 +6,9 @@ from html import escape
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET
 
-from proxy.core.page import File, Page
+from proxy.core.page import File, Page, PlainEntry, Sha256
 from proxy.core.render.forms import Form
 
 LinkMaker = Callable[[File], str]
@@ -16,7 +17,6 @@ MetadataOffer = Callable[[File], bool | Mapping[str, str] | None]
 _encode = msgspec.json.Encoder().encode
 _BEST_HASHES = ("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5")
 _PLAIN = re.compile(r"[\w.+!-]+", re.ASCII)
-_PLAIN_LINK = re.compile(r"[\w.+!/:~-]+", re.ASCII)
 _UNESCAPED_IN_NAMES = "!+~@$,=:"
 
 
@@ -70,18 +70,19 @@ class Renderer:
 
     def _json_entry(self, file: File) -> bytes:
         offer = self._metadata(file)
-        if offer is True and file.entry and _PLAIN.fullmatch(file.filename):
+        entry = file.entry
+        if isinstance(entry, PlainEntry):
+            said = UNSET if offer is None else Sha256(offer["sha256"]) if isinstance(offer, Mapping) and "sha256" in offer else bool(offer)
             link = self._links(file)
-            if _PLAIN_LINK.fullmatch(link):
-                return b'{"filename":"%b","url":"%b","core-metadata":true,%b}' % (file.filename.encode(), link.encode(), file.entry)
-        return self._odd_json_entry(file, offer)
-
-    def _odd_json_entry(self, file: File, offer: bool | Mapping[str, str] | None) -> bytes:
+            plain: bytes = _encode(
+                PlainEntry(entry.filename, link, entry.hashes, entry.requires_python, entry.size, entry.upload_time, entry.yanked, said)
+            )
+            return plain
         ours: dict[str, object] = {"filename": file.filename, "url": self._links(file)}
         if offer is not None:
             ours["core-metadata"] = offer
         start: bytes = _encode(ours)
-        return start[:-1] + b"," + file.entry + b"}" if file.entry else start
+        return start[:-1] + b"," + entry + b"}" if entry else start
 
     def _anchor(self, file: File) -> bytes:
         fields = file.fields
