@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,40 +22,50 @@ from tests.wheels import make_wheel
 
 COUNT = 5000
 _PER_RELEASE = 50
-_SETTINGS = {
-    "MIRRORMEND_UPSTREAM_KIND": "static",
-    "MIRRORMEND_PROBE_PATIENCE": "14",
-    "MIRRORMEND_PROBE_DEADLINE": "14",
-}
 
 
-def build() -> Path:
-    """Writes the page and its files."""
-    tree = mirrors.BUILD / "cold-page"
+def settings(connections: int) -> dict[str, str]:
+    """The variables of a proxy that probes every link of a page before it serves it."""
+    return {
+        "MIRRORMEND_UPSTREAM_KIND": "static",
+        "MIRRORMEND_PROBE_PATIENCE": "14",
+        "MIRRORMEND_PROBE_DEADLINE": "14",
+        "MIRRORMEND_PROBE_CONCURRENCY": str(connections),
+    }
+
+
+def build(counts: Sequence[int] = (COUNT,)) -> Path:
+    """Writes pages of so many links, each named after its count, and their files."""
+    tree = mirrors.BUILD / f"cold-page-{'-'.join(map(str, counts))}"
     if (tree / "complete").exists():
         return tree
     (tree / "files").mkdir(parents=True, exist_ok=True)
-    entries = []
-    for number in range(COUNT):
-        name = f"demo-1.{number // _PER_RELEASE}-cp3{number % 5 + 9}-none-manylinux_2_{number % _PER_RELEASE}_x86_64.whl"
-        wheel = make_wheel(name)
+    written = []
+    for number in range(max(counts)):
+        tag = f"cp3{number % 5 + 9}-none-manylinux_2_{number % _PER_RELEASE}_x86_64"
+        wheel = make_wheel(f"demo{max(counts)}-1.{number // _PER_RELEASE}-{tag}.whl")
         (tree / "files" / f"{number:05}.whl").write_bytes(wheel)
-        digest = hashlib.sha256(wheel).hexdigest()
-        entries.append({"filename": name, "url": f"/files/{number:05}.whl", "hashes": {"sha256": digest}, "size": len(wheel)})
-    folder = tree / mirrors.SIMPLE.strip("/") / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "index.json").write_text(json.dumps({"meta": {"api-version": "1.0"}, "name": "demo", "files": entries}))
+        written.append((f"1.{number // _PER_RELEASE}-{tag}.whl", hashlib.sha256(wheel).hexdigest(), len(wheel)))
+    for count in counts:
+        name = f"demo{count}"
+        files = [
+            {"filename": f"{name}-{end}", "url": f"/files/{number:05}.whl", "hashes": {"sha256": digest}, "size": size}
+            for number, (end, digest, size) in enumerate(written[:count])
+        ]
+        folder = tree / mirrors.SIMPLE.strip("/") / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "index.json").write_text(json.dumps({"meta": {"api-version": "1.0"}, "name": name, "files": files}))
     (tree / "complete").touch()
     return tree
 
 
 def page(mirror: int, connections: int) -> float:
     """Gives the seconds that a client waits for the page of a fresh proxy."""
-    settings = {**_SETTINGS, "MIRRORMEND_PROBE_CONCURRENCY": str(connections)}
-    with mirrors.proxy(f"http://127.0.0.1:{mirror}{mirrors.SIMPLE}", "memory", "--log-format", "json", environment=settings) as port:
+    upstream = f"http://127.0.0.1:{mirror}{mirrors.SIMPLE}"
+    with mirrors.proxy(upstream, "memory", "--log-format", "json", environment=settings(connections)) as port:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz").read()
         headers = {"Accept": "application/vnd.pypi.simple.v1+json", "Accept-Encoding": "zstd"}
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/simple/demo/", headers=headers)
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/simple/demo{COUNT}/", headers=headers)
         started = time.perf_counter()
         with urllib.request.urlopen(request) as response:
             response.read()
