@@ -30,7 +30,9 @@ WHOLE_LIMIT = 24 * 1024 * 1024
 """Bytes of the largest wheel that is read whole where the mirror ignores ranges."""
 
 _SIBLINGS = 6
-_REMEMBERED = 256
+_REMEMBERED = 4 * 1024 * 1024
+"""Bytes of metadata remembered of one project."""
+
 _UNREADABLE_FOR = 600.0
 
 
@@ -117,7 +119,7 @@ class Gate:
     def _remember(self, project: Project, file: File, source: File, content: bytes) -> None:
         for name in {file.filename, source.filename}:
             project.read[name] = (source.filename, content)
-        while len(project.read) > _REMEMBERED:
+        while len(project.read) > 1 and sum(len(each) for _, each in project.read.values()) > _REMEMBERED:
             project.read.popitem(last=False)
         project.read_since_stored = True
         if project.unreadable.pop(file.filename, None) is not None or isinstance(file.core_metadata, Mapping):

@@ -50,6 +50,7 @@ _STALE_PAUSE = 5.0
 """Seconds for which a stale page is served before the mirror is tried again."""
 
 _RECENTLY = 60.0
+_MAKE_ROOM_EVERY = 1.0
 _BACKGROUND_PIECE = 100
 
 
@@ -72,6 +73,7 @@ class Index:
         self._gate = Gate(mirror, self._verifier, self.tasks, clock)
         self._burst = Burst(clock)
         self._verifying = 0
+        self._made_room = 0.0
         self._projects: OrderedDict[tuple[str, str], Project] = OrderedDict()
         self._commons: dict[str, Commons] = {}
 
@@ -170,7 +172,11 @@ class Index:
         resting = project.stale_since is not None and now - project.stale_since < _STALE_PAUSE
         if not fresh and not resting:
             flight = self._refreshes.start((who.key, name), lambda: self._refresh(project))
-            await self._landed(project, flight)
+            try:
+                await self._landed(project, flight)
+            finally:
+                if project.known is None and flight.done():
+                    self._projects.pop((who.key, name), None)
         self._verify(project, client)
         return project
 
@@ -395,19 +401,20 @@ class Index:
             project = self._projects[key] = Project(name, who)
         else:
             self._projects.move_to_end(key)
-        if now - project.used > _RECENTLY:
-            project.used = now
-            self._make_room(project)
+        project.used = now
+        if now - self._made_room > _MAKE_ROOM_EVERY:
+            self._made_room = now
+            self._make_room(project, now)
         return project
 
-    def _make_room(self, using: Project) -> None:
-        now = self._clock()
+    def _make_room(self, using: Project, now: float) -> None:
         held = 0
         for key, project in reversed(list(self._projects.items())):
             held += project.weight
             expired = not project.who.shared and now - project.used > _PRIVATE_FOR
             if project is not using and project.verification is None and (expired or held > _MEMORY):
                 self._keeper.keep(project)
+                self._commons.pop(project.name, None)
                 del self._projects[key]
 
     def _forget(self, project: Project) -> None:
@@ -433,8 +440,9 @@ class Index:
         self._keeper.keep(project)
 
     async def _load(self, project: Project) -> None:
-        if project.name not in self._commons:
-            self._commons[project.name] = await self._keeper.commons(project.name)
+        commons = await self._keeper.commons(project.name)
+        if commons.digest:
+            self._commons.setdefault(project.name, commons)
         project.loaded = True
         fetched = await self._keeper.load(project)
         if fetched is None:
