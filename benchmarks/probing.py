@@ -37,7 +37,7 @@ worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error
 worker_rlimit_nofile 8192;
 events {{ worker_connections 4096; }}
 http {{
-    access_log off; keepalive_requests 1000000; sendfile on; open_file_cache max=20000;
+    access_log off; keepalive_requests 1000000; sendfile on;
     types {{ }} default_type application/octet-stream;
     client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
     server {{ listen 127.0.0.1:{plain} backlog=2048; root {folder}/www; }}

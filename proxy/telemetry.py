@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol, TextIO
@@ -25,6 +26,7 @@ _AUTHORIZATION = re.compile(r"\b(basic|bearer)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _HIDDEN = "***"
 _DEEPEST = 6
+_NO_TIME = "0000-00-00 00:00:00"
 
 
 class LogChoice(Protocol):
@@ -64,13 +66,39 @@ def configure_logging(section: LogChoice, stream: TextIO | None = None) -> None:
 
 def _processors(form: str, stream: TextIO) -> list[Processor]:
     as_json = form == "json"
-    stamp = structlog.processors.TimeStamper(fmt="iso" if as_json else "%Y-%m-%d %H:%M:%S", utc=as_json)
+    stamp = _Clock(as_json)
     first: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _add_logger_name, stamp]
     if as_json:
         return [*first, structlog.processors.format_exc_info, censor, _json_line]
     colours = stream.isatty() and "NO_COLOR" not in os.environ and sys.platform != "win32"
     console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
     return [*first, structlog.processors.format_exc_info, censor, _printable, console]
+
+
+class _Clock:
+    """Adds the time: for machines in UTC with microseconds, for people the local time. The seconds are spelled out once a second."""
+
+    def __init__(self, for_machines: bool) -> None:
+        self._for_machines = for_machines
+        self._second = -1
+        self._spelled = ""
+
+    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event["timestamp"] = self.now()
+        return event
+
+    def now(self) -> str:
+        moment = time.time()
+        second = int(moment)
+        if second != self._second:
+            self._second = second
+            machines = self._for_machines
+            self._spelled = (
+                time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+                if machines
+                else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            )
+        return f"{self._spelled}.{int((moment - second) * 1e6):06}Z" if self._for_machines else self._spelled
 
 
 class _Lines:
@@ -92,6 +120,30 @@ class _Lines:
             return
 
     debug = info = warning = error = critical = exception = log = msg
+
+
+def line_told_often(logger: str, event: str, **facts: object) -> Callable[[], None]:
+    """Gives a function that logs `event` at level info, always with the same facts, as the logger of that name would.
+
+    The line is rendered once, and each call changes its time only: rendering costs more than serving a page that is at hand.
+    """
+    log = structlog.get_logger(logger)
+    if not log.is_enabled_for(logging.INFO):
+        return _nothing
+    settings = structlog.get_config()
+    clock = next((each for each in settings["processors"] if isinstance(each, _Clock)), None)
+    lines = settings["logger_factory"](logger)
+    if clock is None or not isinstance(lines, _Lines):
+        return lambda: log.info(event, **facts)
+    rendered: Any = {"event": event, **facts}
+    for processor in settings["processors"]:
+        rendered = rendered | {"timestamp": _NO_TIME} if processor is clock else processor(lines, "info", rendered)
+    before, _, after = str(rendered).partition(_NO_TIME)
+    return lambda: lines.msg(f"{before}{clock.now()}{after}")
+
+
+def _nothing() -> None:
+    return
 
 
 class _FromStandardLibrary(logging.Handler):

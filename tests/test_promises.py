@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config.allowed import default_of
+from proxy.config.environment import CONFIG_VARIABLE
 from proxy.config.keys import Key, all_keys, sections
 from proxy.config.load import load_settings
 from proxy.config.reference import reference
@@ -69,6 +70,17 @@ def test_the_reference_tells_of_every_key_what_it_means_and_which_variable_sets_
 
 def test_every_section_is_described() -> None:
     assert all(model.__doc__ for model in sections().values())
+
+
+VARIABLES = {CONFIG_VARIABLE, *(variable for key in all_keys() for variable in key.variables)}
+
+
+@pytest.mark.parametrize("file", ["README.md", "docker-compose.yml", "config.example.toml"])
+def test_every_variable_that_is_told_of_exists(file: str) -> None:
+    told = set(re.findall(r"\bMIRRORMEND_[A-Z_]*[A-Z]\b", (ROOT / file).read_text(encoding="utf-8")))
+    assert told
+    # Of several mirrors, one is named in the variable.
+    assert {re.sub("_UPSTREAM_TEAM_A_", "_UPSTREAM_", variable) for variable in told} <= VARIABLES
 
 
 def an_error(kind: type[errors.MirrormendError]) -> errors.MirrormendError:

@@ -288,7 +288,7 @@ class Index:
             progress.first.set()
             await self._burst.calm()
             wanted = self._plan(project, page, None if budget is None else max(0, budget - len(first)), client)
-            await self._verifier.ask(project, wanted.files)
+            await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
             if first or wanted.files:
                 self._report(project)

@@ -64,8 +64,11 @@ class Verifier:
         """Whether dropping has stopped for this identity, since files known to be good fail."""
         return who.key in self._standings and self._standings[who.key].guard.storm
 
-    async def ask(self, project: Project, files: Iterable[File], *, background: bool = False) -> None:
-        """Probes `files` of `project`, in their order, and notes a verdict on each as its answer comes."""
+    async def ask(self, project: Project, files: Iterable[File], *, background: bool = False, patient: bool = False) -> None:
+        """Probes `files` of `project`, in their order, and notes a verdict on each as its answer comes.
+
+        `patient` probes let those go first that somebody waits for, and `background` ones keep to the mirror's rate as well.
+        """
         denied: list[_Denied] = []
 
         def learned(file: File, evidence: Evidence) -> None:
@@ -73,7 +76,7 @@ class Verifier:
             self.note(project, file, evidence, denied)
 
         flows = ((file, probe(file.url, size=file.size, head=self._head_believed)) for file in files)
-        await self._mirror.converse_all(flows, project.who, learned=learned, background=background)
+        await self._mirror.converse_all(flows, project.who, learned=learned, background=background, patient=patient)
         await self.prove(project, denied)
 
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:

@@ -11,6 +11,7 @@ from proxy.index import Index, ServedPage
 from proxy.server.context import facts_of, identity_of, index_of
 from proxy.server.encodings import choose_encoding
 from proxy.server.outcomes import Problem, problem_response
+from proxy.server.warm import AtHand, remember
 
 _INLINE_LINKS = 400
 """A page of at most so many links is rendered on the event loop; a larger one in a thread."""
@@ -31,7 +32,10 @@ async def project_page(request: web.Request) -> web.StreamResponse:
         return problem_response(_NOT_ACCEPTABLE, None, index.mirror.url)
     client = client_platform(request.headers.get("User-Agent", ""))
     served = await index.page(name, identity_of(request), client)
-    return await _page_response(request, served, form)
+    encoding = choose_encoding(request.headers.get("Accept-Encoding"))
+    response = await _page_response(request, served, form, encoding)
+    remember(request, response, AtHand(index, name, served, form, encoding))
+    return response
 
 
 async def project_page_without_slash(request: web.Request) -> web.StreamResponse:
@@ -70,8 +74,7 @@ def _moved(request: web.Request, target: str) -> web.HTTPMovedPermanently:
     return web.HTTPMovedPermanently(f"{target}?{request.query_string}" if request.query_string else target)
 
 
-async def _page_response(request: web.Request, served: ServedPage, form: Form) -> web.Response:
-    encoding = choose_encoding(request.headers.get("Accept-Encoding"))
+async def _page_response(request: web.Request, served: ServedPage, form: Form, encoding: str) -> web.Response:
     body = served.ready(form, encoding)
     if body is None:
         if len(served.mended.page.files) <= _INLINE_LINKS:

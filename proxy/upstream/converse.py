@@ -69,6 +69,7 @@ class Conversations:
         self._resuming: deque[_AnyTalk] = deque()
         self._urgent: deque[_AnyBatch] = deque()
         self._ahead: deque[_AnyBatch] = deque()
+        self._patient: deque[_AnyBatch] = deque()
         self._behind: deque[_AnyBatch] = deque()
         self._batches: set[_AnyBatch] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,15 +97,23 @@ class Conversations:
         return results[0]
 
     async def all(
-        self, flows: Iterable[tuple[K, Flow[T]]], who: Identity, *, learned: Callable[[K, T], None], background: bool = False
+        self,
+        flows: Iterable[tuple[K, Flow[T]]],
+        who: Identity,
+        *,
+        learned: Callable[[K, T], None],
+        background: bool = False,
+        patient: bool = False,
     ) -> None:
         """Drives all conversations, started in their order as the pace allows, and calls `learned` with key and result as each ends.
+
+        Those of a `patient` batch start when no other batch has any to start; those in the `background` after them, at the pace's rate.
 
         `flows` is read only as far as conversations can start. Cancelled, it starts no more and abandons those under way.
         What a conversation, `flows` or `learned` raises ends the rest as well, and is raised here.
         """
         batch = self._batch(flows, who, learned, background=background)
-        await self._driven(batch, self._behind if background else self._ahead)
+        await self._driven(batch, self._behind if background else self._patient if patient else self._ahead)
 
     async def close(self) -> None:
         """Ends every conversation: who waits for one is cancelled."""
@@ -135,7 +144,7 @@ class Conversations:
         """Forgets what is left of a batch."""
         self._batches.discard(batch)
         batch.flows = None
-        for queue in (self._urgent, self._ahead, self._behind):
+        for queue in (self._urgent, self._ahead, self._patient, self._behind):
             if batch in queue:
                 queue.remove(batch)
         if batch.talks:
@@ -172,6 +181,8 @@ class Conversations:
                 self._start(self._urgent, now)
             elif self._ahead:
                 self._start(self._ahead, now)
+            elif self._patient:
+                self._start(self._patient, now)
             elif self._behind and pace.background_room(now) > 0:
                 self._start(self._behind, now)
             else:

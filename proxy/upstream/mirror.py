@@ -118,10 +118,19 @@ class Mirror:
         return await self._talking().one(flow, who, within=within)
 
     async def converse_all(
-        self, flows: Iterable[tuple[K, Flow[T]]], who: Identity, *, learned: Callable[[K, T], None], background: bool = False
+        self,
+        flows: Iterable[tuple[K, Flow[T]]],
+        who: Identity,
+        *,
+        learned: Callable[[K, T], None],
+        background: bool = False,
+        patient: bool = False,
     ) -> None:
-        """Drives many conversations in their order, as the mirror bears it, and calls `learned` as each ends."""
-        await self._talking().all(flows, who, learned=learned, background=background)
+        """Drives many conversations in their order, as the mirror bears it, and calls `learned` as each ends.
+
+        `patient` ones wait for all others but those in the `background`, which keep to a rate as well.
+        """
+        await self._talking().all(flows, who, learned=learned, background=background, patient=patient)
 
     def _talking(self) -> Conversations:
         if self._conversations is None:

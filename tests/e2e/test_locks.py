@@ -32,7 +32,8 @@ def full(mirror: BrokenMirror) -> BrokenMirror:
 async def proxied(
     mirror: BrokenMirror, tmp_path: Path, *options: str, upstream: str | None = None, **environment: str
 ) -> AsyncIterator[ProxyProcess]:
-    """The proxy as a process before `mirror`."""
+    """The proxy as a process before `mirror`, with the longest deadline: on a busy machine this mirror, written in Python, is slow."""
+    environment = {"MIRRORMEND_PROBE_DEADLINE": "14", **environment}
     async with ProxyProcess(upstream or mirror.url, tmp_path, *options, environment=environment) as proxy:
         yield proxy
 

@@ -344,6 +344,14 @@ async def test_a_conversation_that_waits_to_ask_again_ends_in_time_too() -> None
         assert time.monotonic() - began < 0.09
 
 
+async def test_a_conversation_that_ended_in_time_during_a_pause_asks_no_more_after_it() -> None:
+    slow = Slow(lambda _: Answer(429))
+    async with talking(slow=slow) as talks:
+        assert await talks.one(probe("http://mirror.example.com/a"), SHARED, within=0.1) is Trouble.TIMEOUT
+        await asyncio.sleep(0.4)
+    assert len(slow.asked) == 1
+
+
 async def test_a_conversation_that_asks_for_ever_is_ended() -> None:
     def endless() -> Flow[None]:
         while True:
@@ -421,9 +429,11 @@ async def test_what_learned_or_the_flows_or_the_slow_lane_raise_is_raised_to_who
     def fail(_: Ask) -> Reply:
         raise LookupError("a mistake in the slow lane")
 
-    async with talking() as talks:
+    slow = Slow()
+    async with talking(slow=slow, pace=Pace(1)) as talks:
         with pytest.raises(LookupError):
-            await talks.all([(1, probe("http://mirror.example.com/a"))], SHARED, learned=refuse)
+            await talks.all([(n, probe("http://mirror.example.com/a")) for n in range(9)], SHARED, learned=refuse)
+        assert len(slow.asked) == 1
         with pytest.raises(LookupError):
             await talks.all(flows(), SHARED, learned=lambda *_: None)
     async with talking(slow=Slow(fail)) as talks:

@@ -67,6 +67,20 @@ class TestChoice:
         assert [each["event"] for each in logs] == ["netrc-unreadable"]
         assert "hunter" not in str(logs)
 
+    def test_a_netrc_that_cannot_be_read_is_told(self, tmp_path: Path) -> None:
+        structlog.reset_defaults()
+        with capture_logs() as logs:
+            assert chosen({"NETRC": str(tmp_path)}) is None
+            assert chosen({"NETRC": str(tmp_path / "missing")}) is None
+        assert [each["event"] for each in logs] == ["netrc-unreadable"]
+
+    def test_a_user_without_a_home_has_no_netrc(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def home() -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", home)
+        assert chosen() is None
+
 
 async def test_the_mirror_gets_the_configured_credentials_for_pages_files_ranges_and_heads_alike() -> None:
     def say(path: str, _: object) -> bytes:
@@ -139,7 +153,9 @@ async def test_user_information_in_a_link_is_never_used() -> None:
 
 
 async def test_cookies_are_neither_kept_nor_sent() -> None:
-    async with serving(always(page(set_cookie="session=1; Path=/"))) as server, mirror_at(server.url("/simple/")) as mirror:
-        await mirror.fetch_page("demo", SHARED)
-        await mirror.fetch_page("demo", SHARED)
+    async with serving(always(page(set_cookie="session=1; Path=/"))) as server:
+        # Cookie jars keep nothing of hosts without a name anyway.
+        async with mirror_at(f"http://localhost:{server.port}/simple/") as mirror:
+            await mirror.fetch_page("demo", SHARED)
+            await mirror.fetch_page("demo", SHARED)
         assert [headers_of(head).get("cookie") for head in server.requests] == [None, None]

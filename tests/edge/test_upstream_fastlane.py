@@ -529,6 +529,37 @@ async def test_a_server_that_takes_few_connections_is_served_by_few() -> None:
     assert len(good) == 60
 
 
+@on_both_loops
+async def test_a_request_that_new_connections_are_cut_for_is_sent_no_more_than_twice() -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        if wire.number == 1:
+            await wire.closed_by_client()
+
+    async with serving(script) as server, lane_to(server.port) as lane:
+        hanging = asyncio.ensure_future(lane.ask(head(server.url("/hangs"))))
+        await asyncio.sleep(0.05)
+        reply = await lane.ask(head(server.url("/cut")))
+        assert isinstance(reply, NoAnswer)
+        hanging.cancel()
+    assert sum(b"/cut" in request for request in server.requests) <= 2
+
+
+@on_both_loops
+async def test_the_name_is_resolved_once_for_a_burst() -> None:
+    asked = 0
+
+    async def resolver() -> list[tuple[int, str]]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.01)
+        return [(socket.AF_INET, "127.0.0.1")]
+
+    async with serving(always(OK)) as server, lane_to(server.port, resolver=resolver, connections=16) as lane:
+        await asyncio.gather(*(lane.ask(head(server.url())) for _ in range(16)))
+    assert asked == 1
+
+
 # Leaving
 
 

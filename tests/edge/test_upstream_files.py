@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from proxy.core.errors import DestinationRefused, UpstreamBroke, UpstreamTimeout
+from proxy.core.errors import DestinationRefused, UpstreamBroke, UpstreamError, UpstreamTimeout
 from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
 from proxy.core.identity import SHARED
 from tests.edge.dialling import answer, file_of, headers_of, mirror_at, path_of, saying
@@ -140,6 +140,23 @@ async def test_who_stops_reading_closes_the_connection() -> None:
             await closed.wait()
 
 
+@pytest.mark.parametrize(("size", "connections"), [(100, 1), (100_000, 3)])
+async def test_a_connection_is_kept_where_what_is_left_of_an_answer_is_little(size: int, connections: int) -> None:
+    """Redirects and failures have small bodies that nobody wants; those that come a moment later cost no connection either."""
+
+    async def script(wire: Wire) -> None:
+        while True:
+            await wire.request()
+            await wire.say(answer(404, length=size))
+            await asyncio.sleep(0.02)
+            await wire.say(bytes(size))
+
+    async with serving(script) as server, mirror_at(server.url("/simple/")) as mirror:
+        for _ in range(3):
+            assert isinstance(await mirror.ask(Ask(Method.GET, server.url("/a"), 0, 0, 1), SHARED), Answer)
+        assert len(server.wires) == connections
+
+
 class TestAsk:
     """One exchange of a conversation by the slow lane: whatever happens is an answer, or that there is none."""
 
@@ -182,10 +199,14 @@ class TestAsk:
                 await wire.closed_by_client()
 
         async with serving(script) as server, mirror_at(server.url("/simple/"), read_timeout=0.3) as mirror:
-            reply = await mirror.ask(Ask(Method.GET, server.url("/a"), 0, 9, 10), SHARED)
+            reply = await mirror.ask(Ask(Method.GET, server.url("/a?token=secret"), 0, 9, 10), SHARED)
             assert isinstance(reply, NoAnswer)
             assert reply.trouble is trouble
             assert reply.at > 0
+            assert "secret" not in reply.detail
+            with pytest.raises(UpstreamError) as caught:
+                await file_of(mirror, server.url("/a?token=secret"))
+            assert "secret" not in str(caught.value)
 
     async def test_a_closed_port_and_an_unknown_name_are_no_answers(self) -> None:
         async with serving(always(b"")) as server:

@@ -181,6 +181,7 @@ class TestChoice:
 
     def test_the_proxy_of_the_settings_wins_over_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("https_proxy", "http://environment.example:1")
+        assert self.chosen("https://files.example/", "http://settings.example:2") == "http://settings.example:2"
         monkeypatch.setenv("no_proxy", "*")
         assert self.chosen("https://files.example/", "http://settings.example:2") == "http://settings.example:2"
         assert self.chosen("https://files.example/", "settings.example:2") == "http://settings.example:2"

@@ -1,9 +1,11 @@
 """The words of a conversation with the mirror: what is asked, and what comes back."""
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
+
+import msgspec
 
 
 class Method(StrEnum):
@@ -27,8 +29,7 @@ class Trouble(StrEnum):
     BREAKER_OPEN = "breaker-open"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """A request for `url`.
 
     `first` and `last` are the inclusive, absolute bounds of a byte range (RFC 9110, section 14.1.2); no `first`, no range.
@@ -42,8 +43,7 @@ class Ask:
     read: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What the mirror said, where its redirects ended.
 
     `headers` have lower-case names. `url` is where the answer came from. `body` is what was read of it.
@@ -51,7 +51,7 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: bytes = b""
     url: str = ""
     at: float = 0.0

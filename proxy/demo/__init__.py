@@ -1,0 +1,8 @@
+"""`mirrormend demo`: a broken mirror made up on this machine, and the same lock made from it directly and through the proxy.
+
+Nothing is dialled but loopback, and what is written goes to a temporary folder.
+"""
+
+from proxy.demo.show import run
+
+__all__ = ["run"]

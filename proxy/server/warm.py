@@ -1,0 +1,203 @@
+"""Pages that are at hand, answered before a request is even parsed: the same bytes asked again get the same bytes again.
+
+Rules for this file: nothing is answered that `Index.at_hand` does not vouch for at that moment; only what the shared identity asked
+is remembered, so that no credential is; whatever is unusual goes the ordinary way.
+
+It stands on some attributes of aiohttp's RequestHandler that are not public; where one is missing, every request goes the ordinary way.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler
+
+from proxy.core.render import Form
+from proxy.index import Index, ServedPage
+from proxy.server.context import facts_of
+from proxy.telemetry import line_told_often
+
+_ANSWERS = 2048
+_LONGEST_REQUEST = 1024
+_END_OF_HEAD = b"\r\n\r\n"
+_NEEDED = (
+    "_force_close",
+    "_close",
+    "_messages",
+    "_waiter",
+    "_request_count",
+    "_next_keepalive_close_time",
+    "_keepalive_timeout",
+    "_manager",
+)
+_UNUSUAL = (
+    hdrs.AUTHORIZATION,
+    hdrs.PROXY_AUTHORIZATION,
+    hdrs.COOKIE,
+    hdrs.EXPECT,
+    hdrs.UPGRADE,
+    hdrs.CONTENT_LENGTH,
+    hdrs.TRANSFER_ENCODING,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """A page as it is served to one kind of request: the index that vouches for it, and which of its bodies it is."""
+
+    index: Index
+    name: str
+    served: ServedPage
+    form: Form
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a request gets as long as the page is the one with this serial number; the time goes between the two parts of the head.
+
+    It holds no page, so that none outlives its use.
+    """
+
+    index: Index
+    name: str
+    serial: int
+    before: bytes
+    after: bytes
+    body: tuple[Form, str] | None
+    tell: Callable[[], None]
+
+
+class WarmAnswers:
+    """The answers to requests for pages at hand, by the bytes of the request."""
+
+    def __init__(self) -> None:
+        self._answers: dict[bytes, _Answer] = {}
+        self._second = 0
+        self._date = b""
+
+    def answer(self, request: bytes) -> tuple[bytes, bytes] | None:
+        """Gives head and body of the answer to `request`, None where it has to go the ordinary way."""
+        known = self._answers.get(request)
+        if known is None:
+            return None
+        served = known.index.at_hand(known.name)
+        if served is None or served.serial != known.serial:
+            del self._answers[request]
+            return None
+        content = b""
+        if known.body is not None:
+            body = served.ready(*known.body)
+            if body is None:
+                return None
+            content = body.content
+        known.tell()
+        return b"".join((known.before, self._date_now(), known.after)), content
+
+    def remember(self, raw: bytes, request: web.Request, response: web.Response, page: AtHand) -> None:
+        """Notes that `raw`, which was `request`, was answered by `response`, unless it is a request of an unusual kind."""
+        usual = request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive
+        if not usual or any(name in request.headers for name in _UNUSUAL) or response.status not in {200, 304}:
+            return
+        headers = [f"{name}: {value}" for name, value in response.headers.items()]
+        if response.status == 200:
+            headers.append(f"{hdrs.CONTENT_LENGTH}: {response.content_length}")
+        if any("\r" in header or "\n" in header for header in headers):
+            return
+        before = f"HTTP/1.1 {response.status} {response.reason}\r\n{hdrs.SERVER}: {SERVER_SOFTWARE}\r\n{hdrs.DATE}: "
+        after = "\r\n" + "\r\n".join(headers) + "\r\n\r\n"
+        if len(self._answers) >= _ANSWERS:
+            self._answers.clear()
+        facts = facts_of(request)
+        self._answers[raw] = _Answer(
+            page.index,
+            page.name,
+            page.served.serial,
+            before.encode(),
+            after.encode(),
+            (page.form, page.encoding) if response.status == 200 else None,
+            line_told_often(
+                "mirrormend.server",
+                "request",
+                method=request.method,
+                path=request.rel_url.raw_path,
+                status=response.status,
+                ms=0.0,
+                **facts,
+            ),
+        )
+
+    def _date_now(self) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._date = second, formatdate(second, usegmt=True).encode()
+        return self._date
+
+
+class WarmHandler(RequestHandler):
+    """A connection that answers what is at hand itself, and leaves the rest to aiohttp."""
+
+    __slots__ = ("_at_start_of_request", "_request_bytes", "_warm")
+
+    def __init__(self, manager: web.Server, warm: WarmAnswers, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(manager, loop=loop, **options)
+        self._warm = warm
+        self._request_bytes = b""
+        # Once a request came in pieces, or with a body, where the next one begins is the parser's knowledge alone.
+        self._at_start_of_request = all(hasattr(self, name) for name in _NEEDED)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what arrives; answers it where it is one whole request for a page at hand, and nothing else is under way."""
+        if not self._at_start_of_request or not data:
+            super().data_received(data)
+            return
+        waiter, transport = self._waiter, self.transport
+        idle = waiter is not None and not waiter.done() and not self._messages and not self._paused
+        if idle and transport is not None and not self._force_close and not self._close:
+            answer = self._warm.answer(data)
+            if answer is not None:
+                transport.writelines(answer)
+                self._request_count += 1
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                if self._manager is not None:
+                    self._manager.requests_count += 1
+                return
+        count = self._request_count
+        super().data_received(data)
+        whole = self._request_count == count + 1 and data.endswith(_END_OF_HEAD) and bool(self._messages)
+        self._at_start_of_request = whole and self._messages[-1][1] is EMPTY_PAYLOAD and not self._upgraded
+        self._request_bytes = data if self._at_start_of_request and idle and len(data) <= _LONGEST_REQUEST else b""
+
+    def remember(self, request: web.Request, response: web.Response, page: AtHand) -> None:
+        """Notes how the request under way was answered, for the next one with the same bytes."""
+        raw, self._request_bytes = self._request_bytes, b""
+        if raw:
+            self._warm.remember(raw, request, response, page)
+
+
+class WarmRunner(web.AppRunner):
+    """Runs an application on connections that answer what is at hand themselves."""
+
+    async def _make_server(self) -> web.Server:
+        return _WarmServer(await super()._make_server())
+
+
+class _WarmServer(web.Server):
+    def __init__(self, plain: web.Server) -> None:
+        self.__dict__.update(plain.__dict__)
+        self._warm = WarmAnswers()
+
+    def __call__(self) -> RequestHandler:
+        return WarmHandler(self, self._warm, loop=self._loop, **self._kwargs)
+
+
+def remember(request: web.Request, response: web.Response, page: AtHand) -> None:
+    """Notes how `request` was answered, where its connection can make use of it."""
+    if isinstance(request.protocol, WarmHandler):
+        request.protocol.remember(request, response, page)
