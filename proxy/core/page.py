@@ -8,7 +8,7 @@ Sources: the simple repository API of the PyPA specifications (PEP 503, 592, 629
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -247,9 +247,8 @@ class Page:
         kept = tuple(file for file in self.files if file.filename not in filenames)
         versions = self.versions
         if versions is not None:
-            gone = _release_keys((file for file in self.files if file.filename in filenames), self.project) - _release_keys(
-                kept, self.project
-            )
+            touched = {_release_key(file, self.project) for file in self.files if file.filename in filenames}
+            gone = {key for key in touched if all(file.filename in filenames for file in self._release_index[key].files)}
             versions = tuple(text for text in versions if _normalised_version(text) not in gone)
         return replace(self, files=kept, versions=versions)
 
@@ -264,7 +263,3 @@ def _release_key(file: File, project: str) -> str:
     name = file.filename
     text = name.split("-", 2)[1] if name.endswith(".whl") and name.count("-") > 1 else file.version_text(project)
     return "" if text is None else _normalised_version(text)
-
-
-def _release_keys(files: Iterable[File], project: str) -> set[str]:
-    return {_release_key(file, project) for file in files}

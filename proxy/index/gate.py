@@ -34,6 +34,8 @@ _REMEMBERED = 4 * 1024 * 1024
 """Bytes of metadata remembered of one project."""
 
 _UNREADABLE_FOR = 600.0
+_WHEEL_DASHES = (4, 5)
+"""Between the parts of a wheel's name (PyPA specifications, binary distribution format), without and with a build tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +62,21 @@ class Gate:
 
     def offer(self, project: Project) -> Callable[[File], bool | Mapping[str, str] | None]:
         """Gives what pages say of a file's core metadata: the hash where it was seen to match, true for other wheels, else nothing."""
+        unreadable, read = project.unreadable, project.read
+        long_ago = self._clock() - _UNREADABLE_FOR
 
         def offered(file: File) -> bool | Mapping[str, str] | None:
-            if file.packaging is not Packaging.WHEEL or file.tags is None:
+            name = file.filename
+            if not name.endswith(".whl") or not _WHEEL_DASHES[0] <= name.count("-") <= _WHEEL_DASHES[1]:
                 return None
-            if self._clock() - project.unreadable.get(file.filename, float("-inf")) < _UNREADABLE_FOR:
+            if unreadable and unreadable.get(name, long_ago) > long_ago:
                 return None
-            read = project.read.get(file.filename)
-            if read is None or read[0] != file.filename or not isinstance(file.core_metadata, Mapping):
+            if not isinstance(file.core_metadata, Mapping):
                 return True
-            digest = hashlib.sha256(read[1]).hexdigest()
+            known = read.get(name)
+            if known is None or known[0] != name:
+                return True
+            digest = hashlib.sha256(known[1]).hexdigest()
             return {"sha256": digest} if digest == file.core_metadata.get("sha256") else True
 
         return offered

@@ -222,7 +222,9 @@ class Index:
             self._keeper.keep_page(project.name, fetched, project.known.checked)
 
     async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
-        digest = hashlib.sha256(fetched.body + fetched.url.encode()).hexdigest()
+        hashed = hashlib.sha256(fetched.url.encode())
+        hashed.update(fetched.body)
+        digest = hashed.hexdigest()
         if project.known is not None and project.known.digest == digest:
             page = project.known.page
         else:
@@ -355,6 +357,7 @@ class Index:
                 private=not project.who.shared,
                 storm=current[3],
                 stale_for=stale,
+                offered_anew=frozenset((*project.read, *project.unreadable)),
             )
             if project.served is not None:
                 served.inherit(project.served)

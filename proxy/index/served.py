@@ -5,9 +5,10 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from threading import Lock
 
 from proxy.core.page import File
-from proxy.core.render import Form, render_page
+from proxy.core.render import Form, Renderer
 from proxy.core.verdict.settle import Mended
 
 try:
@@ -16,6 +17,9 @@ except ImportError:
     from backports import zstd
 
 ENCODINGS = ("zstd", "gzip", "identity")
+
+_WORTH_REMEMBERING = 200
+"""Links from which on it is worth to remember how a page was rendered; a smaller one is rendered anew in no time."""
 
 Revision = tuple[int, int, str, bool]
 """What a served page depends on: the project's revision and offers, the digest of the mirror's page, and whether there is a storm."""
@@ -32,10 +36,19 @@ class Body:
     etag: str
 
 
+class _Renderings:
+    """The renderers of one project's page by form, and the lock that lets one thread at a time use them."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.by_form: dict[Form, Renderer] = {}
+
+
 @dataclass(slots=True)
 class ServedPage:
     """A mended page, ready to be served.
 
+    `offered_anew` names the files of which the page may say something else of core metadata than by default.
     `complete` says whether every file was asked about; `stale_for` is in seconds, None where the mirror confirmed the page lately;
     `storm` says that dropping has stopped. `serial` tells it from every other one.
     """
@@ -48,18 +61,26 @@ class ServedPage:
     private: bool
     storm: bool = False
     stale_for: float | None = None
+    offered_anew: frozenset[str] = frozenset()
     bodies: dict[tuple[Form, str], Body] = field(default_factory=dict)
     serial: int = field(default_factory=count().__next__)
+    renderings: _Renderings = field(default_factory=_Renderings)
 
     @property
     def size(self) -> int:
         """Bytes of rendered content held."""
-        return sum(len(body.content) for body in self.bodies.values())
+        return sum(len(body.content) for body in list(self.bodies.values()))
 
     def inherit(self, earlier: "ServedPage") -> None:
-        """Takes over what `earlier` rendered, where this page would be rendered alike."""
+        """Takes over what `earlier` rendered: all of it where this page would be rendered alike, else what its renderers remember.
+
+        These remember by file, so nothing is taken of another page of the mirror.
+        """
+        if self.revision[2] != earlier.revision[2]:
+            return
         if self.mended.page == earlier.mended.page and self.revision[1] == earlier.revision[1]:
             self.bodies = earlier.bodies
+        self.renderings = earlier.renderings
 
     def ready(self, form: Form, encoding: str) -> Body | None:
         """Gives the body if it was rendered before."""
@@ -67,22 +88,34 @@ class ServedPage:
 
     def body(self, form: Form, encoding: str) -> Body:
         """Renders and compresses the page; for one with thousands of links that takes tens of milliseconds, so not on the event loop."""
+        with self.renderings.lock:
+            return self._body(form, encoding)
+
+    def _body(self, form: Form, encoding: str) -> Body:
         known = self.bodies.get((form, encoding))
         if known is None:
             if encoding == "identity":
-                content = render_page(self.mended.page, form, self.links, self.metadata)
+                content = self._render(form)
                 tag = hashlib.sha256(content).hexdigest()[:32]
             else:
-                plain = self.body(form, "identity")
+                plain = self._body(form, "identity")
                 content, tag = compress(plain.content, encoding), plain.etag[1:33]
             known = self.bodies[form, encoding] = Body(content, f'"{tag}-{form.name.lower()}-{encoding}"')
         return known
+
+    def _render(self, form: Form) -> bytes:
+        renderer = self.renderings.by_form.get(form)
+        if renderer is None:
+            renderer = Renderer(form, self.links, self.metadata)
+            if len(self.mended.page.files) >= _WORTH_REMEMBERING:
+                self.renderings.by_form[form] = renderer
+        return renderer.render(self.mended.page, self.offered_anew)
 
 
 def compress(content: bytes, encoding: str) -> bytes:
     """Gives `content` in the content coding `gzip` or `zstd` (RFC 9110, section 8.4.1; RFC 8878)."""
     if encoding == "zstd":
-        compressed: bytes = zstd.compress(content, level=3)
+        compressed: bytes = zstd.compress(content, level=1)
         return compressed
     compressor = zlib.compressobj(level=5, wbits=31)
     return compressor.compress(content) + compressor.flush()

@@ -1,7 +1,10 @@
 """Writing pages: everything is escaped here, once, and what the mirror said of a file passes on unchanged."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from array import array
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from urllib.parse import quote
 
@@ -36,37 +39,96 @@ def render_page(page: Page, form: Form, links: LinkMaker, metadata: MetadataOffe
     return Renderer(form, links, metadata).render(page)
 
 
-class Renderer:
-    """Renders pages in one form, and remembers what it rendered of each file: rendering again after a file left is a join.
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """A page as it was rendered: each file's piece begins at its start, and the one after the last would begin at the last start."""
 
-    The pieces weigh about as much as the page; `forget` gives them up, for some files or for all.
+    files: tuple[File, ...] = ()
+    starts: Sequence[int] = (0,)
+    content: bytes = b""
+    anew: frozenset[str] = frozenset()
+
+
+class _Pieces:
+    """The pieces of a page in the making, with the runs of files that it shares with `last` copied as one."""
+
+    def __init__(self, last: _Rendered, between: bytes) -> None:
+        self._last = last
+        self._content = memoryview(last.content)
+        self._between = between
+        self._parts: list[bytes | memoryview] = []
+        self._run = self._next = 0
+        self.starts = array("q", (0,))
+
+    def copied(self, file: File, not_copied: Collection[str]) -> bool:
+        """Copies the piece of `file` if the last page has it after what was copied before; says whether it did."""
+        files, at = self._last.files, self._next
+        if at >= len(files) or files[at] is not file:
+            found = self._places.get(file.filename, -1) if files else -1
+            if found < at or files[found] is not file:
+                return False
+            at = found
+        if not_copied and file.filename in not_copied:
+            return False
+        if at != self._next:
+            self._end_run()
+            self._run = at
+        self._next = at + 1
+        return True
+
+    def add(self, piece: bytes) -> None:
+        """Adds a piece that was rendered anew."""
+        self._end_run()
+        self._parts.append(piece)
+        self.starts.append(self.starts[-1] + len(piece) + len(self._between))
+
+    def joined(self) -> bytes:
+        """Gives all pieces as one."""
+        self._end_run()
+        return self._between.join(self._parts)
+
+    def _end_run(self) -> None:
+        run, end = self._run, self._next
+        if run < end:
+            starts = self._last.starts
+            self._parts.append(self._content[starts[run] : starts[end] - len(self._between)])
+            moved = self.starts[-1] - starts[run]
+            self.starts.extend(array("q", (start + moved for start in starts[run + 1 : end + 1])))
+            self._run = end
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {file.filename: place for place, file in enumerate(self._last.files)}
+
+
+class Renderer:
+    """Renders pages in one form, and remembers where in its last page each file stands: rendering again after a file left is a copy.
+
+    What is remembered is the last page's bytes themselves, and eight bytes for each file besides.
     """
 
     def __init__(self, form: Form, links: LinkMaker, metadata: MetadataOffer) -> None:
         self._form = form
         self._links = links
         self._metadata = metadata
-        self._pieces: dict[str, bytes] = {}
         self._piece = self._json_entry if form is Form.JSON else self._anchor
+        self._between = b"," if form is Form.JSON else b""
+        self._last = _Rendered()
 
-    def forget(self, filenames: Collection[str] | None = None) -> None:
-        """Forgets the pieces of these files, of all where none are named."""
-        if filenames is None:
-            self._pieces.clear()
-        else:
-            for name in filenames:
-                self._pieces.pop(name, None)
+    def render(self, page: Page, anew: Collection[str] = ()) -> bytes:
+        """Gives the bytes of `page`.
 
-    def render(self, page: Page) -> bytes:
-        """Gives the bytes of `page`."""
-        pieces, piece = self._pieces, self._piece
-        parts = []
+        `anew` names the files of which something else may be said now than with the default offer of core metadata: these are never copied.
+        """
+        pieces = _Pieces(self._last, self._between)
+        not_copied = self._last.anew.union(anew)
         for file in page.files:
-            known = pieces.get(file.filename)
-            if known is None:
-                known = pieces[file.filename] = piece(file)
-            parts.append(known)
-        return _json_page(page, parts) if self._form is Form.JSON else _html_page(page, parts)
+            if not pieces.copied(file, not_copied):
+                pieces.add(self._piece(file))
+        files = pieces.joined()
+        content, before = _json_page(page, files) if self._form is Form.JSON else _html_page(page, files)
+        self._last = _Rendered(page.files, array("q", (before + start for start in pieces.starts)), content, frozenset(anew))
+        return content
 
     def _json_entry(self, file: File) -> bytes:
         offer = self._metadata(file)
@@ -115,7 +177,8 @@ def _said_of_metadata(offer: bool | Mapping[str, str]) -> str:
     return "true"
 
 
-def _json_page(page: Page, entries: list[bytes]) -> bytes:
+def _json_page(page: Page, entries: bytes) -> tuple[bytes, int]:
+    """Gives the page, and how many bytes stand before the entries."""
     version = _claimed_version(page)
     meta = b'{"api-version":' + _encode(version) + (b"," + page.meta if page.meta else b"") + b"}"
     parts = [b'{"meta":' + meta, b'"name":' + _encode(page.project)]
@@ -123,7 +186,8 @@ def _json_page(page: Page, entries: list[bytes]) -> bytes:
         parts.append(b'"versions":' + _encode(page.versions))
     if page.extra:
         parts.append(page.extra)
-    return b",".join(parts) + b',"files":[' + b",".join(entries) + b"]}"
+    start = b",".join(parts) + b',"files":['
+    return b"".join((start, entries, b"]}")), len(start)
 
 
 def _claimed_version(page: Page) -> str:
@@ -133,7 +197,8 @@ def _claimed_version(page: Page) -> str:
     return page.api_version
 
 
-def _html_page(page: Page, anchors: list[bytes]) -> bytes:
+def _html_page(page: Page, anchors: bytes) -> tuple[bytes, int]:
+    """Gives the page, and how many bytes stand before the anchors."""
     status = msgspec.json.decode(b"{" + page.extra + b"}").get("project-status") if page.extra else None
     metas = [("pypi:repository-version", "1.0")]
     if isinstance(status, dict):
@@ -144,5 +209,5 @@ def _html_page(page: Page, anchors: list[bytes]) -> bytes:
         ]
     head = "".join(f'<meta name="{name}" content="{escape(content)}"/>\n' for name, content in metas)
     title = f"Links for {escape(page.project)}"
-    start = f"<!DOCTYPE html>\n<html>\n<head>\n{head}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n"
-    return start.encode() + b"".join(anchors) + b"</body>\n</html>\n"
+    start = f"<!DOCTYPE html>\n<html>\n<head>\n{head}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n".encode()
+    return b"".join((start, anchors, b"</body>\n</html>\n")), len(start)
