@@ -38,7 +38,9 @@ def verdict(cause: Cause) -> Verdict:
 
 def served(page: Page, verdicts: dict[str, Verdict], revision: int, earlier: ServedPage | None) -> ServedPage:
     mended = settle(page, verdicts, Policy())
-    now = ServedPage(mended, proxied_link("large"), lambda file: True if file.filename.endswith(".whl") else None, (revision, 0, "", False), True, False)
+    now = ServedPage(
+        mended, proxied_link("large"), lambda file: True if file.filename.endswith(".whl") else None, (revision, 0, "", False), True, False
+    )
     if earlier is not None:
         now.inherit(earlier)
     return now

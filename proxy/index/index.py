@@ -278,6 +278,7 @@ class Index:
         progress: Progress,
     ) -> None:
         budget = self._budget()
+        left = None if budget is None else max(0, budget - len(first))
         self._verifying += 1
         try:
             reading_ahead = self.tasks.start(self._gate.read_ahead(project, page, list(ahead)), f"read ahead {project.name}")
@@ -289,7 +290,7 @@ class Index:
             await self._verifier.ask(project, first)
             progress.first.set()
             await self._burst.calm()
-            wanted = self._plan(project, page, None if budget is None else max(0, budget - len(first)), client)
+            wanted = self._plan(project, page, left, client)
             await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
             if first or wanted.files:

@@ -52,49 +52,44 @@ class _Rendered:
 class _Pieces:
     """The pieces of a page in the making, with the runs of files that it shares with `last` copied as one."""
 
-    def __init__(self, last: _Rendered, between: bytes) -> None:
+    def __init__(self, last: _Rendered, between: bytes, not_copied: Collection[str]) -> None:
         self._last = last
         self._content = memoryview(last.content)
         self._between = between
-        self._parts: list[bytes | memoryview] = []
-        self._run = self._next = 0
+        self._not_copied = not_copied
+        self._next = 0
+        self.parts: list[bytes | memoryview] = []
         self.starts = array("q", (0,))
 
-    def copied(self, file: File, not_copied: Collection[str]) -> bool:
-        """Copies the piece of `file` if the last page has it after what was copied before; says whether it did."""
-        files, at = self._last.files, self._next
-        if at >= len(files) or files[at] is not file:
-            found = self._places.get(file.filename, -1) if files else -1
-            if found < at or files[found] is not file:
-                return False
-            at = found
-        if not_copied and file.filename in not_copied:
-            return False
-        if at != self._next:
-            self._end_run()
-            self._run = at
-        self._next = at + 1
-        return True
+    def copy(self, files: Sequence[File], at: int) -> int:
+        """Copies from `files[at]` on as many pieces as the last page has in the same order; gives the place of the first that it has not."""
+        old, skipped = self._last.files, self._not_copied
+        place = self._next
+        if place >= len(old) or old[place] is not files[at]:
+            place = self._places.get(files[at].filename, -1) if old else -1
+            if place < self._next or old[place] is not files[at]:
+                return at
+        begin, most = place, min(len(old), place + len(files) - at)
+        ahead = at - place
+        while place < most and old[place] is files[place + ahead] and (not skipped or old[place].filename not in skipped):
+            place += 1
+        if place > begin:
+            starts = self._last.starts
+            self._append(self._content[starts[begin] : starts[place] - len(self._between)])
+            moved = self.starts[-1] - starts[begin]
+            self.starts.extend(array("q", [start + moved for start in starts[begin + 1 : place + 1]]))
+            self._next = place
+        return place + ahead
 
     def add(self, piece: bytes) -> None:
         """Adds a piece that was rendered anew."""
-        self._end_run()
-        self._parts.append(piece)
+        self._append(piece)
         self.starts.append(self.starts[-1] + len(piece) + len(self._between))
 
-    def joined(self) -> bytes:
-        """Gives all pieces as one."""
-        self._end_run()
-        return self._between.join(self._parts)
-
-    def _end_run(self) -> None:
-        run, end = self._run, self._next
-        if run < end:
-            starts = self._last.starts
-            self._parts.append(self._content[starts[run] : starts[end] - len(self._between)])
-            moved = self.starts[-1] - starts[run]
-            self.starts.extend(array("q", (start + moved for start in starts[run + 1 : end + 1])))
-            self._run = end
+    def _append(self, piece: bytes | memoryview) -> None:
+        if self._between and self.parts:
+            self.parts.append(self._between)
+        self.parts.append(piece)
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
@@ -120,14 +115,18 @@ class Renderer:
 
         `anew` names the files of which something else may be said now than with the default offer of core metadata: these are never copied.
         """
-        pieces = _Pieces(self._last, self._between)
-        not_copied = self._last.anew.union(anew)
-        for file in page.files:
-            if not pieces.copied(file, not_copied):
-                pieces.add(self._piece(file))
-        files = pieces.joined()
-        content, before = _json_page(page, files) if self._form is Form.JSON else _html_page(page, files)
-        self._last = _Rendered(page.files, array("q", (before + start for start in pieces.starts)), content, frozenset(anew))
+        pieces = _Pieces(self._last, self._between, self._last.anew.union(anew))
+        files, at = page.files, 0
+        while at < len(files):
+            end = pieces.copy(files, at)
+            if end == at:
+                pieces.add(self._piece(files[at]))
+                end += 1
+            at = end
+        start, end_of_page = _json_frame(page) if self._form is Form.JSON else _html_frame(page)
+        content = b"".join((start, *pieces.parts, end_of_page))
+        starts = array("q", [len(start) + each for each in pieces.starts])
+        self._last = _Rendered(files, starts, content, frozenset(anew))
         return content
 
     def _json_entry(self, file: File) -> bytes:
@@ -177,8 +176,8 @@ def _said_of_metadata(offer: bool | Mapping[str, str]) -> str:
     return "true"
 
 
-def _json_page(page: Page, entries: bytes) -> tuple[bytes, int]:
-    """Gives the page, and how many bytes stand before the entries."""
+def _json_frame(page: Page) -> tuple[bytes, bytes]:
+    """Gives what stands before the entries and after them."""
     version = _claimed_version(page)
     meta = b'{"api-version":' + _encode(version) + (b"," + page.meta if page.meta else b"") + b"}"
     parts = [b'{"meta":' + meta, b'"name":' + _encode(page.project)]
@@ -186,8 +185,7 @@ def _json_page(page: Page, entries: bytes) -> tuple[bytes, int]:
         parts.append(b'"versions":' + _encode(page.versions))
     if page.extra:
         parts.append(page.extra)
-    start = b",".join(parts) + b',"files":['
-    return b"".join((start, entries, b"]}")), len(start)
+    return b",".join(parts) + b',"files":[', b"]}"
 
 
 def _claimed_version(page: Page) -> str:
@@ -197,8 +195,8 @@ def _claimed_version(page: Page) -> str:
     return page.api_version
 
 
-def _html_page(page: Page, anchors: bytes) -> tuple[bytes, int]:
-    """Gives the page, and how many bytes stand before the anchors."""
+def _html_frame(page: Page) -> tuple[bytes, bytes]:
+    """Gives what stands before the anchors and after them."""
     status = msgspec.json.decode(b"{" + page.extra + b"}").get("project-status") if page.extra else None
     metas = [("pypi:repository-version", "1.0")]
     if isinstance(status, dict):
@@ -209,5 +207,5 @@ def _html_page(page: Page, anchors: bytes) -> tuple[bytes, int]:
         ]
     head = "".join(f'<meta name="{name}" content="{escape(content)}"/>\n' for name, content in metas)
     title = f"Links for {escape(page.project)}"
-    start = f"<!DOCTYPE html>\n<html>\n<head>\n{head}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n".encode()
-    return b"".join((start, anchors, b"</body>\n</html>\n")), len(start)
+    start = f"<!DOCTYPE html>\n<html>\n<head>\n{head}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    return start.encode(), b"</body>\n</html>\n"
