@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from proxy.core.verdict.judge import Verdict
+from proxy.index.project import Read
 
 
 class PageDocument(msgspec.Struct, frozen=True, array_like=True):
@@ -29,9 +30,9 @@ class VerdictsDocument(msgspec.Struct, frozen=True, array_like=True):
 
 
 class MetadataDocument(msgspec.Struct, frozen=True, array_like=True):
-    """The core metadata of a project's files: by file name, the content and the file that it was read from."""
+    """The core metadata of a project's files, by file name."""
 
-    read: dict[str, tuple[str, bytes]]
+    read: dict[str, Read]
 
 
 Document = TypeVar("Document", PageDocument, VerdictsDocument, MetadataDocument)

@@ -1,7 +1,7 @@
 """Work that is done once however many ask for it, and goes on although those who asked go away."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Generator, Hashable
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -10,6 +10,16 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 _log = structlog.get_logger("mirrormend.index")
+
+
+def finished(steps: Generator[None, None, Value]) -> Value | None:
+    """Takes one step of work that comes in steps; gives its outcome once there is one, None before."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        outcome: Value = end.value
+        return outcome
+    return None
 
 
 class Tasks:

@@ -20,7 +20,7 @@ from proxy.core.page import File, Packaging, Page
 from proxy.core.verdict.judge import is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
 from proxy.index.flights import SingleFlight, Tasks
-from proxy.index.project import Project
+from proxy.index.project import Project, Read, mark_of
 from proxy.index.verification import Verifier
 from proxy.upstream import Mirror
 
@@ -58,6 +58,7 @@ class Gate:
         self._mirror = mirror
         self._verifier = verifier
         self._clock = clock
+        self._ranges_ignored = False
         self._flights: SingleFlight[tuple[str, str, str], CoreMetadata] = SingleFlight(tasks, "metadata")
 
     def offer(self, project: Project) -> Callable[[File], bool | Mapping[str, str] | None]:
@@ -72,11 +73,11 @@ class Gate:
             if unreadable and unreadable.get(name, long_ago) > long_ago:
                 return None
             if not isinstance(file.core_metadata, Mapping):
-                return True
+                return True if file.core_metadata or not self._ranges_ignored or (file.size or 0) <= WHOLE_LIMIT else None
             known = read.get(name)
-            if known is None or known[0] != name:
+            if known is None or known.source != name or known.mark != mark_of(file):
                 return True
-            digest = hashlib.sha256(known[1]).hexdigest()
+            digest = hashlib.sha256(known.content).hexdigest()
             return {"sha256": digest} if digest == file.core_metadata.get("sha256") else True
 
         return offered
@@ -86,10 +87,9 @@ class Gate:
 
         Raises MetadataUnavailable where no file of the release gives it, UpstreamStatus where the mirror wants credentials.
         """
-        known = project.read.get(file.filename)
+        known = self._known(project, file)
         if known is not None:
-            project.read.move_to_end(file.filename)
-            return CoreMetadata(known[1], known[0])
+            return CoreMetadata(known.content, known.source)
         return await self._flights.do((project.who.key, project.name, file.filename), lambda: self._read_any(project, page, file))
 
     async def read_ahead(self, project: Project, page: Page, files: list[File]) -> None:
@@ -111,8 +111,8 @@ class Gate:
         wheels = [file, *deliverable_first][: 1 + _SIBLINGS]
         sdists = [each for each in release.files if each.packaging is Packaging.SDIST]
         for source in (*wheels, *sdists):
-            known = project.read.get(source.filename)
-            content = known[1] if known is not None else await self._read_one(project, source, release.spelling, tried)
+            known = self._known(project, source)
+            content = known.content if known is not None else await self._read_one(project, source, release.spelling, tried)
             if content is not None:
                 if source.filename != file.filename:
                     _log.warning("metadata-of-another-file", project=project.name, file=file.filename, source=source.filename, tried=tried)
@@ -123,10 +123,17 @@ class Gate:
             project.offers += 1
         raise MetadataUnavailable(project.name, file.filename, tried)
 
+    def _known(self, project: Project, file: File) -> Read | None:
+        known = project.read.get(file.filename)
+        if known is None or known.mark != mark_of(file):
+            return None
+        project.read.move_to_end(file.filename)
+        return known
+
     def _remember(self, project: Project, file: File, source: File, content: bytes) -> None:
-        for name in {file.filename, source.filename}:
-            project.read[name] = (source.filename, content)
-        while len(project.read) > 1 and sum(len(each) for _, each in project.read.values()) > _REMEMBERED:
+        for each in (file, source):
+            project.read[each.filename] = Read(source.filename, content, mark_of(each))
+        while len(project.read) > 1 and sum(len(each.content) for each in project.read.values()) > _REMEMBERED:
             project.read.popitem(last=False)
         project.read_since_stored = True
         if project.unreadable.pop(file.filename, None) is not None or isinstance(file.core_metadata, Mapping):
@@ -137,8 +144,13 @@ class Gate:
         for about_file, flow in self._ways(project, file, version):
             found = await self._mirror.converse(flow, project.who)
             if about_file:
+                if found.evidence.status in {200, 206}:
+                    self._ranges_ignored = found.evidence.status == 200
                 await self._verifier.correct(project, file, found.evidence)
             if found.content is not None:
+                if not about_file:
+                    project.copied.add(file.filename)
+                    project.offers += 1
                 return found.content
             if found.evidence.status in {401, 407}:
                 challenges = (found.challenge,) if found.challenge else ()

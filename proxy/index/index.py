@@ -26,10 +26,10 @@ from proxy.core.render import proxied_link
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import Kind, VerdictRules
-from proxy.core.verdict.plan import Plan, plan, reading_picks
+from proxy.core.verdict.plan import Plan, plan, plan_in_steps, reading_picks
 from proxy.core.verdict.settle import Policy, settle
 from proxy.index.burst import Burst
-from proxy.index.flights import SingleFlight, Tasks
+from proxy.index.flights import SingleFlight, Tasks, finished
 from proxy.index.gate import CoreMetadata, Gate
 from proxy.index.keeper import Keeper
 from proxy.index.project import Commons, KnownPage, Progress, Project
@@ -46,10 +46,11 @@ _MEMORY = 96 * 1024 * 1024
 _PRIVATE_FOR = 600.0
 """Seconds after its last use for which what a client's own token showed is kept."""
 
-_STALE_PAUSE = 5.0
+_STALE_PAUSE = 10.0
 """Seconds for which a stale page is served before the mirror is tried again."""
 
 _RECENTLY = 60.0
+_PARSED_INLINE = 256 * 1024
 _MAKE_ROOM_EVERY = 1.0
 _BACKGROUND_PIECE = 100
 
@@ -182,6 +183,9 @@ class Index:
 
     async def _landed(self, project: Project, flight: "asyncio.Task[None]") -> None:
         deadline = self._settings.probe.deadline
+        if project.known is not None:
+            # A page is at hand: a mirror that hangs must not hold it back for long.
+            deadline = min(deadline, self._settings.probe.patience)
         try:
             async with asyncio.timeout(deadline):
                 await asyncio.shield(flight)
@@ -239,13 +243,15 @@ class Index:
 
     async def _parse(self, name: str, fetched: FetchedPage) -> Page:
         steps = parse_page_in_steps(fetched.body, fetched.content_type, fetched.url, name, link_limit=self._upstream.link_limit)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                page: Page = end.value
-                return page
+        # The first step of a large page in HTML is one long call, during which the parser leaves the interpreter to others.
+        page = await asyncio.to_thread(finished, steps) if len(fetched.body) > _PARSED_INLINE else None
+        while page is None:
+            page = finished(steps)
             await asyncio.sleep(0)
+        # Sorting the releases takes long enough to be a step of its own: what is planned next needs them.
+        _ = page.releases
+        await asyncio.sleep(0)
+        return page
 
     # How it is verified ---------------------------------------------------------------------------------------------------------------
 
@@ -266,6 +272,12 @@ class Index:
     def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:
         now = self._clock()
         return plan(page, project.verdicts, now, rules=self._rules, budget=budget, client=client, awaited_only=awaited_only)
+
+    async def _plan_all(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None) -> Plan:
+        steps = plan_in_steps(page, project.verdicts, self._clock(), rules=self._rules, budget=budget, client=client)
+        while (planned := finished(steps)) is None:  # noqa: ASYNC110 - it gives way between steps, it waits for nobody
+            await asyncio.sleep(0)
+        return planned
 
     async def _run(
         self,
@@ -290,7 +302,7 @@ class Index:
             await self._verifier.ask(project, first)
             progress.first.set()
             await self._burst.calm()
-            wanted = self._plan(project, page, left, client)
+            wanted = await self._plan_all(project, page, left, client)
             await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
             if first or wanted.files:
@@ -312,7 +324,7 @@ class Index:
         if (self._costly and self._settings.probe.rate == "auto") or self._settings.probe.budget == 0:
             return
         while project.known is not None:
-            wanted = self._plan(project, project.known.page, _BACKGROUND_PIECE, client)
+            wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client)
             if not wanted.files:
                 return
             await self._verifier.ask(project, wanted.files, background=True)
@@ -375,7 +387,7 @@ class Index:
 
     def _offer(self, project: Project) -> Callable[[File], bool | Mapping[str, str] | None]:
         if self._settings.links.mode is LinkMode.DIRECT:
-            return lambda file: file.core_metadata if file.filename in project.read else None
+            return lambda file: file.core_metadata if file.filename in project.copied else None
         return self._gate.offer(project)
 
     def _report(self, project: Project) -> None:

@@ -9,8 +9,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from proxy.core.identity import Identity
-from proxy.core.page import Page
+from proxy.core.page import File, Page
 from proxy.core.verdict.judge import Kind, Verdict
 from proxy.index.served import ServedPage
 from proxy.upstream import Validators
@@ -26,13 +28,26 @@ class KnownPage:
     checked: float
 
 
+class Read(msgspec.Struct, frozen=True, array_like=True):
+    """Core metadata read for a file: the name of the file that it came from, the content, and what marks the file that it is for."""
+
+    source: str
+    content: bytes
+    mark: str
+
+
+def mark_of(file: File) -> str:
+    """Gives what tells a file from another of the same name: its hash, else where it is and how large."""
+    return file.hashes.get("sha256") or f"{file.url} {file.size}"
+
+
 @dataclass(slots=True)
 class Project:
     """What one identity knows of one project.
 
     `revision` grows with every verdict, `offers` with every change of what the page says of core metadata;
     `stored_revision` is the revision that the store has.
-    `read` is the core metadata by file name: the name of the file that it came from, and the content;
+    `read` is the core metadata by file name; `copied` names the files of which the mirror has a copy of it;
     `unreadable` says when a file was found to have none that can be read (seconds since the epoch).
     """
 
@@ -40,7 +55,8 @@ class Project:
     who: Identity
     known: KnownPage | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    read: OrderedDict[str, tuple[str, bytes]] = field(default_factory=OrderedDict)
+    read: OrderedDict[str, Read] = field(default_factory=OrderedDict)
+    copied: set[str] = field(default_factory=set)
     unreadable: dict[str, float] = field(default_factory=dict)
     read_since_stored: bool = False
     revision: int = 0
@@ -58,7 +74,7 @@ class Project:
         """About how many bytes of memory it holds."""
         links = len(self.known.page.files) if self.known is not None else 0
         held = self.served.size if self.served is not None else 0
-        return 2000 + links * 900 + len(self.verdicts) * 250 + held + sum(len(content) for _, content in self.read.values())
+        return 2000 + links * 900 + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
 
     def learn(self, filename: str, verdict: Verdict) -> None:
         """Notes a verdict."""

@@ -7,6 +7,7 @@ from typing import NoReturn
 import structlog
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from proxy.config import LinkMode
 from proxy.core.errors import (
@@ -86,7 +87,7 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
     asked_range = parse_range(request.headers.get("Range")) if request.method == "GET" else None
     if request.app[LINK_MODE] is LinkMode.REDIRECT and asked_range is None and request.method == "GET":
         facts_of(request)["outcome"] = "redirected"
-        raise web.HTTPTemporaryRedirect(file.url)
+        raise web.HTTPTemporaryRedirect(URL(file.url, encoded=True))
     if request.method == "HEAD":
         return await _head(index, project, file)
     span = await _absolute(index, project, file, asked_range)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Callable
 
 import structlog
@@ -29,6 +30,8 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    # While a thread renders a large page, the event loop waits no longer than this to have its turn.
+    sys.setswitchinterval(0.001)
     try:
         site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024)
         await site.start()

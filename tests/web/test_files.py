@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from typing import Any
 
 import aiohttp
@@ -248,3 +249,44 @@ async def test_a_name_with_odd_letters_is_asked_for_as_the_page_spells_it(mirror
     client = await app_client()
     await get(client, f"/files/demo/{name}")
     assert mirror.asked[-1].path.endswith("/odd/demo-1.0%2Blocal.1-py3-none-any.whl")
+
+
+async def test_a_file_that_is_replaced_under_its_name_does_not_keep_the_old_metadata(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(NAME, make_wheel(NAME, requires_dist=["before"]))
+    client = await app_client(upstream={"fresh": 0})
+    assert b"before" in (await get(client, PATH + ".metadata"))[1]
+    mirror.add(NAME, make_wheel(NAME, requires_dist=["after"]))
+    await get(client, "/simple/demo/")
+    assert b"after" in (await get(client, PATH + ".metadata"))[1]
+
+
+async def test_a_redirect_leads_to_the_address_as_the_page_spells_it(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    name = "demo-1.0+local.1-py3-none-any.whl"
+    mirror.add(name, url="../../packages/packages/odd/demo-1.0%2Blocal.1-py3-none-any.whl?key=a%2Fb+c")
+    client = await app_client(links={"mode": "redirect"})
+    async with client.get(f"/files/demo/{name}", allow_redirects=False) as response:
+        assert response.headers["Location"].endswith("/odd/demo-1.0%2Blocal.1-py3-none-any.whl?key=a%2Fb+c")
+
+
+async def test_direct_pages_advertise_only_metadata_that_the_mirror_was_seen_to_have(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    good, bad = NAME, "demo-2.0-py3-none-any.whl"
+    mirror.add(good, core_metadata=True)
+    mirror.add(bad, core_metadata=True)
+    mirror.fault(f"metadata:{bad}", status(404))
+    client = await app_client(links={"mode": "direct"})
+    for name in (good, bad):
+        assert (await get(client, f"/files/demo/{name}.metadata"))[0] == 200
+    body = (await get(client, "/simple/demo/", Accept="application/vnd.pypi.simple.v1+json"))[1]
+    offered = {file["filename"]: file.get("core-metadata") for file in json.loads(body)["files"]}
+    assert offered == {good: True, bad: None}
+
+
+async def test_a_large_wheel_of_a_mirror_without_ranges_is_not_advertised(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    large = "large-1.0-py3-none-any.whl"
+    mirror.add(NAME)
+    mirror.add(large, extra={"size": 10**9})
+    mirror.fault("*.whl", ignores_range())
+    client = await app_client()
+    await get(client, PATH + ".metadata")
+    body = (await get(client, "/simple/large/", Accept="application/vnd.pypi.simple.v1+json"))[1]
+    assert "core-metadata" not in json.loads(body)["files"][0]

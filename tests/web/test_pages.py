@@ -332,3 +332,14 @@ async def test_pages_gzipped_by_the_mirror_are_read(stocked: BrokenMirror, app_c
     body = gzip.compress(b'<html><body><a href="demo-9.0-py3-none-any.whl">x</a></body></html>')
     stocked.set_page("demo", body, headers={"Content-Encoding": "gzip"})
     assert await names(await app_client()) == ["demo-9.0-py3-none-any.whl"]
+
+
+async def test_a_hung_mirror_does_not_hold_back_a_page_that_is_at_hand(stocked: BrokenMirror, app_client: MakeClient) -> None:
+    client = await app_client(upstream={"fresh": 0}, probe={"patience": 0.2})
+    before = await names(client)
+    stocked.fault("page:demo", hang(5))
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for _ in range(5):
+        assert await names(client) == before
+    assert loop.time() - started < 2.0

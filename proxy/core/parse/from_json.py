@@ -33,6 +33,7 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     body = body.removeprefix(b"\xef\xbb\xbf")
     try:
         content = msgspec.json.decode(body, type=_Body)
+        yield
         rest = {key: value for key, value in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items() if key not in _KNOWN}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PageUnreadable(url, said, f"its JSON cannot be read ({error})") from None

@@ -62,7 +62,7 @@ class _Pieces:
         self.starts = array("q", (0,))
 
     def copy(self, files: Sequence[File], at: int) -> int:
-        """Copies from `files[at]` on as many pieces as the last page has in the same order; gives the place of the first that it has not."""
+        """Copies from `files[at]` on what the last page has in the same order; gives the place of the first that it has not."""
         old, skipped = self._last.files, self._not_copied
         place = self._next
         if place >= len(old) or old[place] is not files[at]:

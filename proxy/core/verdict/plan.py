@@ -7,7 +7,7 @@ and everything else, newest first.
 Rules for this file: it is a function of the page, of what is known, of the time and of the client; it never asks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +19,7 @@ NEWEST_FINALS = 3
 """Final releases that a resolver is likely to look at; a pre-release newer than all of them counts besides."""
 
 _YOUNG = 3600.0
+_STEP = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +89,13 @@ def resolver_picks(release: Release) -> tuple[File, ...]:
 
     uv takes a wheel with a build tag before all others, and among the rest the first by name that fits the project's requires-python.
     """
-    wheels = sorted((file for file in release.files if file.packaging is Packaging.WHEEL), key=_by_build_then_name)
+    wheels = by_resolver_order(release.files)
     if not wheels:
         return tuple(file for file in release.files if file.packaging is Packaging.SDIST)[:1]
     seen: set[str] = set()
     picks = []
     for wheel in wheels:
-        tags = wheel.tags
-        python = tags.python if tags is not None else ""
+        python = _python_tag(wheel.filename)
         if python not in seen:
             seen.add(python)
             picks.append(wheel)
@@ -104,12 +104,18 @@ def resolver_picks(release: Release) -> tuple[File, ...]:
 
 def by_resolver_order(files: Iterable[File]) -> list[File]:
     """Gives the wheels among `files` in the order in which uv would choose one to read."""
-    return sorted((file for file in files if file.packaging is Packaging.WHEEL), key=_by_build_then_name)
+    return sorted((file for file in files if file.filename.endswith(".whl")), key=_by_build_then_name)
 
 
 def _by_build_then_name(file: File) -> tuple[bool, str]:
-    tags = file.tags
-    return not (tags and tags.build), file.filename
+    name = file.filename
+    # Six parts instead of five: there is a build tag.
+    return name.count("-") != 5 or not name.split("-", 3)[2], name
+
+
+def _python_tag(wheel: str) -> str:
+    parts = wheel.split("-")
+    return parts[-3] if len(parts) in {5, 6} else ""
 
 
 def install_pick(release: Release, client: ClientPlatform) -> File | None:
@@ -176,12 +182,34 @@ def plan(
 
     `verdicts` are what is known, by file name; `now` is in seconds since the epoch.
     """
+    steps = plan_in_steps(page, verdicts, now, rules=rules, budget=budget, client=client, awaited_only=awaited_only)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            planned: Plan = end.value
+            return planned
+
+
+def plan_in_steps(
+    page: Page,
+    verdicts: Mapping[str, Verdict],
+    now: float,
+    *,
+    rules: VerdictRules,
+    budget: int | None,
+    client: ClientPlatform | None = None,
+    awaited_only: bool = False,
+) -> Generator[None, None, Plan]:
+    """As `plan`, yielding after every few hundred files; verdicts may come in meanwhile."""
     first: list[File] = []
     rest: list[File] = []
     seen: set[str] = set()
     left = len(page.files) if budget is None else budget
     awaiting = _awaiting_confirmation(page, verdicts)
-    for waited_for, file in order(page, verdicts, client):
+    for number, (waited_for, file) in enumerate(order(page, verdicts, client)):
+        if number % _STEP == _STEP - 1:
+            yield
         if awaited_only and not waited_for:
             break
         name = file.filename
