@@ -16,6 +16,7 @@ import aiohttp
 import made
 import mirrors
 import msgspec
+
 from tests.world import World
 
 _UV = 'uv/0.9.0 {"installer":{"name":"uv"},"python":"3.12.1","implementation":{"name":"CPython"},"system":{"name":"Linux"},"cpu":"x86_64"}'
