@@ -49,19 +49,39 @@ class DialGuard:
         """Stands between the code and the sockets, until `monkeypatch` takes it away."""
         for name in ("connect", "connect_ex", "sendto"):
             monkeypatch.setattr(socket.socket, name, self._before_socket(getattr(socket.socket, name)))
-        for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+        monkeypatch.setattr(socket.socket, "sendmsg", self._before_sendmsg(socket.socket.sendmsg))
+        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo", "create_connection"):
             monkeypatch.setattr(socket, name, self._before_function(getattr(socket, name)))
         # uvloop connects and resolves in C, where the patched sockets are not seen.
         for loop in (asyncio.BaseEventLoop, uvloop.Loop):
             for name in ("create_connection", "getaddrinfo"):
                 monkeypatch.setattr(loop, name, self._before_loop(getattr(loop, name), 1 if name == "create_connection" else 0))
-        monkeypatch.setattr(uvloop.Loop, "sock_connect", self._before_loop(uvloop.Loop.sock_connect, 1))
+        for name in ("sock_connect", "getnameinfo"):
+            monkeypatch.setattr(uvloop.Loop, name, self._before_loop(getattr(uvloop.Loop, name), 1 if name == "sock_connect" else 0))
+        monkeypatch.setattr(uvloop.Loop, "create_datagram_endpoint", self._before_datagrams(uvloop.Loop.create_datagram_endpoint))
 
     def _before_socket(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(sock: socket.socket, *args: Any) -> Any:
             if sock.family in {socket.AF_INET, socket.AF_INET6}:
                 self.check(args[-1][0])
             return original(sock, *args)
+
+        return guarded
+
+    def _before_sendmsg(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(sock: socket.socket, *args: Any) -> Any:
+            # Buffers, ancillary data, flags, address: without the last one it goes where the socket is connected to.
+            if sock.family in {socket.AF_INET, socket.AF_INET6} and args[3:]:
+                self.check(args[3][0])
+            return original(sock, *args)
+
+        return guarded
+
+    def _before_datagrams(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def guarded(loop: Any, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any) -> Any:
+            # An endpoint that is not connected may send anywhere, and does so in C.
+            self.check(remote_addr[0] if remote_addr else "anywhere by datagrams")
+            return await original(loop, protocol_factory, local_addr, remote_addr, **options)
 
         return guarded
 

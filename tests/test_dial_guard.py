@@ -31,6 +31,11 @@ def _datagram(address: tuple[str, int]) -> None:
         sock.sendto(b"?", address)
 
 
+def _message(address: tuple[str, int]) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.sendmsg([b"?"], [], 0, address)
+
+
 def _create_connection(address: tuple[str, int]) -> None:
     socket.create_connection(address, timeout=0.1).close()
 
@@ -39,7 +44,22 @@ def _resolve(address: tuple[str, int]) -> None:
     socket.getaddrinfo(*address)
 
 
-@pytest.mark.parametrize("dial", [_connect, _connect_ex, _datagram, _create_connection, _resolve])
+def _resolve_by_name(address: tuple[str, int]) -> None:
+    socket.gethostbyname_ex(address[0])
+
+
+def _resolve_by_address(address: tuple[str, int]) -> None:
+    socket.gethostbyaddr(address[0])
+
+
+def _name(address: tuple[str, int]) -> None:
+    socket.getnameinfo(address, 0)
+
+
+_WAYS = [_connect, _connect_ex, _datagram, _message, _create_connection, _resolve, _resolve_by_name, _resolve_by_address, _name]
+
+
+@pytest.mark.parametrize("dial", _WAYS)
 def test_a_socket_reaches_no_other_machine(dial: Callable[[tuple[str, int]], None], dial_guard: DialGuard) -> None:
     with pytest.raises(Dialled, match=ELSEWHERE):
         dial((ELSEWHERE, 9))
@@ -63,9 +83,24 @@ def test_an_event_loop_reaches_no_other_machine(
             sock.setblocking(False)
             await asyncio.get_running_loop().sock_connect(sock, (host, 9))
 
-    for attempt in (dial, resolve, by_socket):
+    async def name() -> None:
+        await asyncio.get_running_loop().getnameinfo((host, 9))
+
+    async def by_datagrams() -> None:
+        await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=(host, 9))
+
+    for attempt in (dial, resolve, by_socket, name, by_datagrams):
         with asyncio.Runner(loop_factory=loop_factory) as runner, pytest.raises(Dialled, match=host):
             runner.run(attempt())
+    dial_guard.refused.clear()
+
+
+def test_datagrams_of_uvloop_need_an_address_that_can_be_checked(dial_guard: DialGuard) -> None:
+    async def listen() -> None:
+        await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(Dialled, match="anywhere"):
+        runner.run(listen())
     dial_guard.refused.clear()
 
 

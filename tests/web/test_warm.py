@@ -1,0 +1,285 @@
+"""A page at hand is answered without the ordinary way, and no client can tell but by the time it takes."""
+
+import asyncio
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from proxy.config import LogSection, Settings
+from proxy.index import Index, ServedPage
+from proxy.server.app import create_app
+from proxy.server.warm import WarmHandler, WarmRunner
+from proxy.telemetry import configure_logging
+from tests.faults import artifactory_404
+from tests.mirror import BrokenMirror
+
+JSON = "application/vnd.pypi.simple.v1+json"
+WHEEL = "demo-1.0-py3-none-any.whl"
+OTHER = "demo-1.0-cp312-cp312-win_amd64.whl"
+
+
+@dataclass
+class Running:
+    """A server, and how often a page went the ordinary way."""
+
+    runner: web.AppRunner
+    ordinary: int = 0
+
+    @property
+    def port(self) -> int:
+        port: int = self.runner.addresses[0][1]
+        return port
+
+    @property
+    def handler(self) -> WarmHandler:
+        """What stands at this end of the only connection."""
+        server = self.runner.server
+        assert server is not None
+        (handler,) = server.connections
+        assert isinstance(handler, WarmHandler)
+        return handler
+
+
+class Connection:
+    """A client's connection, on which bytes are what they are."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, raw: bytes) -> None:
+        self.writer.write(raw)
+        await self.writer.drain()
+
+    async def answer(self, *, body: bool = True) -> tuple[int, dict[str, str], bytes]:
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
+        first, *lines = head.decode().split("\r\n")[:-2]
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        status = int(first.split()[1])
+        length = int(headers.get("content-length", "0")) if status != 304 and body else 0
+        return status, headers, await self.reader.readexactly(length)
+
+    async def get(self, *lines: str) -> tuple[int, dict[str, str], bytes]:
+        await self.send(request(*lines))
+        found = await self.answer()
+        # The server needs a moment to be ready for the next request.
+        await asyncio.sleep(0.02)
+        return found
+
+
+def request(*lines: str, method: str = "GET", path: str = "/simple/demo/") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", f"Accept: {JSON}", *lines, "", ""]).encode()
+
+
+@asynccontextmanager
+async def running(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch, **sections: Any) -> AsyncIterator[Running]:
+    settings = Settings.model_validate({"upstream": {"url": mirror.url}, "store": {"location": "memory"}, **sections})
+    app = create_app(settings)
+    runner = WarmRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = Running(runner)
+    page = Index.page
+
+    async def counted(self: Index, *arguments: Any) -> ServedPage:
+        server.ordinary += 1
+        return await page(self, *arguments)
+
+    monkeypatch.setattr(Index, "page", counted)
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def connected(server: Running) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+async def server(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+    mirror.add(WHEEL)
+    mirror.add(OTHER)
+    async with running(mirror, monkeypatch) as started:
+        yield started
+
+
+async def warmed(server: Running, connection: Connection, *lines: str) -> tuple[int, dict[str, str], bytes]:
+    """Asks until the answer is one that was at hand, and gives it."""
+    for _ in range(50):
+        before = server.ordinary
+        found = await connection.get(*lines)
+        if server.ordinary == before:
+            return found
+    pytest.fail("never at hand")
+
+
+async def test_an_answer_at_hand_is_the_ordinary_answer(server: Running) -> None:
+    async with connected(server) as connection:
+        await warmed(server, connection)
+        warm = await connection.get()
+        plain = await connection.get("X-Unlike: others")
+    assert warm[0] == plain[0] == 200
+    assert warm[2] == plain[2]
+    assert {**warm[1], "date": ""} == {**plain[1], "date": ""}
+    assert warm[1]["date"].endswith("GMT")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_each_encoding_and_a_304_have_their_own(server: Running, encoding: str) -> None:
+    async with connected(server) as connection:
+        status, headers, body = await warmed(server, connection, f"Accept-Encoding: {encoding}")
+        assert (status, headers["content-encoding"]) == (200, encoding)
+        plain = await warmed(server, connection)
+        assert "content-encoding" not in plain[1]
+        assert plain[2] != body
+        status, again, body = await warmed(server, connection, f"Accept-Encoding: {encoding}", f"If-None-Match: {headers['etag']}")
+        assert (status, body) == (304, b"")
+        assert again["etag"] == headers["etag"]
+        assert again["vary"] == headers["vary"]
+        assert "content-length" not in again
+        assert (await warmed(server, connection, 'If-None-Match: "other"'))[0] == 200
+
+
+async def test_a_page_that_changed_is_not_at_hand_any_more(server: Running, mirror: BrokenMirror) -> None:
+    async with connected(server) as connection:
+        assert OTHER.encode() in (await warmed(server, connection))[2]
+        await warmed(server, connection, "Accept-Encoding: gzip")
+        mirror.fault(OTHER, artifactory_404())
+        await connection.send(request(path=f"/files/demo/{OTHER}"))
+        assert (await connection.answer())[0] == 502
+        after = await connection.get()
+        again = await warmed(server, connection)
+        await connection.get("Accept-Encoding: gzip", "X-Unlike: others")
+        zipped = await connection.get("Accept-Encoding: gzip")
+    assert gzip.decompress(zipped[2]) == after[2]
+    assert zipped[1]["mirrormend-dropped"] == "1; absent=1"
+    assert OTHER.encode() not in after[2]
+    assert after[1]["mirrormend-dropped"] == again[1]["mirrormend-dropped"] == "1; absent=1"
+    assert after[2] == again[2]
+
+
+async def test_a_page_past_its_freshness_is_asked_for_at_the_mirror(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.add(WHEEL)
+    async with running(mirror, monkeypatch, upstream={"url": mirror.url, "fresh": 0.3}) as server, connected(server) as connection:
+        await warmed(server, connection)
+        asked = mirror.count(kind="page")
+        await asyncio.sleep(0.4)
+        assert (await connection.get())[0] == 200
+        assert mirror.count(kind="page") == asked + 1
+
+
+async def test_what_a_client_with_credentials_of_its_own_asks_is_never_remembered(server: Running) -> None:
+    async with connected(server) as connection:
+        await warmed(server, connection)
+        for _ in range(4):
+            before = server.ordinary
+            await connection.get("Authorization: Basic YTpi")
+            assert server.ordinary == before + 1
+
+
+@pytest.mark.parametrize("line", ["Connection: close", "Cookie: a=b", "Expect: 100-continue", "Content-Length: 0"])
+async def test_unusual_requests_go_the_ordinary_way(server: Running, line: str) -> None:
+    for _ in range(3):
+        async with connected(server) as connection:
+            await warmed(server, connection)
+            before = server.ordinary
+            await connection.send(request(line))
+            found = await connection.answer()
+            while found[0] == 100:
+                found = await connection.answer()
+            assert found[0] == 200
+            assert server.ordinary == before + 1
+
+
+async def test_head_gets_no_body_although_get_is_at_hand(server: Running) -> None:
+    async with connected(server) as connection:
+        await warmed(server, connection)
+        for _ in range(3):
+            await connection.send(request(method="HEAD"))
+            assert (await connection.answer(body=False))[0] == 200
+            await asyncio.sleep(0.02)
+        assert (await connection.get())[0] == 200
+
+
+async def test_requests_in_pieces_and_in_a_row_are_answered_each_in_its_turn(server: Running) -> None:
+    async with connected(server) as connection:
+        whole = (await warmed(server, connection))[2]
+        tagged = await connection.get("Accept-Encoding: gzip")
+        await connection.send(request() + request("Accept-Encoding: gzip") + request())
+        assert [(await connection.answer())[2] for _ in range(3)] == [whole, tagged[2], whole]
+        await connection.send(request()[:30])
+        await asyncio.sleep(0.05)
+        # What looks like a request of its own is the rest of the one that was begun.
+        await connection.send(request())
+        assert (await connection.answer())[0] == 400
+    async with connected(server) as connection:
+        await connection.send(request(f"Content-Length: {len(request())}", method="POST"))
+        await asyncio.sleep(0.05)
+        await connection.send(request())
+        assert (await connection.answer())[0] == 405
+
+
+async def test_what_is_at_hand_waits_for_the_request_before_it(server: Running) -> None:
+    async with connected(server) as connection:
+        whole = (await warmed(server, connection))[2]
+        server.handler.data_received(request("Accept-Encoding: gzip"))
+        server.handler.data_received(request())
+        assert gzip.decompress((await connection.answer())[2]) == whole
+        assert (await connection.answer())[2] == whole
+
+
+async def test_each_answer_is_logged_as_others_are(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.add(WHEEL)
+    stream = io.StringIO()
+    configure_logging(LogSection.model_validate({"format": "json"}), stream)
+    async with running(mirror, monkeypatch) as server, connected(server) as connection:
+        await warmed(server, connection)
+        stream.truncate(stream.seek(0))
+        for _ in range(3):
+            await connection.get()
+        await connection.get("X-Unlike: others")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    requests = [line for line in lines if line["event"] == "request"]
+    assert len(requests) == 4
+    assert all(line.pop("timestamp").endswith("Z") and line.pop("ms") >= 0 for line in requests)
+    assert all(line == requests[0] for line in requests)
+    assert requests[0]["project"] == "demo"
+    assert requests[0]["outcome"] == "as-is"
+
+
+async def test_a_client_that_does_not_read_is_not_written_to_without_end(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3000):
+        mirror.add(f"demo-{number}.0-py3-none-any.whl")
+    async with running(mirror, monkeypatch, upstream={"url": mirror.url, "kind": "static"}) as server, connected(server) as connection:
+        size = len((await warmed(server, connection))[2])
+        transport = server.handler.transport
+        assert transport is not None
+        for _ in range(60):
+            await connection.send(request())
+            await asyncio.sleep(0.002)
+            assert transport.get_write_buffer_size() < 3 * size
+        for _ in range(60):
+            assert len((await connection.answer())[2]) == size
+
+
+async def test_the_server_ends_while_a_client_keeps_its_connection(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.add(WHEEL)
+    async with running(mirror, monkeypatch) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        connection = Connection(reader, writer)
+        await warmed(server, connection)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
