@@ -46,7 +46,8 @@ def settings_of_the_container() -> Settings:
     assert program == "mirrormend"
     with commands.commands[subcommand].make_context(subcommand, list(options)) as context:
         given = {name: value for name, value in context.params.items() if name != "config"}
-    return load_settings(file=None, environ={"MIRRORMEND_UPSTREAM": MIRROR}, options=given)
+    variables = dict(word.split("=", 1) for name, rest in instructions() if name == "ENV" for word in rest.split() if "MIRRORMEND_" in word)
+    return load_settings(file=None, environ={"MIRRORMEND_UPSTREAM": MIRROR, **variables}, options=given)
 
 
 @pytest.fixture
