@@ -118,6 +118,11 @@ async def test_ranges_are_served_as_asked(mirror: BrokenMirror, client: aiohttp.
     mirror.add(LINUX)
     assert await _file(client, mirror, Range=asked) == (code, make_wheel(LINUX)[part])
     assert mirror.asked[-1].range == asked
+    if code == 206:
+        size = len(make_wheel(LINUX))
+        first, stop, _ = part.indices(size)
+        async with client.get(mirror.file_url(LINUX), headers={"Range": asked}) as answer:
+            assert answer.headers["Content-Range"] == f"bytes {first}-{stop - 1}/{size}"
 
 
 async def test_core_metadata_is_answered_where_the_page_tells_of_it(mirror: BrokenMirror, client: aiohttp.ClientSession) -> None:
@@ -181,9 +186,11 @@ async def test_faults_that_break_off(mirror: BrokenMirror, client: aiohttp.Clien
     mirror.add(LINUX)
     for fault in (reset(), hang(0.05)):
         rule = mirror.fault(LINUX, fault)
+        started = time.monotonic()
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await _file(client, mirror)
         mirror.heal(rule)
+    assert time.monotonic() - started >= 0.05, "a mirror that hangs is silent before it hangs up"
     mirror.fault(LINUX, cut(promise=1000, send=10))
     async with client.get(mirror.file_url(LINUX)) as answer:
         assert answer.headers["Content-Length"] == "1000"
@@ -258,10 +265,12 @@ async def test_it_remembers_what_it_was_asked_until_told_to_forget(mirror: Broke
 
 async def test_after_an_outage_it_is_back_at_the_same_address(mirror: BrokenMirror, client: aiohttp.ClientSession) -> None:
     mirror.add(LINUX)
+    before = mirror.url
     await mirror.stop()
     with pytest.raises(aiohttp.ClientConnectionError):
         await _file(client, mirror)
     await mirror.start()
+    assert mirror.url == before
     assert (await _file(client, mirror))[0] == 200
 
 
