@@ -1,0 +1,138 @@
+"""The longest stall of the event loop while a page of 15,000 links is fetched, parsed, planned, verified, rendered and compressed.
+
+    python benchmarks/stall.py [--links N] [--rounds N] [--kind KIND] [--show]
+
+The server runs in a process of its own, with a task that wakes each millisecond and notes how late it is; another client asks for
+the page in JSON and HTML, cold, and again while it is verified. Told are the latest wake-up, and the most CPU time that the loop's thread
+spent between two: on a machine that others use too, the second is what the server did itself.
+`--show` prints where the loop was.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import made
+import mirrors
+import uvloop
+from serving import fetch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from proxy.config.load import load_settings
+from proxy.server import serve
+from proxy.telemetry import configure_logging
+
+_FORMS = {"JSON": made.UV_ACCEPT, "HTML": "text/html"}
+
+
+class Ticker:
+    """Wakes each millisecond and notes the longest that it had to wait, as wall time and as CPU time of the loop's thread, in seconds."""
+
+    def __init__(self, show: bool) -> None:
+        self._main = threading.get_ident()
+        self._tick = time.perf_counter()
+        self.late = self.busy = 0.0
+        self.seen: dict[str, float] = {}
+        self._show = show
+
+    async def run(self) -> None:
+        """Ticks until it is cancelled."""
+        self._tick, used = time.perf_counter(), time.thread_time()
+        if self._show:
+            threading.Thread(target=self._watch, daemon=True).start()
+        while True:
+            await asyncio.sleep(0.001)
+            now, cpu = time.perf_counter(), time.thread_time()
+            self.late = max(self.late, now - self._tick - 0.001)
+            self.busy = max(self.busy, cpu - used)
+            self._tick, used = now, cpu
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(0.004)
+            late = time.perf_counter() - self._tick
+            frame = sys._current_frames().get(self._main)  # noqa: SLF001 - the only way to see another thread
+            if late > 0.015 and frame is not None:
+                where = " < ".join(
+                    f"{Path(each.filename).name}:{each.lineno}:{each.name}" for each in reversed(traceback.extract_stack(frame)[-6:])
+                )
+                self.seen[where] = max(self.seen.get(where, 0.0), late)
+
+
+async def _inside(upstream: str, port: int, store: str, show: bool, kind: str) -> Ticker:
+    options = {"upstream": upstream, "listen": f"127.0.0.1:{port}", "store": store, "log_format": "json"}
+    settings = load_settings(file=None, environ={**os.environ, "MIRRORMEND_UPSTREAM_KIND": kind}, options=options)
+    configure_logging(settings.log)
+    ticker = Ticker(show)
+
+    def ready(_: str) -> None:
+        ticks.append(asyncio.get_running_loop().create_task(ticker.run()))
+
+    ticks: list[asyncio.Task[None]] = []
+    await serve(settings, ready=ready)
+    return ticker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--links", type=int, default=15_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kind", default="static")
+    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--inside", nargs=3, help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    if words.inside:
+        upstream, port, report = words.inside
+        ticker = uvloop.run(_inside(upstream, int(port), f"sqlite:{report}.sqlite", words.show, words.kind))
+        Path(report).write_text(json.dumps({"late": ticker.late, "busy": ticker.busy, "seen": ticker.seen}))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        here.chmod(0o755)
+        tree = made.tree(here / "tree", {"large": words.links})
+        simple = tree / mirrors.SIMPLE.strip("/") / "large"
+        for form, accept in _FORMS.items():
+            size = (simple / f"index.{form.lower()}").stat().st_size
+            late, busy, seen = [], [], {}
+            html_only = f"location {mirrors.SIMPLE}large/ {{ try_files $uri/index.html =404; }}"
+            rules = made.FILES if form == "JSON" else f"{made.FILES} {html_only}"
+            with mirrors.nginx(tree, rules=rules) as origin:
+                for number in range(words.rounds):
+                    report = here / f"report-{form}-{number}"
+                    port = mirrors.free_port()
+                    command = [sys.executable, __file__, "--kind", words.kind, *(["--show"] if words.show else [])]
+                    command += ["--inside", f"http://127.0.0.1:{origin}{mirrors.SIMPLE}", str(port), str(report)]
+                    with made.running(command, port) as server:
+                        headers = {"Accept": accept, "Accept-Encoding": "zstd"}
+                        for _ in range(30):
+                            if fetch(port, "/simple/large/", headers)[1].get("mirrormend-verified") == "complete":
+                                break
+                            time.sleep(0.2)
+                        time.sleep(0.5)
+                        server.process.terminate()
+                        server.process.wait()
+                    found = json.loads(report.read_text())
+                    late.append(found["late"])
+                    busy.append(found["busy"])
+                    seen.update(found["seen"])
+            print(
+                f"{form} of {size / 1e6:.1f} MB, {words.links} links: woken late by at most {max(late) * 1e3:.0f} ms"
+                f" (median of rounds {statistics.median(late) * 1e3:.0f}); busy for at most {max(busy) * 1e3:.0f} ms"
+                f" (median {statistics.median(busy) * 1e3:.0f})",
+                flush=True,
+            )
+            for where, seconds in sorted(seen.items(), key=lambda each: -each[1])[:14]:
+                print(f"    {seconds * 1e3:5.0f} ms  {where}")
+
+
+if __name__ == "__main__":
+    main()
