@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.page import Page
 from proxy.core.parse import parse_page
-from proxy.core.render import Form, proxied_link
+from proxy.core.render import Form, proxied_links
 from proxy.core.verdict.judge import Cause, Verdict, VerdictRules, judge
 from proxy.core.verdict.settle import Policy, settle
 from proxy.index.served import ServedPage
@@ -39,7 +39,7 @@ def verdict(cause: Cause) -> Verdict:
 def served(page: Page, verdicts: dict[str, Verdict], revision: int, earlier: ServedPage | None) -> ServedPage:
     mended = settle(page, verdicts, Policy())
     now = ServedPage(
-        mended, proxied_link("large"), lambda file: True if file.filename.endswith(".whl") else None, (revision, 0, "", False), True, False
+        mended, proxied_links("large"), lambda file: True if file.filename.endswith(".whl") else None, (revision, 0, "", False), True, False
     )
     if earlier is not None:
         now.inherit(earlier)

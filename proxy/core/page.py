@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from proxy.core.errors import InvalidProjectName
 
@@ -33,7 +33,7 @@ def normalised_name(name: str) -> str:
     """
     if len(name) > 200 or not _VALID_NAME.fullmatch(name):
         raise InvalidProjectName(name)
-    return _SEPARATORS.sub("-", name).lower()
+    return _normalised_spelling(name)
 
 
 class Packaging(StrEnum):
@@ -57,7 +57,8 @@ def parsed_version(text: str) -> Version | None:
     """Gives the version that `text` spells (PEP 440), or None where it spells none."""
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:
+        # InvalidVersion is one, and so is a number of thousands of digits.
         return None
 
 
@@ -72,71 +73,63 @@ class WheelTags:
 
 
 class Sha256(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """The one hash that nearly all files have."""
+    """The one hash that nearly all files have, in hexadecimal."""
 
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
 
 
-class PlainEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab", gc=False):
-    """An entry of a JSON page (PEP 691, 700) of which everything is as it should be, and nothing is unknown: nearly all are.
+class Fragment(bytes):
+    """JSON of an object, without its braces.
 
-    It is kept as it was read and written as it is, which for a page of thousands of files is what counts.
+    A type of its own, since a decoder takes no string of the wire for it.
     """
 
-    filename: str
-    url: str
-    hashes: Sha256
-    requires_python: str | msgspec.UnsetType = msgspec.UNSET
-    size: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
-    upload_time: str | msgspec.UnsetType = msgspec.UNSET
-    yanked: bool | str | msgspec.UnsetType = msgspec.UNSET
-    core_metadata: bool | Sha256 | msgspec.UnsetType = msgspec.UNSET
+    __slots__ = ()
 
 
-_OURS = ("filename", "url", "core-metadata")
-
-
-class File(msgspec.Struct, frozen=True, gc=False):
-    """A distribution file that a page links to.
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab", gc=False):
+    """A distribution file that a page links to, as an entry of a JSON page names its parts (PEP 691, 700, 714, 740).
 
     `url` is absolute, as the mirror meant it, percent-escapes untouched, without fragment.
-    `entry` is what passes through unchanged: a plain entry, or the JSON object of the file as bytes,
-    without the keys `filename`, `url` and those of core metadata, and without its braces.
-    `size` is in bytes. `core_metadata` is None where nothing is said, a bool, or the hashes of the metadata file (PEP 658, 714).
+    `rest` is what passes through unchanged besides: keys that nobody here understands, and `hashes` where there is not just a SHA-256.
+    `size` is in bytes, `upload_time` as the mirror wrote it. `yanked` is true or the reason where the file is yanked (PEP 592).
+    What the mirror does not say is None.
     """
 
     filename: str
     url: str
-    entry: bytes | PlainEntry = b""
-    size: int | None = None
+    rest: Fragment | None = None
+    size: Annotated[int, msgspec.Meta(ge=0)] | None = None
     requires_python: str | None = None
-    core_metadata: bool | Mapping[str, str] | None = None
+    core_metadata: bool | Sha256 | None = None
+    only_hash: Sha256 | None = msgspec.field(default=None, name="hashes")
+    upload_time: str | None = None
+    yanked: bool | str | None = None
+    gpg_sig: bool | None = None
+    provenance: str | None = None
 
     @property
     def fields(self) -> Fields:
-        """All keys of the entry but the file's name, address and core metadata, decoded anew at each call."""
-        if isinstance(self.entry, bytes):
-            decoded: Fields = msgspec.json.decode(b"{" + self.entry + b"}")
-            return decoded
-        fields: Fields = msgspec.to_builtins(self.entry)
-        return {key: value for key, value in fields.items() if key not in _OURS}
+        """All keys of the entry but the file's name, address and core metadata, made anew at each call."""
+        known = {
+            "size": self.size,
+            "requires-python": self.requires_python,
+            "upload-time": self.upload_time,
+            "yanked": self.yanked,
+            "gpg-sig": self.gpg_sig,
+            "provenance": self.provenance,
+        }
+        rest: Fields = msgspec.json.decode(b"{" + self.rest + b"}") if self.rest else {}
+        hashes = {} if self.only_hash is None else {"sha256": self.only_hash.sha256}
+        return {"hashes": hashes, **rest, **{key: value for key, value in known.items() if value is not None}}
 
     @property
     def hashes(self) -> Mapping[str, str]:
         """Hash name to hexadecimal digest; empty where the mirror gives none."""
-        hashes: Mapping[str, str] = self.fields.get("hashes") or {}
+        if self.only_hash is not None:
+            return {"sha256": self.only_hash.sha256}
+        hashes: Mapping[str, str] = self.fields["hashes"]
         return hashes
-
-    @property
-    def upload_time(self) -> str | None:
-        """The time of upload as the mirror wrote it (PEP 700: ISO 8601, UTC)."""
-        return self.fields.get("upload-time")
-
-    @property
-    def yanked(self) -> bool | str:
-        """True or the reason where the file is yanked (PEP 592)."""
-        yanked: bool | str = self.fields.get("yanked", False)
-        return yanked
 
     @property
     def packaging(self) -> Packaging:
@@ -158,18 +151,33 @@ class File(msgspec.Struct, frozen=True, gc=False):
 
     def version_text(self, project: str) -> str | None:
         """The version as the name of the file spells it, `project` being the normalised name; None where it cannot be told."""
-        if self.filename.endswith(".whl"):
-            parts = self.filename.split("-", 2)
+        name = self.filename
+        if name.endswith(".whl"):
+            parts = name.split("-", 2)
             return parts[1] if len(parts) == 3 else None
-        lowered = self.filename.lower()
-        suffix = next((each for each in _SDIST_SUFFIXES if lowered.endswith(each)), None)
-        if suffix is None:
+        stem = _stem_of_sdist(name)
+        if stem is None:
             return None
-        stem = self.filename[: -len(suffix)]
+        head, _, text = stem.rpartition("-")
+        if _normalised_spelling(head) == project:
+            return text
         for dash in (at for at, letter in enumerate(stem) if letter == "-"):
-            if _SEPARATORS.sub("-", stem[:dash]).lower() == project:
+            if _normalised_spelling(stem[:dash]) == project:
                 return stem[dash + 1 :]
         return None
+
+
+def _stem_of_sdist(name: str) -> str | None:
+    if name.endswith(".tar.gz"):
+        return name[:-7]
+    lowered = name.lower()
+    suffix = next((each for each in _SDIST_SUFFIXES if lowered.endswith(each)), None)
+    return None if suffix is None else name[: -len(suffix)]
+
+
+@lru_cache(maxsize=4096)
+def _normalised_spelling(text: str) -> str:
+    return _SEPARATORS.sub("-", text).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,19 +218,32 @@ class Page:
     @cached_property
     def releases(self) -> tuple[Release, ...]:
         """The releases, newest first; spellings that are no version come last."""
-        grouped: dict[str, list[File]] = {}
+        by_text: dict[str | None, list[File]] = {}
         project = self.project
         for file in self.files:
-            key = _release_key(file, project)
-            release = grouped.get(key)
-            if release is None:
-                grouped[key] = [file]
+            text = file.version_text(project)
+            files = by_text.get(text)
+            if files is None:
+                by_text[text] = [file]
             else:
-                release.append(file)
-        releases = [Release(key, parsed_version(key), tuple(files)) for key, files in grouped.items()]
+                files.append(file)
+        releases = [Release(key, parsed_version(key), tuple(files)) for key, files in self._by_version(by_text).items()]
         known = [release for release in releases if release.version is not None]
-        known.sort(key=lambda release: release.version or Version("0"), reverse=True)
+        known.sort(key=_version_of, reverse=True)
         return (*known, *(release for release in releases if release.version is None))
+
+    def _by_version(self, by_text: Mapping[str | None, list[File]]) -> Mapping[str, list[File]]:
+        grouped: dict[str, list[File]] = {}
+        several = False
+        for text, files in by_text.items():
+            key = "" if text is None else _normalised_version(text)
+            several |= key in grouped
+            grouped[key] = [*grouped[key], *files] if key in grouped else files
+        if several:
+            place = {id(file): number for number, file in enumerate(self.files)}
+            for files in grouped.values():
+                files.sort(key=lambda file: place[id(file)])
+        return grouped
 
     def release_of(self, file: File) -> Release:
         """The release that `file`, one of this page's, belongs to."""
@@ -231,7 +252,9 @@ class Page:
     @cached_property
     def probeable(self) -> int:
         """How many of the files are wheels or sdists, and so can be asked about."""
-        return sum(file.filename.endswith(".whl") or file.packaging is not Packaging.LEGACY for file in self.files)
+        return len(self.files) - sum(
+            file.packaging is Packaging.LEGACY for file in self.files if not file.filename.endswith((".whl", ".tar.gz"))
+        )
 
     @cached_property
     def _release_index(self) -> Mapping[str, Release]:
@@ -259,7 +282,10 @@ def _normalised_version(text: str) -> str:
     return text if version is None else str(version)
 
 
+def _version_of(release: Release) -> Version:
+    return release.version or Version("0")
+
+
 def _release_key(file: File, project: str) -> str:
-    name = file.filename
-    text = name.split("-", 2)[1] if name.endswith(".whl") and name.count("-") > 1 else file.version_text(project)
+    text = file.version_text(project)
     return "" if text is None else _normalised_version(text)

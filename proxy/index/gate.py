@@ -8,7 +8,7 @@ uv itself takes one wheel's metadata for all of a version.
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -16,7 +16,8 @@ import structlog
 from proxy.core.errors import MetadataUnavailable, UpstreamStatus
 from proxy.core.flows.exchange import Flow
 from proxy.core.flows.metadata import MetadataRead, metadata_copy, sdist_metadata, wheel_metadata
-from proxy.core.page import File, Packaging, Page
+from proxy.core.page import File, Packaging, Page, Sha256
+from proxy.core.render import MetadataOffer, Offer
 from proxy.core.verdict.judge import is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
 from proxy.index.flights import SingleFlight, Tasks
@@ -61,26 +62,33 @@ class Gate:
         self._ranges_ignored = False
         self._flights: SingleFlight[tuple[str, str, str], CoreMetadata] = SingleFlight(tasks, "metadata")
 
-    def offer(self, project: Project) -> Callable[[File], bool | Mapping[str, str] | None]:
-        """Gives what pages say of a file's core metadata: the hash where it was seen to match, true for other wheels, else nothing."""
+    def offers(self, project: Project) -> MetadataOffer:
+        """Gives what pages say of files' core metadata: the hash where it was seen to match, true for other wheels, else nothing."""
         unreadable, read = project.unreadable, project.read
         long_ago = self._clock() - _UNREADABLE_FOR
 
-        def offered(file: File) -> bool | Mapping[str, str] | None:
+        def offered(file: File, *, wheel: bool) -> Offer:
             name = file.filename
-            if not name.endswith(".whl") or not _WHEEL_DASHES[0] <= name.count("-") <= _WHEEL_DASHES[1]:
+            if not wheel or unreadable.get(name, long_ago) > long_ago:
                 return None
-            if unreadable and unreadable.get(name, long_ago) > long_ago:
-                return None
-            if not isinstance(file.core_metadata, Mapping):
+            if not isinstance(file.core_metadata, Sha256):
                 return True if file.core_metadata or not self._ranges_ignored or (file.size or 0) <= WHOLE_LIMIT else None
             known = read.get(name)
             if known is None or known.source != name or known.mark != mark_of(file):
                 return True
             digest = hashlib.sha256(known.content).hexdigest()
-            return {"sha256": digest} if digest == file.core_metadata.get("sha256") else True
+            return Sha256(digest) if digest == file.core_metadata.sha256 else True
 
-        return offered
+        def offers(files: Sequence[File]) -> Sequence[Offer]:
+            wheels = [file.filename.endswith(".whl") and _WHEEL_DASHES[0] <= file.filename.count("-") <= _WHEEL_DASHES[1] for file in files]
+            if self._ranges_ignored:
+                return [offered(file, wheel=wheel) for file, wheel in zip(files, wheels, strict=True)]
+            return [
+                offered(file, wheel=wheel) if file.filename in read or file.filename in unreadable else wheel or None
+                for file, wheel in zip(files, wheels, strict=True)
+            ]
+
+        return offers
 
     async def metadata(self, project: Project, page: Page, file: File) -> CoreMetadata:
         """Gives the core metadata of `file`, listed on `page`.
@@ -136,7 +144,7 @@ class Gate:
         while len(project.read) > 1 and sum(len(each.content) for each in project.read.values()) > _REMEMBERED:
             project.read.popitem(last=False)
         project.read_since_stored = True
-        if project.unreadable.pop(file.filename, None) is not None or isinstance(file.core_metadata, Mapping):
+        if project.unreadable.pop(file.filename, None) is not None or isinstance(file.core_metadata, Sha256):
             project.offers += 1
 
     async def _read_one(self, project: Project, file: File, version: str, tried: dict[str, str]) -> bytes | None:
@@ -164,7 +172,7 @@ class Gate:
             return [(True, sdist_metadata(file.url, file.filename, project.name, version))]
         ways: list[tuple[bool, Flow[MetadataRead]]] = []
         if file.core_metadata:
-            sha256 = file.core_metadata.get("sha256") if isinstance(file.core_metadata, Mapping) else None
+            sha256 = file.core_metadata.sha256 if isinstance(file.core_metadata, Sha256) else None
             ways.append((False, metadata_copy(metadata_url(file.url), project.name, version, sha256)))
         ways.append((True, wheel_metadata(file.url, project.name, version, file.size, WHOLE_LIMIT)))
         return ways

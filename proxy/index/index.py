@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 
@@ -22,7 +22,7 @@ from proxy.core.flows.evidence import Evidence
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page
 from proxy.core.parse import parse_page_in_steps
-from proxy.core.render import proxied_link
+from proxy.core.render import LinkMaker, MetadataOffer, proxied_links
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import Kind, VerdictRules
@@ -364,7 +364,7 @@ class Index:
             served = ServedPage(
                 mended=mended,
                 links=self._links(project),
-                metadata=self._offer(project),
+                metadata=self._offers(project),
                 revision=current,
                 complete=mended.unasked == 0,
                 private=not project.who.shared,
@@ -380,15 +380,15 @@ class Index:
     def _revision(self, project: Project, known: KnownPage) -> Revision:
         return project.revision, project.offers, known.digest, self._verifier.storm(project.who)
 
-    def _links(self, project: Project) -> Callable[[File], str]:
+    def _links(self, project: Project) -> LinkMaker:
         if self._settings.links.mode is LinkMode.DIRECT:
-            return lambda file: file.url
-        return proxied_link(project.name)
+            return lambda files: [file.url for file in files]
+        return proxied_links(project.name)
 
-    def _offer(self, project: Project) -> Callable[[File], bool | Mapping[str, str] | None]:
+    def _offers(self, project: Project) -> MetadataOffer:
         if self._settings.links.mode is LinkMode.DIRECT:
-            return lambda file: file.core_metadata if file.filename in project.copied else None
-        return self._gate.offer(project)
+            return lambda files: [file.core_metadata if file.filename in project.copied else None for file in files]
+        return self._gate.offers(project)
 
     def _report(self, project: Project) -> None:
         mended = settle(_page_of(project), project.verdicts, self._policy)

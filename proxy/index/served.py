@@ -2,13 +2,11 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
 
-from proxy.core.page import File
-from proxy.core.render import Form, Renderer
+from proxy.core.render import Form, LinkMaker, MetadataOffer, Renderer
 from proxy.core.verdict.settle import Mended
 
 try:
@@ -23,9 +21,6 @@ _WORTH_REMEMBERING = 200
 
 Revision = tuple[int, int, str, bool]
 """What a served page depends on: the project's revision and offers, the digest of the mirror's page, and whether there is a storm."""
-
-LinkMaker = Callable[[File], str]
-MetadataOffer = Callable[[File], bool | Mapping[str, str] | None]
 
 
 @dataclass(frozen=True, slots=True)

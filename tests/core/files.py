@@ -1,12 +1,15 @@
 """Pages and verdicts for the tests of pure rules, in few words."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.page import File, Page
 from proxy.core.verdict.judge import Cause, Kind, Verdict
 
 
 def file(filename: str, **details: object) -> File:
-    return File(filename, f"https://mirror.example.com/packages/{filename}", b'"hashes":{}', **details)  # type: ignore[arg-type]
+    return File(filename, f"https://mirror.example.com/packages/{filename}", **details)  # type: ignore[arg-type]
 
 
 def page(*filenames: str, project: str = "demo") -> Page:
@@ -24,3 +27,8 @@ def yes(at: float = 100.0) -> Verdict:
 
 def unknown(at: float = 100.0) -> Verdict:
     return Verdict(Kind.UNKNOWN, Cause.MIRROR_ERROR, Evidence(Asked.HEAD, 503, at), at, at)
+
+
+def each(of: Callable[[File], Any]) -> Callable[[Sequence[File]], list[Any]]:
+    """Makes a function of many files out of one of a single file."""
+    return lambda files: [of(one) for one in files]

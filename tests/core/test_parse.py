@@ -5,8 +5,10 @@ import json
 import pytest
 
 from proxy.core.errors import PageUnreadable
-from proxy.core.page import File, Page, SourceForm
+from proxy.core.page import File, Page, Sha256, SourceForm
 from proxy.core.parse import parse_page
+from proxy.core.render import Form, proxied_links, render_page
+from tests.core.files import each
 
 URL = "https://mirror.example.com/artifactory/api/pypi/pypi/simple/demo/"
 SHA256 = "0123456789abcdef" * 4
@@ -83,8 +85,8 @@ def test_yanked_metadata_and_signatures_are_read_in_every_spelling() -> None:
         f'<a href="c-{WHEEL}" data-gpg-sig="true">x</a>'
     ).files
     assert (one.yanked, one.core_metadata) == (True, True)
-    assert (two.yanked, two.core_metadata) == ("bad <b>", {"sha256": SHA256})
-    assert (three.yanked, three.core_metadata, three.fields["gpg-sig"]) == (False, None, True)
+    assert (two.yanked, two.core_metadata) == ("bad <b>", Sha256(SHA256))
+    assert (three.yanked, three.core_metadata, three.gpg_sig) == (None, None, True)
 
 
 @pytest.mark.parametrize("spelling", ["#sha256={}", "#sha256-{}", "#md5=0&sha256={}"])
@@ -123,7 +125,7 @@ def test_an_entry_that_cannot_be_used_is_skipped_alone(bad: dict[str, object]) -
     assert entry(**bad) is None
 
 
-@pytest.mark.parametrize("bad", [{"size": -1}, {"size": "5"}, {"size": True}, {"upload-time": 5}, {"gpg-sig": "yes"}])
+@pytest.mark.parametrize("bad", [{"size": -1}, {"size": "5"}, {"size": True}, {"upload-time": 5}, {"gpg-sig": "yes"}, {"provenance": []}])
 def test_a_value_of_the_wrong_type_is_left_out(bad: dict[str, object]) -> None:
     file = entry(**bad)
     assert file is not None
@@ -134,7 +136,7 @@ def test_old_spellings_of_core_metadata_are_understood() -> None:
     for key in ("core-metadata", "dist-info-metadata", "data-dist-info-metadata"):
         file = entry(**{key: {"sha256": SHA256}})
         assert file is not None
-        assert file.core_metadata == {"sha256": SHA256}
+        assert file.core_metadata == Sha256(SHA256)
         assert key not in file.fields
 
 
@@ -143,3 +145,44 @@ def test_versions_without_a_file_leave_with_the_file() -> None:
     body = {"meta": {"api-version": "1.1"}, "name": "demo", "versions": ["0.5", "1.0", "2.0"], "files": files}
     page = parse_page(json.dumps(body).encode(), None, URL, "demo")
     assert page.without({"demo-2.0-py3-none-any.whl"}).versions == ("0.5", "1.0")
+
+
+@pytest.mark.parametrize("number", ["1e400", "1" * 400, "-0.10", "123456789012345678901234567890"])
+def test_numbers_that_nobody_here_understands_pass_as_they_are_written(number: str) -> None:
+    body = f'{{"files": [{{"filename": "{WHEEL}", "url": "{WHEEL}", "hashes": {{}}, "x-number": {number}}}]}}'
+    (file,) = parse_page(body.encode(), None, URL, "demo").files
+    assert f'"x-number":{number}'.encode() in (file.rest or b"")
+
+
+@pytest.mark.parametrize(
+    "body", ['<a href="demo-1.0.tar.gz" data-yanked="\udcff">x</a>', '{"files": [{"filename": "x\udcff.whl", "url": "x"}]}']
+)
+def test_bytes_that_are_no_utf_8_cost_neither_the_page_nor_an_error(body: str) -> None:
+    page = parse_page(body.encode(errors="surrogateescape"), None, URL, "demo")
+    for form in Form:
+        assert render_page(page, form, proxied_links("demo"), each(lambda _: None))
+
+
+def test_pypis_own_shape_is_read_and_its_older_spelling_of_core_metadata_counts_where_the_newer_says_nothing() -> None:
+    more = {"requires-python": None, "provenance": None, "yanked": False, "size": 5, "upload-time": "2024-01-02T03:04:05.678901Z"}
+    new = entry(hashes={"sha256": SHA256}, **{"core-metadata": {"sha256": SHA256}, "data-dist-info-metadata": False}, **more)
+    old = entry(hashes={"sha256": SHA256}, **{"data-dist-info-metadata": {"sha256": SHA256}}, **more)
+    assert new is not None
+    assert old is not None
+    assert new.core_metadata == old.core_metadata == Sha256(SHA256)
+    assert new.fields == {"hashes": {"sha256": SHA256}, "yanked": False, "size": 5, "upload-time": more["upload-time"]}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"url": "../x/demo.whl#sha256=" + SHA256, "hashes": {}}, {"size": None}, {"hashes": {"md5": "0" * 32}}, {"url": "../../../../x.whl"}],
+)
+def test_an_unusual_entry_changes_nothing_for_those_around_it(odd: dict[str, object]) -> None:
+    plain = [
+        {"filename": f"demo-{number}.0-py3-none-any.whl", "url": f"../../p/{number}/{WHEEL}", "hashes": {"sha256": SHA256}}
+        for number in range(9)
+    ]
+    body = {"files": [*plain[:4], {**plain[4], **odd}, *plain[5:]]}
+    alone = parse_page(json.dumps({"files": [body["files"][4]]}).encode(), None, URL, "demo").files
+    rest = parse_page(json.dumps({"files": [*plain[:4], *plain[5:]]}).encode(), None, URL, "demo").files
+    assert parse_page(json.dumps(body).encode(), None, URL, "demo").files == (*rest[:4], *alone, *rest[4:])

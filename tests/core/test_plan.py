@@ -90,9 +90,8 @@ def test_a_yes_is_asked_again_after_a_week_a_no_after_ten_minutes_an_unknown_aft
 
 
 def test_a_no_for_a_file_uploaded_within_the_hour_is_asked_again_after_a_minute() -> None:
-    young = file("demo-1.0-py3-none-any.whl")
-    entry = b'"hashes":{},"upload-time":"1970-01-01T00:10:00.000000Z"'
-    on = Page("demo", "demo", (type(young)(young.filename, young.url, entry), file("demo-1.0.tar.gz")))
+    young = file("demo-1.0-py3-none-any.whl", upload_time="1970-01-01T00:10:00.000000Z")
+    on = Page("demo", "demo", (young, file("demo-1.0.tar.gz")))
     verdicts = {young.filename: no(1000.0), "demo-1.0.tar.gz": yes(1000.0)}
     assert not nothing_is_asked(on, verdicts, now=1060.0)
 

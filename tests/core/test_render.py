@@ -5,8 +5,8 @@ import json
 import pytest
 
 from proxy.core.page import File, Page
-from proxy.core.render import Form, choose_form, proxied_link, render_page
-from tests.core.files import page
+from proxy.core.render import Form, choose_form, proxied_links, render_page
+from tests.core.files import each, page
 
 UV = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 
@@ -34,8 +34,8 @@ def test_the_form_that_the_client_prefers_is_chosen(accept: str | None, query: s
 
 
 def test_html_is_escaped_once() -> None:
-    odd = File('demo-1.0<&">.tar.gz', "https://mirror.example.com/x", b'"hashes":{},"yanked":"a < b & \\"c\\""', None, ">=3,<4")
-    text = render_page(Page("demo", "demo", (odd,)), Form.HTML, proxied_link("demo"), lambda _: None).decode()
+    odd = File('demo-1.0<&">.tar.gz', "https://mirror.example.com/x", yanked='a < b & "c"', requires_python=">=3,<4")
+    text = render_page(Page("demo", "demo", (odd,)), Form.HTML, proxied_links("demo"), each(lambda _: None)).decode()
     assert "demo-1.0&lt;&amp;&quot;&gt;.tar.gz</a>" in text
     assert 'data-requires-python="&gt;=3,&lt;4"' in text
     assert 'data-yanked="a &lt; b &amp; &quot;c&quot;"' in text
@@ -44,8 +44,8 @@ def test_html_is_escaped_once() -> None:
 
 def test_json_offers_core_metadata_under_its_own_key_only_and_html_under_both() -> None:
     offered = page("demo-1.0-py3-none-any.whl")
-    as_json = render_page(offered, Form.JSON, proxied_link("demo"), lambda _: True).decode()
-    as_html = render_page(offered, Form.HTML, proxied_link("demo"), lambda _: True).decode()
+    as_json = render_page(offered, Form.JSON, proxied_links("demo"), each(lambda _: True)).decode()
+    as_html = render_page(offered, Form.HTML, proxied_links("demo"), each(lambda _: True)).decode()
     assert '"core-metadata":true' in as_json
     assert "dist-info-metadata" not in as_json
     assert 'data-core-metadata="true" data-dist-info-metadata="true"' in as_html
@@ -53,4 +53,4 @@ def test_json_offers_core_metadata_under_its_own_key_only_and_html_under_both() 
 
 def test_a_page_does_not_claim_a_version_of_the_api_that_it_does_not_fulfil() -> None:
     said = Page("demo", "demo", page("demo-1.0.tar.gz").files, api_version="1.1", versions=("1.0",))
-    assert json.loads(render_page(said, Form.JSON, proxied_link("demo"), lambda _: None))["meta"]["api-version"] == "1.0"
+    assert json.loads(render_page(said, Form.JSON, proxied_links("demo"), each(lambda _: None)))["meta"]["api-version"] == "1.0"

@@ -1,15 +1,14 @@
 """Rendering a page again gives what rendering it anew gives, whatever happened in between."""
 
-from collections.abc import Mapping
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.page import File, Page
-from proxy.core.render import Form, Renderer, proxied_link, render_page
+from proxy.core.page import File, Page, Sha256
+from proxy.core.render import Form, Renderer, proxied_links, render_page
+from tests.core.files import each
 
-FILES = tuple(File(f"a-{number}.0-py3-none-any.whl", f"http://mirror.example.com/{number}", b'"hashes":{}') for number in range(12))
+FILES = tuple(File(f"a-{number}.0-py3-none-any.whl", f"http://mirror.example.com/{number}") for number in range(12))
 NAMES = [file.filename for file in FILES]
 FORMS = [Form.JSON, Form.LEGACY_HTML]
 
@@ -21,25 +20,25 @@ def page(files: tuple[File, ...]) -> Page:
 @pytest.mark.parametrize("form", FORMS)
 @given(kept=st.lists(st.sets(st.sampled_from(NAMES)), max_size=6), hashed=st.lists(st.sets(st.sampled_from(NAMES)), min_size=6, max_size=6))
 def test_after_files_left_and_came_back_and_offers_of_metadata_changed(form: Form, kept: list[set[str]], hashed: list[set[str]]) -> None:
-    offered: dict[str, Mapping[str, str]] = {}
+    offered: dict[str, Sha256] = {}
 
-    def offer(file: File) -> bool | Mapping[str, str]:
+    def offer(file: File) -> bool | Sha256:
         return offered.get(file.filename, True)
 
-    renderer = Renderer(form, proxied_link("a"), offer)
+    renderer = Renderer(form, proxied_links("a"), each(offer))
     renderer.render(page(FILES))
     for names, odd in zip(kept, hashed, strict=False):
-        offered = {name: {"sha256": "0" * 64} for name in odd}
+        offered = {name: Sha256("0" * 64) for name in odd}
         now = page(tuple(file for file in FILES if file.filename in names))
-        assert renderer.render(now, anew=odd) == render_page(now, form, proxied_link("a"), offer)
+        assert renderer.render(now, anew=odd) == render_page(now, form, proxied_links("a"), each(offer))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_name_listed_twice_and_another_order(form: Form) -> None:
-    twin = File(NAMES[0], "http://mirror.example.com/twin", b'"hashes":{},"size":1')
-    renderer = Renderer(form, proxied_link("a"), lambda _: True)
+    twin = File(NAMES[0], "http://mirror.example.com/twin", size=1)
+    renderer = Renderer(form, proxied_links("a"), each(lambda _: True))
     for files in (FILES, (FILES[0], twin, *FILES[1:]), (*FILES[1:], FILES[0]), (twin, *reversed(FILES)), ()):
-        assert renderer.render(page(files)) == render_page(page(files), form, proxied_link("a"), lambda _: True)
+        assert renderer.render(page(files)) == render_page(page(files), form, proxied_links("a"), each(lambda _: True))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -50,7 +49,7 @@ def test_what_was_rendered_is_copied_and_not_rendered_anew(form: Form) -> None:
         asked.append(file.filename)
         return True
 
-    renderer = Renderer(form, proxied_link("a"), offer)
+    renderer = Renderer(form, proxied_links("a"), each(offer))
     renderer.render(page(FILES))
     asked.clear()
     renderer.render(page(FILES).without({NAMES[3]}))

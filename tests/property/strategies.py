@@ -68,5 +68,5 @@ def as_bytes(page: dict[str, Any]) -> bytes:
 def pages(draw: st.DrawFn) -> Page:
     """A parsed page."""
     names = draw(st.lists(filenames, max_size=14, unique=True))
-    files = tuple(File(name, f"https://mirror.example.com/packages/{name}", b'"hashes":{}') for name in names)
+    files = tuple(File(name, f"https://mirror.example.com/packages/{name}") for name in names)
     return Page(PROJECT, PROJECT, files, SourceForm.JSON)

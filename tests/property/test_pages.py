@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
 from proxy.core.page import Page
 from proxy.core.parse import parse_page, parse_page_in_steps
-from proxy.core.render import Form, Renderer, choose_form, proxied_link, render_page
+from proxy.core.render import Form, Renderer, choose_form, proxied_links, render_page
 from tests.core.conversations import converse
+from tests.core.files import each
 from tests.property.strategies import PROJECT, as_bytes, filenames, json_pages, odd_names, pages
 
 URL = f"https://mirror.example.com/api/pypi/simple/{PROJECT}/"
@@ -24,7 +25,7 @@ def read(page: dict[str, Any]) -> Page:
 
 
 def written(page: Page, form: Form = Form.JSON) -> bytes:
-    return render_page(page, form, proxied_link(PROJECT), lambda file: file.core_metadata)
+    return render_page(page, form, proxied_links(PROJECT), each(lambda file: file.core_metadata))
 
 
 @given(json_pages())
@@ -69,9 +70,9 @@ def test_without_takes_exactly_the_named_files_and_reorders_nothing(page: Page, 
 def test_rendering_again_after_a_drop_gives_what_rendering_anew_gives(page: Page, data: st.DataObject) -> None:
     gone = data.draw(st.sets(st.sampled_from([file.filename for file in page.files] or ["nothing"])))
     for form in (Form.JSON, Form.HTML):
-        renderer = Renderer(form, proxied_link(PROJECT), lambda _: True)
+        renderer = Renderer(form, proxied_links(PROJECT), each(lambda _: True))
         renderer.render(page)
-        assert renderer.render(page.without(gone)) == render_page(page.without(gone), form, proxied_link(PROJECT), lambda _: True)
+        assert renderer.render(page.without(gone)) == render_page(page.without(gone), form, proxied_links(PROJECT), each(lambda _: True))
 
 
 @given(json_pages())

@@ -34,9 +34,19 @@ def parse_page_in_steps(
 ) -> Generator[None, None, Page]:
     """As `parse_page`, yielding after every few hundred links, so that a page of thousands need not be read at one go."""
     said = content_type or ""
+    body = _as_utf8(body)
     form = form_of(body)
     if form is None:
         raise PageUnreadable(url, said, "it is neither JSON with files nor an HTML page")
     if form is SourceForm.JSON:
         return (yield from json_steps(body, said, url, project, link_limit))
     return (yield from html_steps(body, said, url, project, link_limit))
+
+
+def _as_utf8(body: bytes) -> bytes:
+    """Gives `body` with what is no UTF-8 replaced: both forms are UTF-8 (RFC 8259, HTML), and one bad byte must not cost the page."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return body.decode(errors="replace").encode()
+    return body

@@ -7,8 +7,8 @@ from urllib.parse import urljoin
 from selectolax.lexbor import LexborHTMLParser
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
-from proxy.core.page import Fields, File, Page, SourceForm
-from proxy.core.parse.from_json import fragment
+from proxy.core.page import File, Page, SourceForm
+from proxy.core.parse.files import fragment, make_file
 from proxy.core.parse.hashes import core_metadata, hashes_in_fragment
 from proxy.core.parse.links import Joiner, filename_of, split_fragment
 
@@ -64,19 +64,19 @@ def _file(attributes: dict[str, str | None], joiner: Joiner) -> File | None:
     address = None if filename is None else joiner.join(link.replace(" ", "%20"))
     if filename is None or address is None:
         return None
-    fields: Fields = {"hashes": hashes_in_fragment(hashes)}
     requires_python = attributes.get("data-requires-python")
-    if requires_python:
-        fields["requires-python"] = requires_python = html.unescape(requires_python)
-    if "data-yanked" in attributes:
-        fields["yanked"] = attributes["data-yanked"] or True
     signed = (attributes.get("data-gpg-sig") or "").lower()
-    if signed in {"true", "false"}:
-        fields["gpg-sig"] = signed == "true"
-    if attributes.get("data-provenance"):
-        fields["provenance"] = attributes["data-provenance"]
-    advertised = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))
-    return File(filename, address, fragment(fields), None, requires_python or None, core_metadata(advertised))
+    return make_file(
+        filename,
+        address,
+        hashes_in_fragment(hashes),
+        {},
+        requires_python=html.unescape(requires_python) if requires_python else None,
+        core_metadata=core_metadata(attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))),
+        yanked=attributes["data-yanked"] or True if "data-yanked" in attributes else None,
+        gpg_sig=signed == "true" if signed in {"true", "false"} else None,
+        provenance=attributes.get("data-provenance") or None,
+    )
 
 
 def _no_index(document: LexborHTMLParser, anchors: int, body: bytes) -> str:

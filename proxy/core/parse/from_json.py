@@ -1,58 +1,83 @@
-"""Pages in JSON (PEP 691, 700): each entry keeps its own bytes, made acceptable where a strict client would refuse the page."""
+"""Pages in JSON (PEP 691, 700): entries are read by their type, and what a strict client would refuse is made acceptable.
 
-from collections.abc import Generator, Mapping
-from typing import Any
+A page of which every entry is as it should be is read at one go, which for thousands of entries is what counts.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
-from proxy.core.page import Fields, File, Page, PlainEntry, Sha256, SourceForm
-from proxy.core.parse.hashes import core_metadata, hashes_in_fragment, sound_hashes
-from proxy.core.parse.links import Joiner, is_filename
+from proxy.core.page import File, Page, Sha256, SourceForm
+from proxy.core.parse.files import fragment, make_file
+from proxy.core.parse.hashes import are_digests, core_metadata, hashes_in_fragment, sound_hashes
+from proxy.core.parse.links import Joiner, are_filenames, is_filename
 
-_STEP = 400
+_STEP = 2000
+_RAW_STEP = 400
+_READ_AT_ONE_GO = 6 * 1024 * 1024
 _OURS_IN_ORDER = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata", "data-core-metadata")
-_OURS = frozenset(_OURS_IN_ORDER)
 _encode = msgspec.json.Encoder().encode
 
-
-_decode_plain_entry = msgspec.json.Decoder(PlainEntry).decode
-_decode_entry = msgspec.json.Decoder(dict[str, Any]).decode
+Kind = TypeVar("Kind")
 
 
-class _Body(msgspec.Struct):
+class _Listed(File, frozen=True, kw_only=True, gc=False):
+    """An entry with the other spellings of core metadata that are seen."""
+
+    dist_info_metadata: bool | Sha256 | None = None
+    data_dist_info_metadata: bool | Sha256 | None = None
+
+
+class _Body(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
+    """A page that says what the specifications know, and nothing else (PEP 691, 700, 708, 792)."""
+
+    files: list[_Listed]
+    meta: dict[str, Any] = {}
+    name: str | None = None
+    versions: list[str] | None = None
+    alternate_locations: msgspec.Raw = msgspec.Raw(b"")
+    project_status: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _OddBody(msgspec.Struct):
     files: list[msgspec.Raw]
     meta: dict[str, Any] = {}
     name: str | None = None
     versions: list[Any] | None = None
 
 
+_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_odd_body = msgspec.json.Decoder(_OddBody).decode
+_decode_listed = msgspec.json.Decoder(_Listed).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_value = msgspec.json.Decoder().decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) -> Generator[None, None, Page]:
     """Reads a JSON page; see `parse_page_in_steps`."""
     body = body.removeprefix(b"\xef\xbb\xbf")
+    plain, odd = _plain_body(body), _OddBody([])
+    yield
     try:
-        content = msgspec.json.decode(body, type=_Body)
-        yield
-        rest = {key: value for key, value in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items() if key not in _KNOWN}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if plain is None:
+            odd = _decode_odd_body(body)
+            yield
+        besides = _decode_object(body) if plain is None else _said_besides(plain)
+    except _UNREADABLE as error:
         raise PageUnreadable(url, said, f"its JSON cannot be read ({error})") from None
+    content = plain or odd
     if len(content.files) > link_limit:
         raise UpstreamOverLimit(url, link_limit, "links")
     api_version = str(content.meta.get("api-version") or "1.0")
     if api_version.partition(".")[0] != "1":
         raise PageUnreadable(url, said, f"its API version is {api_version[:20]}, and only 1 is known")
     joiner = Joiner(url)
-    files = []
-    yield
-    for number, raw in enumerate(content.files):
-        file = _file(raw, joiner)
-        if file is not None:
-            files.append(file)
-        if number % _STEP == _STEP - 1:
-            yield
+    files = yield from (_made_sound(plain.files, joiner) if plain is not None else _read_one_by_one(odd.files, joiner))
     versions = None if content.versions is None else tuple(each for each in content.versions if isinstance(each, str))
-    meta = {key: value for key, value in content.meta.items() if key != "api-version"}
     return Page(
         project=project,
         name=content.name or project,
@@ -60,79 +85,128 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
         form=SourceForm.JSON,
         api_version=api_version if api_version[2:].isdigit() else "1.0",
         versions=versions,
-        meta=fragment(meta),
-        extra=b",".join(_encode(key) + b":" + bytes(value) for key, value in rest.items()),
+        meta=fragment({key: value for key, value in content.meta.items() if key != "api-version"}),
+        extra=fragment({key: value for key, value in besides.items() if key not in _OddBody.__struct_fields__}),
         skipped=len(content.files) - len(files),
     )
 
 
-_KNOWN = frozenset({"files", "meta", "name", "versions"})
-
-
-def fragment(fields: Mapping[str, object]) -> bytes:
-    """Gives the JSON of an object without its braces."""
-    return bytes(_encode(fields)[1:-1])
-
-
-def _file(raw: msgspec.Raw, joiner: Joiner) -> File | None:
+def _plain_body(body: bytes) -> _Body | None:
+    """Gives the page if every entry is of its type, and the page not so large that reading it at one go would hold up others."""
     try:
-        plain = _decode_plain_entry(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _odd_file(raw, joiner)
-    address = joiner.join(plain.url)
-    if address is None or "#" in plain.url or not is_filename(plain.filename):
-        return _odd_file(raw, joiner)
-    said: bool | Sha256 | msgspec.UnsetType = plain.core_metadata
-    advertised = None if said is msgspec.UNSET else said if isinstance(said, bool) else {"sha256": said.sha256}
-    python = None if isinstance(plain.requires_python, msgspec.UnsetType) else plain.requires_python
-    size = None if isinstance(plain.size, msgspec.UnsetType) else plain.size
-    # The address is kept once, joined.
-    force_setattr(plain, "url", "")
-    return File(plain.filename, address, plain, size, python, advertised)
-
-
-def _odd_file(raw: msgspec.Raw, joiner: Joiner) -> File | None:
-    try:
-        fields: Fields = _decode_entry(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_body(body) if len(body) <= _READ_AT_ONE_GO else None
+    except _UNREADABLE:
         return None
-    filename, link = fields.pop("filename", None), fields.pop("url", None)
+
+
+def _said_besides(body: _Body) -> dict[str, msgspec.Raw]:
+    said = {"alternate-locations": body.alternate_locations, "project-status": body.project_status}
+    return {key: value for key, value in said.items() if bytes(value)}
+
+
+def _read_one_by_one(entries: Sequence[msgspec.Raw], joiner: Joiner) -> Generator[None, None, list[File]]:
+    read: list[File] = []
+    for number, raw in enumerate(entries):
+        try:
+            read.append(_decode_listed(raw))
+        except _UNREADABLE:
+            odd = _odd_file(raw, joiner)
+            if odd is not None:
+                read.append(odd)
+        if number % _RAW_STEP == _RAW_STEP - 1:
+            yield
+    return (yield from _made_sound(read, joiner))
+
+
+def _made_sound(read: Sequence[File], joiner: Joiner) -> Generator[None, None, list[File]]:
+    """Joins the links, and looks at what types do not tell: at thousands of entries at one go, as long as nothing is unusual."""
+    files: list[File] = []
+    for start in range(0, len(read), _STEP):
+        files += _some_made_sound(read[start : start + _STEP], joiner)
+        yield
+    return files
+
+
+def _some_made_sound(read: Sequence[File], joiner: Joiner) -> Sequence[File]:
+    if _all_plain([each for each in read if isinstance(each, _Listed)], joiner):
+        return read
+    if len(read) > 1:
+        half = len(read) // 2
+        return [*_some_made_sound(read[:half], joiner), *_some_made_sound(read[half:], joiner)]
+    odd = _odd_file(_encode(read[0]), joiner)
+    return [] if odd is None else [odd]
+
+
+def _all_plain(listed: Sequence[_Listed], joiner: Joiner) -> bool:
+    """Joins the links of entries, if nothing about any of them is unusual, and says whether that is so."""
+    hashes = [each.only_hash.sha256 for each in listed if each.only_hash is not None]
+    if not listed:
+        return True
+    if len(hashes) < len(listed) or not are_digests(hashes) or not are_filenames([each.filename for each in listed]):
+        return False
+    links = joiner.join_plain([each.url for each in listed])
+    if links is None:
+        return False
+    for each, link in zip(listed, links, strict=True):
+        # The entry was read a moment ago and is nobody else's yet; a copy would cost as much as reading it did.
+        force_setattr(each, "url", link)
+        if each.data_dist_info_metadata is not None or each.dist_info_metadata is not None:
+            _unite_spellings(each)
+    return True
+
+
+def _unite_spellings(listed: _Listed) -> None:
+    if listed.core_metadata is None:
+        older = listed.dist_info_metadata
+        force_setattr(listed, "core_metadata", listed.data_dist_info_metadata if older is None else older)
+    force_setattr(listed, "dist_info_metadata", None)
+    force_setattr(listed, "data_dist_info_metadata", None)
+
+
+def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
+    """Reads an entry leniently: what is wrong is left out, and what is unknown kept as it is."""
+    try:
+        entry = {key: value for key, value in _decode_object(raw).items() if bytes(value) != b"null"}
+    except _UNREADABLE:
+        return None
+    filename, link = _value(entry.pop("filename", None)), _value(entry.pop("url", None))
     if not isinstance(filename, str) or not isinstance(link, str) or not is_filename(filename):
         return None
     link, mark, link_fragment = link.partition("#")
     address = joiner.join(link)
     if address is None:
         return None
-    advertised = None
-    if not _OURS.isdisjoint(fields):
-        advertised = _advertised(fields)
-    _make_acceptable(fields)
-    if mark and not fields["hashes"]:
-        fields["hashes"] = hashes_in_fragment(link_fragment)
-    return File(filename, address, fragment(fields), fields.get("size"), fields.get("requires-python"), advertised)
+    hashes = sound_hashes(_value(entry.pop("hashes", None)))
+    if mark and not hashes:
+        hashes = hashes_in_fragment(link_fragment)
+    advertised = [core_metadata(_value(entry.pop(key, None))) for key in _OURS_IN_ORDER]
+    return make_file(
+        filename,
+        address,
+        hashes,
+        entry,
+        size=_typed(entry, "size", int),
+        requires_python=_typed(entry, "requires-python", str),
+        core_metadata=next((each for each in advertised if each is not None), None),
+        upload_time=_typed(entry, "upload-time", str),
+        yanked=_yanked(_value(entry.pop("yanked", None))),
+        gpg_sig=_typed(entry, "gpg-sig", bool),
+        provenance=_typed(entry, "provenance", str),
+    )
 
 
-def _advertised(fields: Fields) -> bool | Mapping[str, str] | None:
-    """Takes what is said of core metadata out of the fields: the first spelling that says anything, the newest first."""
-    said = [fields.pop(key, None) for key in _OURS_IN_ORDER]
-    return core_metadata(next((each for each in said if each is not None), None))
+def _typed(entry: dict[str, msgspec.Raw], key: str, kind: type[Kind]) -> Kind | None:
+    value = _value(entry.pop(key, None))
+    return value if type(value) is kind and not (isinstance(value, int) and value < 0) else None
 
 
-def _make_acceptable(fields: Fields) -> None:
-    """Takes out what makes uv refuse the whole page: nulls, hashes that cannot be, types that are wrong."""
-    if None in fields.values():
-        for key in [key for key, value in fields.items() if value is None]:
-            del fields[key]
-    fields["hashes"] = sound_hashes(fields.get("hashes"))
-    size = fields.get("size", 0)
-    if type(size) is not int or size < 0:
-        del fields["size"]
-    if type(fields.get("requires-python", "")) is not str:
-        del fields["requires-python"]
-    if type(fields.get("upload-time", "")) is not str:
-        del fields["upload-time"]
-    yanked = fields.get("yanked", False)
-    if type(yanked) is not bool and type(yanked) is not str:
-        fields["yanked"] = bool(yanked)
-    if type(fields.get("gpg-sig", False)) is not bool:
-        del fields["gpg-sig"]
+def _yanked(value: object) -> bool | str | None:
+    return value if value is None or isinstance(value, str) else bool(value)
+
+
+def _value(raw: msgspec.Raw | None) -> Any:
+    """Gives what JSON says, None where there is none that can be read."""
+    try:
+        return None if raw is None else _decode_value(raw)
+    except _UNREADABLE:
+        return None

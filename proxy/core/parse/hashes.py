@@ -1,12 +1,21 @@
 """Hashes as clients accept them: lower-case hexadecimal of the right length; a wrong one would make uv refuse the whole page."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from proxy.core.page import Sha256
 
 _LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128, "blake2b": 128}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_HEXADECIMAL_DIGITS = b"0123456789abcdef"
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 _IN_FRAGMENT = re.compile(r"(?:^|&)([a-z0-9_]+)[=-]([0-9A-Fa-f]+)(?=&|$)")
+
+
+def are_digests(texts: Sequence[str]) -> bool:
+    """Whether all of the `texts` are lower-case hexadecimal: told for thousands at one go."""
+    joined = "".join(texts)
+    return joined.isascii() and not joined.encode().translate(None, _HEXADECIMAL_DIGITS)
 
 
 def sound_hashes(given: object) -> dict[str, str]:
@@ -29,10 +38,11 @@ def hashes_in_fragment(fragment: str) -> dict[str, str]:
     return sound_hashes(dict(_IN_FRAGMENT.findall(fragment)))
 
 
-def core_metadata(given: object) -> bool | Mapping[str, str] | None:
-    """Gives what a page says of a file's core metadata (PEP 658, 714): hashes, whether there is any, or nothing."""
+def core_metadata(given: object) -> bool | Sha256 | None:
+    """Gives what a page says of a file's core metadata (PEP 658, 714): its hash, whether there is any, or nothing."""
     if isinstance(given, bool) or given is None:
         return given
-    if isinstance(given, str):
-        return hashes_in_fragment(given) or given.strip().lower() == "true"
-    return sound_hashes(given) or True
+    hashes = hashes_in_fragment(given) if isinstance(given, str) else sound_hashes(given)
+    if "sha256" in hashes:
+        return Sha256(hashes["sha256"])
+    return bool(hashes) or not isinstance(given, str) or given.strip().lower() == "true"

@@ -1,11 +1,17 @@
 """Joining links to the address of the page, without touching the escapes of either."""
 
 import re
+import string
+from collections.abc import Sequence
 from urllib.parse import unquote, urljoin, urlsplit
 
 _LONGEST = 4096
+_LONGEST_NAME = 300
+_BAD_START = re.compile(r"\n[^A-Za-z0-9_]")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+!-]{0,290}(?:\.whl|\.tar\.gz)", re.ASCII)
+_PLAIN_IN_LINKS = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@%/?\n").encode()
+_PLAIN_IN_NAMES = (string.ascii_letters + string.digits + "_.+!-\n").encode()
 _GOES_UP = re.compile(r"(?:\.\./)+(?=[^/.?#])")
 _FILE_ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg")
 
@@ -16,6 +22,23 @@ class Joiner:
     def __init__(self, base: str) -> None:
         self._base = base
         self._up: dict[str, str] = {}
+
+    def join_plain(self, links: Sequence[str]) -> list[str] | None:
+        """As `join` for each of them, if all are of the one plain shape that nearly all pages have; else None."""
+        joined = "\n" + "\n".join(links)
+        if not joined.isascii() or joined.encode().translate(None, _PLAIN_IN_LINKS) or max(map(len, links), default=0) > _LONGEST:
+            return None
+        found = _GOES_UP.match(joined, 1)
+        up = "https://" if found is None else found[0]
+        # Every link begins alike and goes on with a name, and none goes up or stays in its folder later.
+        alike = joined.count("\n") == joined.count("\n" + up) == len(links) and joined.count("/.") == len(links) * up.count("/.")
+        if not alike or re.search(rf"\n{re.escape(up)}(?:[./?\n]|$)", joined):
+            return None
+        if found is None:
+            return list(links)
+        length = len(up)
+        start = urljoin(self._base, up)
+        return [start + link[length:] for link in links]
 
     def join(self, link: str) -> str | None:
         """Gives the absolute address, percent-escapes untouched; None where the link leads to no http or https address."""
@@ -55,10 +78,23 @@ def filename_of(url: str) -> str | None:
     return name if is_filename(name) else None
 
 
+def are_filenames(names: Sequence[str]) -> bool:
+    """Whether all `names` are plain names of distribution files, told for thousands at one go; where it says no, `is_filename` tells."""
+    joined = "\n".join(names)
+    return (
+        joined.isascii()
+        and not joined.encode().translate(None, _PLAIN_IN_NAMES)
+        and joined.count("\n") == max(0, len(names) - 1)
+        and not _BAD_START.search("\n" + joined)
+        and all(name.endswith(_FILE_ENDINGS) for name in names)
+        and max(map(len, names), default=0) <= _LONGEST_NAME
+    )
+
+
 def is_filename(name: str) -> bool:
     """Whether `name` can be the name of a distribution file, and of nothing outside its folder."""
     if _PLAIN.fullmatch(name):
         return True
-    if not name.lower().endswith(_FILE_ENDINGS) or len(name) > 300:
+    if not name.lower().endswith(_FILE_ENDINGS) or len(name) > _LONGEST_NAME:
         return False
     return name.isprintable() and "/" not in name and "\\" not in name and not name.startswith(".")

@@ -6,37 +6,60 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from itertools import accumulate, islice
+from typing import TypeAlias
 from urllib.parse import quote
 
 import msgspec
-from msgspec import UNSET
 
-from proxy.core.page import File, Page, PlainEntry, Sha256
+from proxy.core.page import File, Page, Sha256
 from proxy.core.render.forms import Form
 
-LinkMaker = Callable[[File], str]
-MetadataOffer = Callable[[File], bool | Mapping[str, str] | None]
+LinkMaker = Callable[[Sequence[File]], Sequence[str]]
+Offer: TypeAlias = bool | Sha256 | None
+MetadataOffer = Callable[[Sequence[File]], Sequence[Offer]]
+"""Links and offers are made for many files at one go, in their order: a call for each would cost more than what it gives."""
 
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _BEST_HASHES = ("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5")
 _PLAIN = re.compile(r"[\w.+!-]+", re.ASCII)
 _UNESCAPED_IN_NAMES = "!+~@$,=:"
+_NO_HASHES: dict[str, str] = {}
+"""PEP 691 wants the key `hashes` in every entry."""
 
 
-def proxied_link(project: str) -> LinkMaker:
+def proxied_links(project: str) -> LinkMaker:
     """Gives links relative to the page of `project`, so that they hold behind any host name; their last segment is the file's name."""
     start = f"../../files/{project}/"
 
-    def link(file: File) -> str:
-        name = file.filename
-        return start + (name if _PLAIN.fullmatch(name) else quote(name, safe=_UNESCAPED_IN_NAMES))
+    def links(files: Sequence[File]) -> Sequence[str]:
+        names = [file.filename for file in files]
+        if _PLAIN.fullmatch("".join(names)):
+            return [start + name for name in names]
+        return [start + quote(name, safe=_UNESCAPED_IN_NAMES) for name in names]
 
-    return link
+    return links
 
 
 def render_page(page: Page, form: Form, links: LinkMaker, metadata: MetadataOffer) -> bytes:
     """Gives the bytes of `page` in `form`, with the links and the offers of core metadata that the functions make."""
     return Renderer(form, links, metadata).render(page)
+
+
+class _Entry(msgspec.Struct, omit_defaults=True, rename="kebab", gc=False):
+    """An entry of a JSON page as it is served (PEP 691, 700, 714, 740)."""
+
+    filename: str
+    url: str
+    hashes: Sha256 | dict[str, str] | None = None
+    requires_python: str | None = None
+    size: int | None = None
+    upload_time: str | None = None
+    yanked: bool | str | None = None
+    gpg_sig: bool | None = None
+    provenance: str | None = None
+    core_metadata: Offer = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +84,34 @@ class _Pieces:
         self.parts: list[bytes | memoryview] = []
         self.starts = array("q", (0,))
 
-    def copy(self, files: Sequence[File], at: int) -> int:
-        """Copies from `files[at]` on what the last page has in the same order; gives the place of the first that it has not."""
+    def shared(self, files: Sequence[File], at: int) -> tuple[int, int]:
+        """Gives where the last page has the files that `files` has from `at` on, in the same order, and how many of them."""
         old, skipped = self._last.files, self._not_copied
-        place = self._next
-        if place >= len(old) or old[place] is not files[at]:
-            place = self._places.get(files[at].filename, -1) if old else -1
-            if place < self._next or old[place] is not files[at]:
-                return at
-        begin, most = place, min(len(old), place + len(files) - at)
-        ahead = at - place
+        begin = self._next
+        if begin >= len(old) or old[begin] is not files[at]:
+            begin = self._places.get(files[at].filename, -1) if old else -1
+            if begin < self._next or old[begin] is not files[at]:
+                return 0, 0
+        place, most = begin, min(len(old), begin + len(files) - at)
+        ahead = at - begin
         while place < most and old[place] is files[place + ahead] and (not skipped or old[place].filename not in skipped):
             place += 1
-        if place > begin:
-            starts = self._last.starts
-            self._append(self._content[starts[begin] : starts[place] - len(self._between)])
-            moved = self.starts[-1] - starts[begin]
-            self.starts.extend(array("q", [start + moved for start in starts[begin + 1 : place + 1]]))
-            self._next = place
-        return place + ahead
+        return begin, place - begin
 
-    def add(self, piece: bytes) -> None:
-        """Adds a piece that was rendered anew."""
-        self._append(piece)
-        self.starts.append(self.starts[-1] + len(piece) + len(self._between))
+    def copy(self, begin: int, length: int) -> None:
+        """Adds the pieces of `length` files from the place `begin` of the last page on."""
+        starts, end = self._last.starts, begin + length
+        moved = self.starts[-1] - starts[begin]
+        self._append(self._content[starts[begin] : starts[end] - len(self._between)])
+        self.starts.extend(array("q", [start + moved for start in starts[begin + 1 : end + 1]]))
+        self._next = end
+
+    def add(self, pieces: Sequence[bytes]) -> None:
+        """Adds pieces that were rendered anew."""
+        if pieces:
+            self._append(self._between.join(pieces))
+            between = len(self._between)
+            self.starts.extend(islice(accumulate([len(piece) + between for piece in pieces], initial=self.starts[-1]), 1, None))
 
     def _append(self, piece: bytes | memoryview) -> None:
         if self._between and self.parts:
@@ -106,7 +133,7 @@ class Renderer:
         self._form = form
         self._links = links
         self._metadata = metadata
-        self._piece = self._json_entry if form is Form.JSON else self._anchor
+        self._rendered = self._entries if form is Form.JSON else self._anchors
         self._between = b"," if form is Form.JSON else b""
         self._last = _Rendered()
 
@@ -116,64 +143,67 @@ class Renderer:
         `anew` names the files of which something else may be said now than with the default offer of core metadata: these are never copied.
         """
         pieces = _Pieces(self._last, self._between, self._last.anew.union(anew))
-        files, at = page.files, 0
+        files, rendered = page.files, 0
+        at = 0 if self._last.files else len(files)
         while at < len(files):
-            end = pieces.copy(files, at)
-            if end == at:
-                pieces.add(self._piece(files[at]))
-                end += 1
-            at = end
+            begin, length = pieces.shared(files, at)
+            if length:
+                pieces.add(self._rendered(files[rendered:at]))
+                pieces.copy(begin, length)
+                rendered = at + length
+            at += max(1, length)
+        pieces.add(self._rendered(files[rendered:]))
         start, end_of_page = _json_frame(page) if self._form is Form.JSON else _html_frame(page)
         content = b"".join((start, *pieces.parts, end_of_page))
         starts = array("q", [len(start) + each for each in pieces.starts])
         self._last = _Rendered(files, starts, content, frozenset(anew))
         return content
 
-    def _json_entry(self, file: File) -> bytes:
-        offer = self._metadata(file)
-        entry = file.entry
-        if isinstance(entry, PlainEntry):
-            said = UNSET if offer is None else Sha256(offer["sha256"]) if isinstance(offer, Mapping) and "sha256" in offer else bool(offer)
-            link = self._links(file)
-            plain: bytes = _encode(
-                PlainEntry(entry.filename, link, entry.hashes, entry.requires_python, entry.size, entry.upload_time, entry.yanked, said)
+    def _entries(self, files: Sequence[File]) -> list[bytes]:
+        entries = [
+            _Entry(
+                file.filename,
+                link,
+                file.only_hash or (None if file.rest else _NO_HASHES),
+                file.requires_python,
+                file.size,
+                file.upload_time,
+                file.yanked,
+                file.gpg_sig,
+                file.provenance,
+                offer,
             )
-            return plain
-        ours: dict[str, object] = {"filename": file.filename, "url": self._links(file)}
-        if offer is not None:
-            ours["core-metadata"] = offer
-        start: bytes = _encode(ours)
-        return start[:-1] + b"," + entry + b"}" if entry else start
+            for file, link, offer in zip(files, self._links(files), self._metadata(files), strict=True)
+        ]
+        # No line break can stand inside an entry: JSON escapes it.
+        lines: list[bytes] = _encode_lines(entries).splitlines()
+        for place, file in enumerate(files):
+            if file.rest:
+                lines[place] = lines[place][:-1] + b"," + file.rest + b"}"
+        return lines
 
-    def _anchor(self, file: File) -> bytes:
-        fields = file.fields
-        hashes: Mapping[str, str] = fields.get("hashes") or {}
-        best = next((name for name in _BEST_HASHES if name in hashes), None)
-        fragment = f"#{best}={hashes[best]}" if best is not None else ""
-        attributes = [f'href="{escape(self._links(file) + fragment)}"']
-        if file.requires_python:
-            attributes.append(f'data-requires-python="{escape(file.requires_python)}"')
-        yanked = fields.get("yanked", False)
-        if yanked is not False:
-            attributes.append(f'data-yanked="{"" if yanked is True else escape(yanked)}"')
-        if isinstance(fields.get("gpg-sig"), bool):
-            attributes.append(f'data-gpg-sig="{str(fields["gpg-sig"]).lower()}"')
-        if isinstance(fields.get("provenance"), str):
-            attributes.append(f'data-provenance="{escape(fields["provenance"])}"')
-        offer = self._metadata(file)
-        if offer is not None and offer is not False:
-            said = _said_of_metadata(offer)
-            # Both spellings: clients from before PEP 714 know the second only.
-            attributes += [f'data-core-metadata="{said}"', f'data-dist-info-metadata="{said}"']
-        return f"<a {' '.join(attributes)}>{escape(file.filename)}</a><br/>\n".encode()
+    def _anchors(self, files: Sequence[File]) -> list[bytes]:
+        return [_anchor(file, link, offer) for file, link, offer in zip(files, self._links(files), self._metadata(files), strict=True)]
 
 
-def _said_of_metadata(offer: bool | Mapping[str, str]) -> str:
-    if isinstance(offer, Mapping):
-        best = next((name for name in _BEST_HASHES if name in offer), None)
-        if best is not None:
-            return escape(f"{best}={offer[best]}")
-    return "true"
+def _anchor(file: File, link: str, offer: Offer) -> bytes:
+    hashes = file.hashes
+    best = next((name for name in _BEST_HASHES if name in hashes), None)
+    fragment = f"#{best}={hashes[best]}" if best is not None else ""
+    attributes = [f'href="{escape(link + fragment)}"']
+    if file.requires_python:
+        attributes.append(f'data-requires-python="{escape(file.requires_python)}"')
+    if file.yanked is not None and file.yanked is not False:
+        attributes.append(f'data-yanked="{"" if file.yanked is True else escape(file.yanked)}"')
+    if file.gpg_sig is not None:
+        attributes.append(f'data-gpg-sig="{str(file.gpg_sig).lower()}"')
+    if file.provenance is not None:
+        attributes.append(f'data-provenance="{escape(file.provenance)}"')
+    if offer:
+        said = f"sha256={offer.sha256}" if isinstance(offer, Sha256) else "true"
+        # Both spellings: clients from before PEP 714 know the second only.
+        attributes += [f'data-core-metadata="{said}"', f'data-dist-info-metadata="{said}"']
+    return f"<a {' '.join(attributes)}>{escape(file.filename)}</a><br/>\n".encode()
 
 
 def _json_frame(page: Page) -> tuple[bytes, bytes]:
