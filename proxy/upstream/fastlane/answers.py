@@ -16,6 +16,7 @@ HEAD_LIMIT = 16 * 1024
 LEFTOVER_LIMIT = 8 * 1024
 """Bytes beyond the wanted ones that are read, and thrown away, to keep a connection in use."""
 
+_BEGINNING = b"HTTP/"
 _MEMORY = 1024
 _MEMORISED = 256
 
@@ -148,6 +149,9 @@ class AnswerReader:
         if end > HEAD_LIMIT or len(self._held) > HEAD_LIMIT + 3:
             raise Malformed("the head is too long")
         if end < 0:
+            if not self._held.startswith(_BEGINNING[: len(self._held)]):
+                # What speaks another protocol may wait for us to go on.
+                raise Malformed("this is no HTTP")
             return False
         self.status, self.headers = parsed_head(data[:end])
         self.parsed = True
@@ -169,7 +173,8 @@ class AnswerReader:
         self.reusable = False
         if self._stage == _HEAD:
             return False
-        return self._stage == _UNTIL_CLOSE or len(self.kept) >= self._read > 0
+        here = self._chunks.body if self._stage == _CHUNKED else self.kept
+        return self._stage == _UNTIL_CLOSE or len(here) >= self._read > 0
 
     def _frame(self) -> None:
         """Decides how the body is delimited (RFC 9112, 6.3)."""
@@ -200,7 +205,9 @@ class AnswerReader:
             self._keep(data)
             return len(self.kept) >= self._read
         whole = self._chunks.feed(data)
-        self.kept = self._chunks.body[: self._read]
+        if whole:
+            self.kept = self._chunks.body
+            del self.kept[self._read :]
         if whole and not self._chunks.clean:
             self.reusable = False
         return whole

@@ -12,6 +12,7 @@ from proxy.upstream.fastlane.words import Done, Malformed
 _HEAD = Method.HEAD
 
 _BUFFER = 8 * 1024
+_LARGE_BUFFER = 128 * 1024
 
 
 class Request:
@@ -40,6 +41,9 @@ class Owner(Protocol):
 
     def answered(self, connection: "Connection", request: Request) -> None:
         """The connection's reader holds the whole answer to `request`."""
+
+    def goes_on(self, connection: "Connection") -> None:
+        """Of an answer larger than what is read at one go another part came."""
 
     def puzzled(self, connection: "Connection", request: Request, why: str) -> None:
         """What came for `request` is no plain answer; the connection is closed."""
@@ -78,6 +82,8 @@ class Connection(asyncio.BufferedProtocol):
         self.request = request
         ask = request.ask
         self.reader.expect(ask.method is _HEAD, ask.read)
+        if ask.read > _LARGE_BUFFER > len(self._buffer):
+            self._buffer = memoryview(bytearray(_LARGE_BUFFER))
         self._write(request.wire)
 
     def close(self) -> None:
@@ -115,6 +121,8 @@ class Connection(asyncio.BufferedProtocol):
             self.request = None
             self.used = True
             self._owner.answered(self, request)
+        elif request.ask.read > _LARGE_BUFFER:
+            self._owner.goes_on(self)
 
     def eof_received(self) -> None:
         """Takes an idle connection out of use at once; the rest follows when it is lost (asyncio)."""

@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from proxy.core.errors import DestinationRefused, UpstreamError
@@ -21,6 +21,7 @@ _RESOLVED_FOR = 30.0
 _FEWER_FOR = 10.0
 _WARY_FOR = 600.0
 
+
 _UNUSUAL = {status: Unusual("a redirect") for status in range(300, 400)} | {
     status: Unusual("a demand for credentials") for status in (401, 407)
 }
@@ -29,8 +30,9 @@ _UNUSUAL = {status: Unusual("a redirect") for status in range(300, 400)} | {
 class FastLane:
     """Plain exchanges with `host:port`, over TLS where `tls` is given, on at most `connections` keep-alive connections.
 
-    `connect_timeout` bounds the making of a connection, `read_timeout` the time from sending a request to the end of its answer,
-    both in seconds, both looked after by one sweep for all requests rather than by a timer for each.
+    `connect_timeout` bounds the making of a connection, `read_timeout` the time from sending a request to the end of its answer
+    (of a long one: to its next bytes), both in seconds, both looked after by one sweep for all requests rather than by a timer for each.
+    `plain` are statuses that are answers as any other here, unusual as they are elsewhere.
     `headers` go with every request; `resolver` gives the addresses that may be dialled; `clock` tells the seconds since the epoch.
     Raises ValueError where a header could not be sent.
 
@@ -51,6 +53,7 @@ class FastLane:
         headers: Mapping[str, str],
         resolver: Resolver,
         clock: Callable[[], float] = time.time,
+        plain: Collection[int] = (),
     ) -> None:
         self._requests = Requests("http" if tls is None else "https", host, port, headers)
         self._port = port
@@ -62,6 +65,7 @@ class FastLane:
         self._interval = max(0.01, min(1.0, read_timeout / 8))
         self._resolver = resolver
         self._clock = clock
+        self._plain = frozenset(plain)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._time: Callable[[], float] = time.monotonic
         self._all: set[Connection] = set()
@@ -77,13 +81,16 @@ class FastLane:
         self._wary_until = float("-inf")
         self._closed = False
 
-    def submit(self, ask: Ask, authorization: str | None, done: Done) -> Exchange:
-        """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once."""
+    def submit(self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None = None) -> Exchange:
+        """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once.
+
+        `headers` go with this request besides those of the lane.
+        """
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
             self._time = loop.time
-        wire = self._requests.written(ask, authorization)
+        wire = self._requests.written(ask, authorization, headers)
         now = loop.time()
         if isinstance(wire, Unusual) or self._closed:
             request = Request(ask, b"", done, now)
@@ -103,10 +110,10 @@ class FastLane:
             self._sweeper = loop.call_later(self._interval, self._sweep)
         return request
 
-    async def ask(self, ask: Ask, authorization: str | None = None) -> Reply | Unusual:
-        """Sends `ask` and gives what comes of it."""
+    async def ask(self, ask: Ask, authorization: str | None = None, headers: Mapping[str, str] | None = None) -> Reply | Unusual:
+        """Sends `ask` and gives what comes of it; see `submit`."""
         future: asyncio.Future[Reply | Unusual] = asyncio.get_running_loop().create_future()
-        exchange = self.submit(ask, authorization, partial(_settle, future))
+        exchange = self.submit(ask, authorization, partial(_settle, future), headers)
         try:
             return await future
         finally:
@@ -139,7 +146,7 @@ class FastLane:
         reader = connection.reader
         status, body = reader.status, reader.kept
         reply: Reply | Unusual
-        if status < 300 or status not in _UNUSUAL:
+        if status < 300 or status not in _UNUSUAL or status in self._plain:
             reply = Answer(status, reader.headers, bytes(body) if body else b"", request.ask.url, self._clock())
         else:
             reply = _UNUSUAL[status]
@@ -159,6 +166,10 @@ class FastLane:
         if done is not None:
             request.done = None
             done(reply)
+
+    def goes_on(self, connection: Connection) -> None:
+        """Waits on for the rest of a long answer: silence is what has a limit."""
+        connection.deadline = self._time() + self._read_timeout
 
     def puzzled(self, connection: Connection, request: Request, why: str) -> None:
         """Hands the request back."""

@@ -35,8 +35,8 @@ class Requests:
         self._authorization: str | None = None
         self._ending = "\r\n"
 
-    def written(self, ask: Ask, authorization: str | None) -> bytes | Unusual:
-        """Gives the bytes that ask for it, or why this is no request for the fast lane."""
+    def written(self, ask: Ask, authorization: str | None, headers: Mapping[str, str] | None = None) -> bytes | Unusual:
+        """Gives the bytes that ask for it, with these `headers` besides, or why this is no request for the fast lane."""
         url, prefix = ask.url, self._prefix
         if not url.startswith(prefix):
             prefix = self._other_prefix
@@ -50,12 +50,16 @@ class Requests:
             if refused is not None:
                 return refused
         method = "HEAD" if ask.method is _HEAD else "GET"
-        if ask.first is None:
-            return f"{method} {target}{self._common}{self._ending}".encode("latin-1")
-        if ask.first < 0 or (ask.last is not None and ask.last < ask.first):
-            return Unusual("the range is none")
-        last = "" if ask.last is None else ask.last
-        return f"{method} {target}{self._common}Range: bytes={ask.first}-{last}\r\n{self._ending}".encode("latin-1")
+        more = ""
+        if headers is not None:
+            if not all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers.items()):
+                return Unusual("a header holds bytes that it cannot hold")
+            more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        if ask.first is not None:
+            if ask.first < 0 or (ask.last is not None and ask.last < ask.first):
+                return Unusual("the range is none")
+            more += f"Range: bytes={ask.first}-{'' if ask.last is None else ask.last}\r\n"
+        return f"{method} {target}{self._common}{more}{self._ending}".encode("latin-1")
 
     def _learn(self, authorization: str | None) -> Unusual | None:
         """Keeps the ending that goes with these credentials: they change with the client, not with the request."""
