@@ -21,6 +21,9 @@ from proxy.core.errors import InvalidProjectName
 
 _VALID_NAME = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[-_.]+")
+_CANONICAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
+"""Versions that are their own normalised spelling (PEP 440): nearly all final ones."""
+
 _SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
 
 Fields: TypeAlias = dict[str, Any]
@@ -278,6 +281,8 @@ class Page:
 
 @lru_cache(maxsize=65536)
 def _normalised_version(text: str) -> str:
+    if _CANONICAL.fullmatch(text):
+        return text
     version = parsed_version(text)
     return text if version is None else str(version)
 

@@ -244,7 +244,8 @@ class Index:
     async def _parse(self, name: str, fetched: FetchedPage) -> Page:
         steps = parse_page_in_steps(fetched.body, fetched.content_type, fetched.url, name, link_limit=self._upstream.link_limit)
         # The first step of a large page in HTML is one long call, during which the parser leaves the interpreter to others.
-        page = await asyncio.to_thread(finished, steps) if len(fetched.body) > _PARSED_INLINE else None
+        html = not fetched.body[:64].lstrip().startswith(b"{")
+        page = await asyncio.to_thread(finished, steps) if html and len(fetched.body) > _PARSED_INLINE else None
         while page is None:
             page = finished(steps)
             await asyncio.sleep(0)

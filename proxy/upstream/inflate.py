@@ -27,7 +27,8 @@ class Inflater:
         self._url = url
         self._coding = coding.strip().lower()
         self._limit = limit
-        self._body = bytearray()
+        self._parts: list[bytes] = []
+        self._size = 0
         self._head = b""
         self._begun = False
         self._inflater: zlib._Decompress | None = None
@@ -54,7 +55,7 @@ class Inflater:
             self._add(self._head)
         elif self._inflater is not None and not self._inflater.eof:
             raise UpstreamBroke(self._url, f"its {self._coding or 'gzip'} coding ends too early")
-        return bytes(self._body)
+        return b"".join(self._parts)
 
     def _begin(self, start: bytes) -> None:
         self._begun = True
@@ -78,10 +79,11 @@ class Inflater:
                     return
                 # RFC 1952, 2.2: a gzip file is a series of members.
                 self._inflater = zlib.decompressobj(_GZIP_BITS)
-            self._add(self._inflater.decompress(data, self._limit + 1 - len(self._body)))
+            self._add(self._inflater.decompress(data, self._limit + 1 - self._size))
             data = self._inflater.unused_data
 
     def _add(self, inflated: bytes) -> None:
-        self._body += inflated
-        if len(self._body) > self._limit:
+        self._parts.append(inflated)
+        self._size += len(inflated)
+        if self._size > self._limit:
             raise UpstreamOverLimit(self._url, self._limit, "bytes")
