@@ -59,7 +59,6 @@ http {{
   default_type application/octet-stream;
   keepalive_requests 1000000;
   sendfile on; tcp_nodelay on; etag on;
-  open_file_cache max=10000 inactive=600s; open_file_cache_valid 600s;
   gzip on; gzip_types application/vnd.pypi.simple.v1+json; gzip_comp_level 1;
   map $http_accept $index_file {{ default index.html; "~simple.v1\\+json" index.json; }}
   server {{

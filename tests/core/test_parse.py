@@ -1,12 +1,14 @@
 """Pages of real mirrors' shapes, and the slips that they make."""
 
 import json
+from urllib.parse import urljoin
 
 import pytest
 
 from proxy.core.errors import PageUnreadable
 from proxy.core.page import File, Page, Sha256, SourceForm
 from proxy.core.parse import parse_page
+from proxy.core.parse.links import Joiner
 from proxy.core.render import Form, proxied_links, render_page
 from tests.core.files import each
 
@@ -186,3 +188,28 @@ def test_an_unusual_entry_changes_nothing_for_those_around_it(odd: dict[str, obj
     alone = parse_page(json.dumps({"files": [body["files"][4]]}).encode(), None, URL, "demo").files
     rest = parse_page(json.dumps({"files": [*plain[:4], *plain[5:]]}).encode(), None, URL, "demo").files
     assert parse_page(json.dumps(body).encode(), None, URL, "demo").files == (*rest[:4], *alone, *rest[4:])
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "../../p/",
+        "/p/",
+        "p/",
+        "https://mirror.example.com/p/",
+        "http://other.example.com/",
+        "./p/",
+        "../../../../../../p/",
+        "//mirror.example.com/p/",
+    ],
+)
+@pytest.mark.parametrize("odd", ["", "x/../", "%2e%2e/", "a b/", "?q=/./"])
+def test_links_are_joined_alike_whether_one_by_one_or_many_at_once(start: str, odd: str) -> None:
+    links = [f"{start}{number}/{WHEEL}" for number in range(5)] + [f"{start}{odd}{WHEEL}"]
+    joined = Joiner(URL).join_plain(links)
+    assert joined is None or joined == [Joiner(URL).join(link) for link in links] == [urljoin(URL, link) for link in links]
+
+
+@pytest.mark.parametrize("start", ["../../p/", "/p/", "p/", "https://mirror.example.com/p/", "http://other.example.com/"])
+def test_links_of_common_shapes_are_joined_at_one_go(start: str) -> None:
+    assert Joiner(URL).join_plain([f"{start}{number}/{WHEEL}" for number in range(5)])

@@ -16,6 +16,7 @@ from proxy.core.parse.hashes import are_digests, core_metadata, hashes_in_fragme
 from proxy.core.parse.links import Joiner, are_filenames, is_filename
 
 _STEP = 2000
+_SPLIT = 12
 _RAW_STEP = 400
 _READ_AT_ONE_GO = 6 * 1024 * 1024
 _OURS_IN_ORDER = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata", "data-core-metadata")
@@ -130,11 +131,11 @@ def _made_sound(read: Sequence[File], joiner: Joiner) -> Generator[None, None, l
 def _some_made_sound(read: Sequence[File], joiner: Joiner) -> Sequence[File]:
     if _all_plain([each for each in read if isinstance(each, _Listed)], joiner):
         return read
-    if len(read) > 1:
-        half = len(read) // 2
-        return [*_some_made_sound(read[:half], joiner), *_some_made_sound(read[half:], joiner)]
-    odd = _odd_file(_encode(read[0]), joiner)
-    return [] if odd is None else [odd]
+    if len(read) == 1:
+        odd = _odd_file(_encode(read[0]), joiner)
+        return [] if odd is None else [odd]
+    step = max(1, len(read) // _SPLIT)
+    return [file for start in range(0, len(read), step) for file in _some_made_sound(read[start : start + step], joiner)]
 
 
 def _all_plain(listed: Sequence[_Listed], joiner: Joiner) -> bool:

@@ -12,6 +12,8 @@ _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+!-]{0,290}(?:\.whl|\.tar\.gz)", re.ASCII)
 _PLAIN_IN_LINKS = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@%/?\n").encode()
 _PLAIN_IN_NAMES = (string.ascii_letters + string.digits + "_.+!-\n").encode()
+_SCHEMES = ("https://", "http://")
+_BEGINNING = re.compile(r"https?://|(?:\.\./)+|/")
 _GOES_UP = re.compile(r"(?:\.\./)+(?=[^/.?#])")
 _FILE_ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg")
 
@@ -28,17 +30,16 @@ class Joiner:
         joined = "\n" + "\n".join(links)
         if not joined.isascii() or joined.encode().translate(None, _PLAIN_IN_LINKS) or max(map(len, links), default=0) > _LONGEST:
             return None
-        found = _GOES_UP.match(joined, 1)
-        up = "https://" if found is None else found[0]
+        found = _BEGINNING.match(joined, 1)
+        up = "" if found is None else found[0]
         # Every link begins alike and goes on with a name, and none goes up or stays in its folder later.
         alike = joined.count("\n") == joined.count("\n" + up) == len(links) and joined.count("/.") == len(links) * up.count("/.")
-        if not alike or re.search(rf"\n{re.escape(up)}(?:[./?\n]|$)", joined):
+        if not alike or re.search(rf"\n{re.escape(up)}(?:[./?\n]|$)", joined) or (not up and ":" in joined):
             return None
-        if found is None:
+        if up in _SCHEMES:
             return list(links)
-        length = len(up)
-        start = urljoin(self._base, up)
-        return [start + link[length:] for link in links]
+        start = urljoin(self._base, up or ".")
+        return [start + link[len(up) :] for link in links]
 
     def join(self, link: str) -> str | None:
         """Gives the absolute address, percent-escapes untouched; None where the link leads to no http or https address."""
