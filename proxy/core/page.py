@@ -143,6 +143,11 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         return Packaging.SDIST if name.endswith(".tar.gz") or name.lower().endswith(_SDIST_SUFFIXES) else Packaging.LEGACY
 
     @property
+    def probeable(self) -> bool:
+        """Whether it is a wheel or an sdist, and so can be asked about."""
+        return self.filename.endswith((".whl", ".tar.gz")) or self.packaging is not Packaging.LEGACY
+
+    @property
     def tags(self) -> WheelTags | None:
         """The tags of a wheel; None for what is no wheel or has no proper wheel name."""
         if not self.filename.endswith(".whl"):
@@ -255,9 +260,7 @@ class Page:
     @cached_property
     def probeable(self) -> int:
         """How many of the files are wheels or sdists, and so can be asked about."""
-        return len(self.files) - sum(
-            file.packaging is Packaging.LEGACY for file in self.files if not file.filename.endswith((".whl", ".tar.gz"))
-        )
+        return sum(file.probeable for file in self.files)
 
     @cached_property
     def _release_index(self) -> Mapping[str, Release]:

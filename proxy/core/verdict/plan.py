@@ -44,10 +44,8 @@ def due(file: File, verdict: Verdict | None, now: float, rules: VerdictRules, *,
 
     `awaiting` says that only a second confirmation is missing to drop the file, the last of its release.
     """
-    if file.packaging is Packaging.LEGACY:
-        return False
-    if verdict is None:
-        return True
+    if verdict is None or not file.probeable:
+        return file.probeable
     age = now - verdict.checked
     if verdict.kind is Kind.DELIVERABLE:
         return age >= rules.yes or now - verdict.evidence.at >= 2 * rules.yes
@@ -216,7 +214,8 @@ def plan_in_steps(
         if name in seen:
             continue
         seen.add(name)
-        if not due(file, verdicts.get(name), now, rules, awaiting=name in awaiting):
+        verdict = verdicts.get(name)
+        if not due(file, verdict, now, rules, awaiting=verdict is not None and name in awaiting):
             continue
         if left <= 0:
             return Plan(tuple(first), tuple(rest), more=True)
