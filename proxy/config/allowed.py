@@ -64,6 +64,8 @@ def default_of(field: FieldInfo) -> str | None:
         return None
     if isinstance(default, str):
         return f'"{default}"'
+    if isinstance(default, bool):
+        return str(default).lower()
     if isinstance(default, tuple):
         return "[" + ", ".join(f'"{each}"' for each in default) + "]"
     return str(int(default)) if isinstance(default, float) and default.is_integer() else str(default)

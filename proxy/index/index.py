@@ -23,6 +23,7 @@ from proxy.core.identity import Identity
 from proxy.core.page import File, Page
 from proxy.core.parse import parse_page_in_steps
 from proxy.core.render import LinkMaker, MetadataOffer, proxied_links
+from proxy.core.requires import required_projects
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import Kind, VerdictRules
@@ -97,6 +98,8 @@ class Index:
         started = self._clock()
         self._burst.arrived(name, started)
         project = await self._fresh(name, who, client)
+        project.asked_for = True
+        self._look_ahead(project, client)
         progress = project.verification
         if progress is not None and not progress.rest.is_set():
             deadline = started + self._settings.probe.deadline
@@ -295,6 +298,7 @@ class Index:
         self._verifying += 1
         try:
             reading_ahead = self.tasks.start(self._gate.read_ahead(project, page, list(ahead)), f"read ahead {project.name}")
+            reading_ahead.add_done_callback(lambda _: self._look_ahead(project, client))
             if self._costly:
                 # What is read answers for the file, too: on such a mirror a probe besides could be a second download.
                 reading = {file.filename for file in ahead}
@@ -303,6 +307,10 @@ class Index:
             await self._verifier.ask(project, first)
             progress.first.set()
             await self._burst.calm()
+            if not project.asked_for:
+                # It was fetched ahead and nobody came: whoever does has the rest planned.
+                project.planned_for = 0.0
+                return
             wanted = await self._plan_all(project, page, left, client)
             await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
@@ -319,6 +327,30 @@ class Index:
             progress.rest.set()
             project.verification = None
             self._learned(project)
+
+    def _look_ahead(self, project: Project, client: ClientPlatform | None) -> None:
+        """Fetches the pages of what a project requires that a resolver has just asked for: it will ask for these next.
+
+        It goes one step ahead of the client and no further.
+        """
+        known = project.known
+        if known is None or client is None or not project.asked_for or project.looked_ahead_for == known.checked:
+            return
+        if self._costly or not self._settings.probe.ahead:
+            return
+        picks = reading_picks(known.page, project.verdicts, client)
+        read = project.read.get(picks[0].filename) if picks else None
+        if read is None:
+            return
+        project.looked_ahead_for = known.checked
+        for name in required_projects(read.content, client.python):
+            self.tasks.start(self._fetch_ahead(name, project.who, client), f"fetch ahead {name}")
+
+    async def _fetch_ahead(self, name: str, who: Identity, client: ClientPlatform) -> None:
+        try:
+            await self._fresh(name, who, client)
+        except (UpstreamError, PageUnreadable) as error:
+            _log.debug("fetch-ahead failed", project=name, why=str(error))
 
     async def _verify_the_rest(self, project: Project, client: ClientPlatform | None) -> None:
         """Asks, slowly, about what the budget left out."""

@@ -48,6 +48,7 @@ class Project:
     `revision` grows with every verdict, `offers` with every change of what the page says of core metadata;
     `stored_revision` is the revision that the store has.
     `read` is the core metadata by file name; `copied` names the files of which the mirror has a copy of it;
+    `asked_for` says that a client wanted the page, `looked_ahead_for` is when the page was checked whose requirements were fetched ahead.
     `unreadable` says when a file was found to have none that can be read (seconds since the epoch).
     """
 
@@ -68,13 +69,15 @@ class Project:
     served: ServedPage | None = None
     verification: "Progress | None" = None
     used: float = 0.0
+    asked_for: bool = False
+    looked_ahead_for: float = 0.0
 
     @property
     def weight(self) -> int:
         """About how many bytes of memory it holds."""
         links = len(self.known.page.files) if self.known is not None else 0
         held = self.served.size if self.served is not None else 0
-        return 2000 + links * 900 + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
+        return 2000 + links * 600 + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
 
     def learn(self, filename: str, verdict: Verdict) -> None:
         """Notes a verdict."""

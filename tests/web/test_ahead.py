@@ -1,0 +1,92 @@
+"""The pages that a resolver will ask for next are fetched before it does."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from tests.conftest import MakeClient
+from tests.mirror import BrokenMirror
+from tests.wheels import make_wheel
+
+UV = 'uv/0.13.9 {"python":"3.12.1","system":{"name":"Linux"},"cpu":"x86_64"}'
+REQUIRED = {"first": ["second>=1", "old; python_version < '3.8'", "extra ; extra == 'x'"], "second": ["third"], "third": ["absent"]}
+
+
+@pytest.fixture
+def chain(mirror: BrokenMirror) -> BrokenMirror:
+    """Projects that require each other."""
+    for name, requires in REQUIRED.items():
+        filename = f"{name}-1.0-py3-none-any.whl"
+        mirror.add(filename, make_wheel(filename, requires_dist=requires))
+    return mirror
+
+
+def pages(mirror: BrokenMirror) -> list[str]:
+    """The projects whose pages the mirror was asked for."""
+    return [each.path.rstrip("/").rpartition("/")[2] for each in mirror.asked if each.kind == "page"]
+
+
+def probed(mirror: BrokenMirror) -> set[str]:
+    """The files that the mirror was asked about."""
+    return {each.path.rpartition("/")[2] for each in mirror.asked if each.method == "HEAD"}
+
+
+async def settled(mirror: BrokenMirror) -> list[str]:
+    """The same, once nothing more is asked."""
+    seen, until = -1, time.monotonic() + 5
+    while seen != len(mirror.asked) and time.monotonic() < until:
+        seen = len(mirror.asked)
+        await asyncio.sleep(0.3)
+    return pages(mirror)
+
+
+async def get(client: Any, project: str, agent: str = UV) -> None:
+    async with client.get(f"/simple/{project}/", headers={"User-Agent": agent}) as response:
+        await response.read()
+
+
+async def test_one_step_ahead_of_a_resolver_and_no_further(chain: BrokenMirror, app_client: MakeClient) -> None:
+    client = await app_client()
+    await get(client, "first")
+    assert await settled(chain) == ["first", "second"]
+    await get(client, "second")
+    assert await settled(chain) == ["first", "second", "third"]
+
+
+async def test_a_required_project_that_the_mirror_has_not_harms_nobody(chain: BrokenMirror, app_client: MakeClient) -> None:
+    client = await app_client()
+    await get(client, "third")
+    assert await settled(chain) == ["third", "absent"]
+    async with client.get("/simple/absent/") as response:
+        assert response.status == 404
+
+
+@pytest.mark.parametrize(
+    ("agent", "settings"),
+    [
+        ("Mozilla/5.0", {}),
+        (UV, {"probe": {"ahead": False}}),
+        (UV, {"upstream": {"kind": "nexus"}}),
+    ],
+    ids=["a browser", "switched off", "a mirror where a probe is a download"],
+)
+async def test_nothing_is_fetched_ahead_where_it_would_not_be_used_or_not_be_liked(
+    chain: BrokenMirror, app_client: MakeClient, agent: str, settings: dict[str, Any]
+) -> None:
+    await get(await app_client(**settings), "first", agent)
+    assert await settled(chain) == ["first"]
+
+
+async def test_what_was_fetched_ahead_is_verified_no_further_until_somebody_asks(chain: BrokenMirror, app_client: MakeClient) -> None:
+    for version in range(2, 9):
+        chain.add(f"second-0.{version}-py3-none-any.whl")
+    client = await app_client()
+    await get(client, "first")
+    await settled(chain)
+    assert "second-1.0-py3-none-any.whl" in probed(chain)
+    assert "second-0.2-py3-none-any.whl" not in probed(chain)
+    await get(client, "second")
+    await settled(chain)
+    assert "second-0.2-py3-none-any.whl" in probed(chain)
