@@ -193,7 +193,9 @@ class ProbeSection(Section):
     rate: Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         "auto", description="Background probes per second; auto goes by the kind of mirror."
     )
-    concurrency: int = Field(64, ge=1, le=1024, description="Probes under way at once; fewer while the mirror shows strain.")
+    concurrency: int = Field(
+        192, ge=1, le=1024, description="Probes under way at once; fewer for a mirror nearby, and while the mirror shows strain."
+    )
     ahead: bool = Field(
         default=True, description="Fetch the pages of what a project requires before a resolver asks; never where a probe is a download."
     )

@@ -1,7 +1,7 @@
 """Asking the mirror about the files of a page, and making sure of what it denies before a file is dropped for it."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -27,6 +27,8 @@ _HEAD_LIES = 3
 """So many denials of HEAD that a GET contradicts, and HEAD is not asked any more."""
 
 _WITNESSES_ASKED = 4
+_LACKING = 3
+"""So many wheels of one platform denied in a row, and the next is expected to be."""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,30 @@ class _Standing:
     searched: dict[str, float] = field(default_factory=dict)
 
 
+class _Platforms:
+    """Which platforms the mirror has: where it denied all wheels of one so far, asking by HEAD first is a request for nothing."""
+
+    def __init__(self) -> None:
+        self._denied: Counter[str] = Counter()
+
+    def learn(self, file: File, cause: Cause) -> None:
+        """Notes what came of asking about `file`."""
+        if cause is Cause.AVAILABLE and self._denied:
+            self._denied.pop(_platform(file), None)
+        elif cause is Cause.ABSENT:
+            self._denied[_platform(file)] += 1
+
+    def lacks(self, file: File) -> bool:
+        """Whether a denial is to be expected for `file`."""
+        return bool(self._denied) and self._denied[_platform(file)] >= _LACKING
+
+
+def _platform(file: File) -> str:
+    """The system that a wheel is for, such as `macosx`."""
+    tag = file.filename.rpartition("-")[2]
+    return tag.partition("_")[0] if file.filename.endswith(".whl") else ""
+
+
 class Verifier:
     """Probes files of one mirror and turns what comes back into verdicts, with all the care that a no needs."""
 
@@ -57,6 +83,7 @@ class Verifier:
         self._rules = rules
         self._clock = clock
         self._standings: dict[str, _Standing] = {}
+        self._platforms = _Platforms()
         self._head_lies = 0
         self._head_holds = 0
 
@@ -75,7 +102,7 @@ class Verifier:
             self._weigh_head(file, evidence)
             self.note(project, file, evidence, denied)
 
-        flows = ((file, probe(file.url, size=file.size, head=self._head_believed)) for file in files)
+        flows = ((file, probe(file.url, size=file.size, head=self._head_believed and not self._platforms.lacks(file))) for file in files)
         await self._mirror.converse_all(flows, project.who, learned=learned, background=background, patient=patient)
         await self.prove(project, denied)
 
@@ -91,6 +118,7 @@ class Verifier:
         cause = cause_of(evidence, file.size)
         previous = project.verdicts.get(file.filename)
         known_good = previous is not None and previous.kind is Kind.DELIVERABLE
+        self._platforms.learn(file, cause)
         if cause is Cause.AVAILABLE:
             standing.guard.good(evidence.at)
             standing.good.append(file)

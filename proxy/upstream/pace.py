@@ -4,11 +4,16 @@ Rules for this file: no clock and no waiting; the time, in seconds of any steady
 requests may start. The window follows TCP's example: it doubles from answer to answer until the first sign of strain, is halved by
 each round of requests that shows one, and grows by one a round after that (RFC 5681, 3.1). Rising latency counts as strain as well,
 since a mirror that queues what it is asked is slower for everybody else too.
+A large window is for distance: where answers come within a few milliseconds it stays small.
 """
 
-START = 32
+START = 64
 """Requests under way at the beginning, where the ceiling allows."""
 
+NEARBY = 64
+"""Requests under way that keep a mirror nearby busy: more would only wait there."""
+
+_NEAR = 0.008
 _SLOWER = 2.0
 _NOTICEABLE = 0.05
 _GENTLER = 0.85
@@ -110,7 +115,7 @@ class Pace:
     def answered(self, began: float, now: float) -> None:
         """Counts a good answer to a request that began then: the window grows where this round made use of it."""
         limit = self._limit
-        if limit < self._ceiling and self._peak * 2 >= limit:
+        if limit < self._ceiling and self._peak * 2 >= limit and (limit < NEARBY or self._best > _NEAR):
             self._limit = min(limit + (1.0 if self._doubling else 1.0 / limit), float(self._ceiling))
             self.limit = int(self._limit)
         self.under_way -= 1

@@ -31,13 +31,13 @@ def names(files: object) -> list[str]:
     return [each.filename for each in files]  # type: ignore[attr-defined]
 
 
-def test_what_a_resolver_reads_of_the_newest_three_releases_is_waited_for() -> None:
-    wanted = planned(FOUR)
-    assert names(wanted.first)[:3] == [MAC.format(version) for version in ("4.0", "3.0", "2.0")]
+def test_the_whole_newest_final_release_is_waited_for_since_a_lock_will_name_it_and_first_what_a_resolver_reads_of_it() -> None:
+    assert names(planned(FOUR).first) == [name.format("4.0") for name in (MAC, WINDOWS, LINUX)]
 
 
-def test_so_is_all_of_the_newest_final_release_since_a_lock_will_name_it() -> None:
-    assert names(planned(FOUR).first)[3:] == [WINDOWS.format("4.0"), LINUX.format("4.0")]
+def test_where_there_are_pre_releases_only_the_newest_of_them_is_waited_for() -> None:
+    early = page(*(f"demo-{version}-py3-none-any.whl" for version in ("1.0a1", "1.0a2")))
+    assert names(planned(early).first) == ["demo-1.0a2-py3-none-any.whl"]
 
 
 def test_what_the_asking_client_would_install_comes_before_it() -> None:
@@ -45,10 +45,11 @@ def test_what_the_asking_client_would_install_comes_before_it() -> None:
     assert names(wanted.first)[:2] == [LINUX.format("4.0"), MAC.format("4.0")]
 
 
-def test_then_come_the_rest_of_these_releases_the_picks_of_older_ones_and_all_else() -> None:
+def test_then_come_the_picks_of_the_next_two_releases_the_rest_of_these_the_picks_of_older_ones_and_all_else() -> None:
     rest = names(planned(FOUR).rest)
-    assert rest[:4] == [name.format(version) for version in ("3.0", "2.0") for name in (WINDOWS, LINUX)]
-    assert rest[4:] == [MAC.format("1.0"), WINDOWS.format("1.0"), LINUX.format("1.0")]
+    assert rest[:2] == [MAC.format(version) for version in ("3.0", "2.0")]
+    assert rest[2:6] == [name.format(version) for version in ("3.0", "2.0") for name in (WINDOWS, LINUX)]
+    assert rest[6:] == [MAC.format("1.0"), WINDOWS.format("1.0"), LINUX.format("1.0")]
 
 
 def test_every_file_is_asked_about_once() -> None:

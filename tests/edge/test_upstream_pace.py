@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
 from proxy.upstream import again
-from proxy.upstream.pace import START, Pace
+from proxy.upstream.pace import NEARBY, START, Pace
 
 
 class Mirror:
@@ -35,10 +35,15 @@ def test_it_starts_with_what_the_ceiling_allows() -> None:
 
 
 def test_a_mirror_that_holds_up_is_asked_the_ceiling_after_a_few_rounds() -> None:
-    """With 20 ms at the mirror and 256 allowed, the doubling costs 5,000 probes two rounds more than starting at full width."""
+    """With 20 ms at the mirror and 256 allowed, the doubling costs 5,000 probes one round more than starting at full width."""
     mirror = Mirror(Pace(256))
-    asked = [mirror.round() for _ in range(5)]
-    assert asked == [32, 64, 128, 256, 256]
+    asked = [mirror.round() for _ in range(4)]
+    assert asked == [64, 128, 256, 256]
+
+
+def test_a_mirror_nearby_is_not_asked_more_at_once_than_keeps_it_busy() -> None:
+    mirror = Mirror(Pace(1024))
+    assert [mirror.round(latency=0.002) for _ in range(8)][-1] <= 2 * NEARBY
 
 
 def test_it_does_not_grow_on_answers_that_do_not_use_it() -> None:

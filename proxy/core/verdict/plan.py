@@ -1,9 +1,9 @@
 """Which files to ask the mirror about, and in which order.
 
-The order is that of worth: what a resolver reads of the newest releases and what the asking client would install,
-all files of the newest final release, since a lock made now will most likely name them,
-what the mirror denied some time ago, the rest of the newest releases, what a resolver could read of older ones,
-and everything else, newest first.
+The order is that of worth: what a resolver reads of the newest final release and what the asking client would install of it,
+then all other files of that release, since a lock made now will most likely name them: for these the page waits.
+Then what the mirror denied some time ago, what a resolver reads of the other newest releases, the rest of these,
+what a resolver could read of older ones, and everything else, newest first.
 Rules for this file: it is a function of the page, of what is known, of the time and of the client; it never asks.
 """
 
@@ -144,12 +144,15 @@ def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | 
     A file may come twice.
     """
     front = newest(page)
-    for release in front:
-        yield from ((True, file) for file in _awaited(release, client))
     latest = next((release for release in front if release.version is not None and not release.version.is_prerelease), None)
+    if latest is None and front:
+        latest = front[0]
     if latest is not None:
+        yield from ((True, file) for file in _read_or_installed(latest, client))
         yield from ((True, file) for file in latest.files)
     yield from ((False, file) for file in page.files if is_undeliverable(verdicts.get(file.filename)))
+    for release in front:
+        yield from ((False, file) for file in _read_or_installed(release, client))
     for release in front:
         yield from ((False, file) for file in release.files)
     newer = {release.spelling for release in front}
@@ -160,7 +163,7 @@ def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | 
         yield from ((False, file) for file in release.files)
 
 
-def _awaited(release: Release, client: ClientPlatform | None) -> Iterator[File]:
+def _read_or_installed(release: Release, client: ClientPlatform | None) -> Iterator[File]:
     if client is not None and (pick := install_pick(release, client)) is not None:
         yield pick
     yield from resolver_picks(release)

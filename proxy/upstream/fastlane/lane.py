@@ -27,6 +27,10 @@ _UNUSUAL = {status: Unusual("a redirect") for status in range(300, 400)} | {
 }
 
 
+_NEARBY = 0.005
+_OPENED_AT_ONCE = 8
+
+
 class FastLane:
     """Plain exchanges with `host:port`, over TLS where `tls` is given, on at most `connections` keep-alive connections.
 
@@ -80,6 +84,7 @@ class FastLane:
         self._sweeper: asyncio.TimerHandle | None = None
         self._wary_until = float("-inf")
         self._closed = False
+        self._nearby = False
 
     def submit(self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None = None) -> Exchange:
         """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once.
@@ -230,6 +235,9 @@ class FastLane:
         wanted = len(self._again) + len(self._waiting) - opening
         # What waits for a new connection gets one, even where the mirror has just refused more.
         allowed = max(self._most - len(self._all) - opening, len(self._again) - opening)
+        if self._nearby:
+            # A connection is there before many answers are, and those which are free by then may do.
+            allowed = min(allowed, _OPENED_AT_ONCE - opening)
         for _ in range(min(wanted, allowed)):
             opener = asyncio.ensure_future(self._open())
             self._openers.add(opener)
@@ -237,9 +245,11 @@ class FastLane:
     async def _open(self) -> None:
         failure: NoAnswer | None = None
         connection: Connection | None = None
+        began = self._time()
         try:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await self._dialled()
+                self._nearby = self._time() - began < _NEARBY
         except (OSError, UpstreamError, ValueError) as error:
             failure = self._no_answer(_trouble(error), str(error))
         finally:
