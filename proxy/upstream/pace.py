@@ -37,6 +37,7 @@ class Pace:
         "_doubling",
         "_floor",
         "_latencies",
+        "_least",
         "_limit",
         "_next_pause",
         "_peak",
@@ -64,7 +65,7 @@ class Pace:
         self._cut_at = float("-inf")
         self._next_pause = _FIRST_PAUSE
         self._latencies: list[float] = []
-        self._best = float("inf")
+        self._best = self._least = float("inf")
         self._peak = 0
         self._rate = rate
         self._tokens = 1.0
@@ -114,13 +115,14 @@ class Pace:
 
     def answered(self, began: float, now: float) -> None:
         """Counts a good answer to a request that began then: the window grows where this round made use of it."""
-        limit = self._limit
-        if limit < self._ceiling and self._peak * 2 >= limit and (limit < NEARBY or self._best > _NEAR):
+        limit, latency = self._limit, now - began
+        self._least = min(self._least, latency)
+        if limit < self._ceiling and self._peak * 2 >= limit and (limit < NEARBY or self._least > _NEAR):
             self._limit = min(limit + (1.0 if self._doubling else 1.0 / limit), float(self._ceiling))
             self.limit = int(self._limit)
         self.under_way -= 1
         latencies = self._latencies
-        latencies.append(now - began)
+        latencies.append(latency)
         if len(latencies) >= limit and len(latencies) >= _LEAST_ROUND:
             self._review(now)
 
