@@ -51,6 +51,7 @@ _STALE_PAUSE = 10.0
 """Seconds for which a stale page is served before the mirror is tried again."""
 
 _RECENTLY = 60.0
+_SPELLINGS = 5000
 _PARSED_INLINE = 256 * 1024
 _MAKE_ROOM_EVERY = 1.0
 _BACKGROUND_PIECE = 100
@@ -78,6 +79,7 @@ class Index:
         self._made_room = 0.0
         self._projects: OrderedDict[tuple[str, str], Project] = OrderedDict()
         self._commons: dict[str, Commons] = {}
+        self._spellings: OrderedDict[str, str] = OrderedDict()
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -107,6 +109,12 @@ class Index:
             if progress.began >= started and self._alone(started):
                 await _wait(progress.rest, min(deadline - self._clock(), self._settings.probe.patience))
         return self._serve(project)
+
+    def spelled(self, name: str, spelling: str) -> None:
+        """Notes how somebody spelled the project with the normalised `name`: some mirrors have its page under that spelling only."""
+        self._spellings[name] = spelling
+        if len(self._spellings) > _SPELLINGS:
+            self._spellings.popitem(last=False)
 
     def at_hand(self, name: str) -> ServedPage | None:
         """Gives the page that `page` would give the shared identity this instant; None where it would have to wait or to work for it."""
@@ -215,7 +223,9 @@ class Index:
                 return
         known = project.known
         try:
-            fetched = await self.mirror.fetch_page(project.name, project.who, None if known is None else known.validators)
+            fetched = await self.mirror.fetch_page(
+                project.name, project.who, None if known is None else known.validators, spelling=self._spellings.get(project.name)
+            )
         except UpstreamStatus as error:
             if error.status in {401, 403, 404, 410}:
                 self._forget(project)

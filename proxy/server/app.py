@@ -36,7 +36,7 @@ def create_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_indexes(settings))
     for prefix in ("", "/{upstream}"):
         app.router.add_get(f"{prefix}/simple", simple_without_slash)
-        app.router.add_get(f"{prefix}/simple/", project_list, allow_head=False)
+        app.router.add_get(f"{prefix}/simple/", project_list)
         app.router.add_get(f"{prefix}/simple/{{project}}", project_page_without_slash)
         app.router.add_get(f"{prefix}/simple/{{project}}/", project_page)
         app.router.add_get(f"{prefix}/files/{{project}}/{{filename}}", distribution_file)

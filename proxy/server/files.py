@@ -29,7 +29,7 @@ from proxy.index.project import Project
 from proxy.server.context import LINK_MODE, facts_of, identity_of, index_of
 from proxy.server.pages import matches
 from proxy.server.ranges import ByteRange, parse_range
-from proxy.upstream import Download
+from proxy.upstream import Download, retry_after
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -140,10 +140,22 @@ async def _head(index: Index, project: Project, file: File) -> web.StreamRespons
     return response
 
 
+class _RangeContradicted(Exception):
+    """The mirror sends another part than the one that was asked for."""
+
+
 async def _stream(request: web.Request, wanted: _Wanted) -> web.StreamResponse:
+    try:
+        return await _streamed(request, wanted, ranged=wanted.span is not None)
+    except _RangeContradicted:
+        # What it sends when it is asked for all may be right, and the part is cut out of that.
+        return await _streamed(request, wanted, ranged=False)
+
+
+async def _streamed(request: web.Request, wanted: _Wanted, *, ranged: bool) -> web.StreamResponse:
     index, file = wanted.index, wanted.file
     headers = {name: request.headers[name] for name in _CONDITIONS if name in request.headers}
-    if wanted.span is not None:
+    if ranged and wanted.span is not None:
         headers["Range"] = _range_header(*wanted.span)
     try:
         async with index.mirror.download("GET", file.url, wanted.project.who, headers) as download:
@@ -152,7 +164,7 @@ async def _stream(request: web.Request, wanted: _Wanted) -> web.StreamResponse:
                 return web.Response(status=304, headers=_headers(download.headers))
             if download.status == 412:
                 return web.Response(status=412)
-            response, skip, length = await _begin(request, wanted, download)
+            response, skip, length = await _begin(request, wanted, download, ranged=ranged)
             if response is None:
                 return web.Response(status=416, headers={"Content-Range": f"bytes */{length}"})
             await _note_good(wanted, download)
@@ -169,7 +181,9 @@ def _client_has_it(request: web.Request, download: Download) -> bool:
     return etag is not None and matches(request.headers.get("If-None-Match"), etag)
 
 
-async def _begin(request: web.Request, wanted: _Wanted, download: Download) -> tuple[web.StreamResponse | None, int, int | None]:
+async def _begin(
+    request: web.Request, wanted: _Wanted, download: Download, *, ranged: bool
+) -> tuple[web.StreamResponse | None, int, int | None]:
     """Decides how the answer begins: the response, how many bytes of the mirror's to skip, and how many then follow (None: not known)."""
     answer = Answer(download.status, {name.lower(): value for name, value in download.headers.items()})
     evidence = evidence_of(Asked.GET, answer)
@@ -181,7 +195,7 @@ async def _begin(request: web.Request, wanted: _Wanted, download: Download) -> t
     if download.status not in {200, 206} or cause is Cause.NO_FILE:
         await _refuse(wanted.index, wanted.project, wanted.file, evidence, download.headers)
     if download.status == 206:
-        return _begin_partial(wanted, download, answer)
+        return _begin_partial(wanted, download, answer, ranged=ranged)
     response = web.StreamResponse(headers=_headers(download.headers))
     if wanted.span is None or "If-Range" in request.headers or whole is None:
         if whole is not None:
@@ -193,13 +207,13 @@ async def _begin(request: web.Request, wanted: _Wanted, download: Download) -> t
     return _partial(response, inside, whole), inside[0], inside[1] - inside[0] + 1
 
 
-def _begin_partial(wanted: _Wanted, download: Download, answer: Answer) -> tuple[web.StreamResponse, int, int | None]:
+def _begin_partial(wanted: _Wanted, download: Download, answer: Answer, *, ranged: bool) -> tuple[web.StreamResponse, int, int | None]:
     given = content_range(answer)
-    if wanted.span is None or given is None:
-        raise UpstreamBroke(download.url, "its partial answer contradicts what was asked")
+    if not ranged or wanted.span is None:
+        raise UpstreamBroke(download.url, "it sent a part of the file though it was asked for all")
+    if given is None or given[:2] != ByteRange(wanted.span[0], wanted.span[1]).within(given[2]):
+        raise _RangeContradicted
     first, last, whole = given
-    if (first, last) != ByteRange(wanted.span[0], wanted.span[1]).within(whole):
-        raise UpstreamBroke(download.url, "its partial answer contradicts what was asked")
     return _partial(web.StreamResponse(headers=_headers(download.headers)), (first, last), whole), 0, last - first + 1
 
 
@@ -240,13 +254,16 @@ async def _send(response: web.StreamResponse, chunks: AsyncIterator[bytes], part
 
 
 async def _resume(response: web.StreamResponse, wanted: _Wanted, broken: Download, part: _Part, begun_at: int) -> bool:
-    validator = broken.headers.get("ETag") or broken.headers.get("Last-Modified")
-    if validator is None or validator.startswith("W/"):
+    validator = broken.headers.get("ETag") or broken.headers.get("Last-Modified") or "W/"
+    if validator.startswith("W/") and not wanted.file.hashes:
+        # Nobody would notice that the rest is of another file.
         return False
     for _ in range(_RESUMES):
         first = begun_at + part.sent
         last = begun_at + (part.length or 0) - 1
-        headers = {"Range": _range_header(first, last), "If-Range": validator}
+        headers = {"Range": _range_header(first, last)}
+        if not validator.startswith("W/"):
+            headers["If-Range"] = validator
         try:
             async with wanted.index.mirror.download("GET", wanted.file.url, wanted.project.who, headers) as rest:
                 answer = Answer(rest.status, {name.lower(): value for name, value in rest.headers.items()})
@@ -288,13 +305,13 @@ async def _refuse(index: Index, project: Project, file: File, evidence: Evidence
         why = f"answered {status} with {sent} of {evidence.media_type or 'no type'}, which is not this file"
         raise FileUndeliverable(project.name, file.filename, url, status, why)
     if status == 429 or status >= 500:
-        raise UpstreamStatus(url, status, "the mirror lists the file but fails to deliver it", retry_after=_retry_after(lowered))
+        raise UpstreamStatus(
+            url,
+            status,
+            "the mirror lists the file but fails to deliver it",
+            retry_after=retry_after(Answer(status, lowered, at=evidence.at)),
+        )
     raise FileUndeliverable(project.name, file.filename, url, status, f"answered {status}")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
 
 
 def _as_error(file: File, reply: NoAnswer) -> UpstreamError:

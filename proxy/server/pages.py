@@ -26,6 +26,7 @@ async def project_page(request: web.Request) -> web.StreamResponse:
     name = normalised_name(asked_for)
     facts_of(request)["project"] = name
     if name != asked_for:
+        index.spelled(name, asked_for)
         raise _moved(request, f"../{name}/")
     form = choose_form(request.headers.get("Accept"), request.query.get("format"))
     if form is None:
@@ -40,7 +41,11 @@ async def project_page(request: web.Request) -> web.StreamResponse:
 
 async def project_page_without_slash(request: web.Request) -> web.StreamResponse:
     """Redirects to the address with a slash at its end (simple repository API)."""
-    raise _moved(request, f"{normalised_name(request.match_info['project'])}/")
+    asked_for = request.match_info["project"]
+    name = normalised_name(asked_for)
+    if name != asked_for:
+        index_of(request).spelled(name, asked_for)
+    raise _moved(request, f"{name}/")
 
 
 async def project_list(request: web.Request) -> web.StreamResponse:
@@ -51,6 +56,8 @@ async def project_list(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Vary": _VARY, "Cache-Control": "no-cache"})
         response.content_type = download.headers.get("content-type", "text/html").partition(";")[0].strip() or "text/html"
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         async for chunk in download.chunks():
             await response.write(chunk)
         await response.write_eof()

@@ -96,7 +96,7 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
     """Reads METADATA of the wheel at `url` by absolute ranges and returns it if it names `project` and `version`.
 
     `size` is the wheel's size in bytes by the page; where it is unknown it is asked for first.
-    A mirror that ignores ranges is read whole where the wheel has at most `whole_limit` bytes.
+    A mirror that ignores ranges, or answers others than asked for, is read whole where the wheel has at most `whole_limit` bytes.
     """
     if not size:
         ask = Ask(Method.GET, url, first=0, last=0, read=1)
@@ -112,6 +112,11 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
         size = evidence.length
         ask = Ask(Method.GET, url, first=max(0, size - TAIL), last=size - 1, read=max(TAIL, whole_limit))
         reply = yield ask
+    if isinstance(reply, Answer) and reply.status == 206 and not _is_part(reply, ask):
+        # It sends other bytes than those that were asked for: what is asked for as a whole may be right.
+        ask = Ask(Method.GET, url, read=whole_limit)
+        reply = yield ask
+        evidence = evidence_of(asked_as(ask), reply)
     if not isinstance(reply, Answer):
         return _failed(reply, evidence)
     if reply.status == 200:
