@@ -120,6 +120,9 @@ class Gate:
         sdists = [each for each in release.files if each.packaging is Packaging.SDIST]
         for source in (*wheels, *sdists):
             known = self._known(project, source)
+            if known is not None and known.source != source.filename:
+                # What is known of it is another file's, whose turn comes.
+                continue
             content = known.content if known is not None else await self._read_one(project, source, release.spelling, tried)
             if content is not None:
                 if source.filename != file.filename:
