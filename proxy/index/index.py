@@ -19,21 +19,22 @@ from proxy.core.errors import (
     UpstreamUnreachable,
 )
 from proxy.core.flows.evidence import Evidence
-from proxy.core.identity import Identity
+from proxy.core.identity import SHARED, Identity
 from proxy.core.page import File, Page
 from proxy.core.parse import parse_page_in_steps
 from proxy.core.render import LinkMaker, MetadataOffer, proxied_links
 from proxy.core.requires import required_projects
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
-from proxy.core.verdict.judge import Kind, VerdictRules
+from proxy.core.verdict.judge import VerdictRules
 from proxy.core.verdict.plan import Plan, plan, plan_in_steps, reading_picks
 from proxy.core.verdict.settle import Policy, settle
 from proxy.index.burst import Burst
 from proxy.index.flights import SingleFlight, Tasks, finished
 from proxy.index.gate import CoreMetadata, Gate
 from proxy.index.keeper import Keeper
-from proxy.index.project import Commons, KnownPage, Progress, Project
+from proxy.index.project import KnownPage, Progress, Project
+from proxy.index.projects import Projects
 from proxy.index.served import Revision, ServedPage
 from proxy.index.verification import Verifier
 from proxy.store import Store
@@ -41,19 +42,12 @@ from proxy.upstream import FetchedPage, Mirror
 
 _log = structlog.get_logger("mirrormend.index")
 
-_MEMORY = 96 * 1024 * 1024
-"""About how many bytes of pages, verdicts and rendered content one index holds."""
-
-_PRIVATE_FOR = 600.0
-"""Seconds after its last use for which what a client's own token showed is kept."""
-
 _STALE_PAUSE = 10.0
 """Seconds for which a stale page is served before the mirror is tried again."""
 
 _RECENTLY = 60.0
 _SPELLINGS = 5000
 _PARSED_INLINE = 256 * 1024
-_MAKE_ROOM_EVERY = 1.0
 _BACKGROUND_PIECE = 100
 
 
@@ -76,9 +70,7 @@ class Index:
         self._gate = Gate(mirror, self._verifier, self.tasks, clock)
         self._burst = Burst(clock)
         self._verifying = 0
-        self._made_room = 0.0
-        self._projects: OrderedDict[tuple[str, str], Project] = OrderedDict()
-        self._commons: dict[str, Commons] = {}
+        self._projects = Projects(self._keeper, clock)
         self._spellings: OrderedDict[str, str] = OrderedDict()
 
     def now(self) -> float:
@@ -88,7 +80,7 @@ class Index:
     async def close(self) -> None:
         """Stops the work in the background; what was learned is in the store's hands by then."""
         await self.tasks.close()
-        for project in self._projects.values():
+        for project in self._projects:
             self._keeper.keep(project)
 
     async def page(self, name: str, who: Identity, client: ClientPlatform | None = None) -> ServedPage:
@@ -118,8 +110,7 @@ class Index:
 
     def at_hand(self, name: str) -> ServedPage | None:
         """Gives the page that `page` would give the shared identity this instant; None where it would have to wait or to work for it."""
-        key = ("", name)
-        project = self._projects.get(key)
+        project = self._projects.known(SHARED, name)
         now = self._clock()
         if project is None or project.known is None or project.served is None or now - project.used > _RECENTLY:
             return None
@@ -129,7 +120,7 @@ class Index:
         if project.stale_since is not None or served.revision != self._revision(project, known):
             return None
         self._burst.arrived(name, now)
-        self._projects.move_to_end(key)
+        self._projects.touch(project)
         return served
 
     def _alone(self, started: float) -> bool:
@@ -141,7 +132,7 @@ class Index:
 
         Raises FileNotListed, or what `page` raises.
         """
-        project = self._projects.get((who.key, name))
+        project = self._projects.known(who, name)
         if project is None or project.known is None or filename not in project.known.page.by_filename:
             project = await self._fresh(name, who, None)
         if filename not in _page_of(project).by_filename and self._clock() - _known(project).checked > 1.0:
@@ -173,12 +164,12 @@ class Index:
         before = project.verdicts.get(file.filename)
         await self._verifier.correct(project, file, evidence)
         if before is None or before.kind is not project.verdicts[file.filename].kind:
-            self._learned(project)
+            self._projects.learned(project)
 
     # How a page becomes fresh ---------------------------------------------------------------------------------------------------------
 
     async def _fresh(self, name: str, who: Identity, client: ClientPlatform | None) -> Project:
-        project = self._project(name, who)
+        project = self._projects.of(who, name)
         now = self._clock()
         fresh = project.known is not None and now - project.known.checked < self._upstream.fresh
         resting = project.stale_since is not None and now - project.stale_since < _STALE_PAUSE
@@ -188,7 +179,7 @@ class Index:
                 await self._landed(project, flight)
             finally:
                 if project.known is None and flight.done():
-                    self._projects.pop((who.key, name), None)
+                    self._projects.drop(project)
         self._verify(project, client)
         return project
 
@@ -245,14 +236,8 @@ class Index:
         if project.known is not None and project.known.digest == digest:
             page = project.known.page
         else:
-            page = self._page_parsed_before(project.name, digest) or await self._parse(project.name, fetched)
+            page = self._projects.page(project.name, digest) or await self._parse(project.name, fetched)
         return KnownPage(page, digest, fetched.validators, checked)
-
-    def _page_parsed_before(self, name: str, digest: str) -> Page | None:
-        for key, other in self._projects.items():
-            if key[1] == name and other.known is not None and other.known.digest == digest:
-                return other.known.page
-        return None
 
     async def _parse(self, name: str, fetched: FetchedPage) -> Page:
         steps = parse_page_in_steps(fetched.body, fetched.content_type, fetched.url, name, link_limit=self._upstream.link_limit)
@@ -274,7 +259,7 @@ class Index:
         if known is None or project.verification is not None or project.planned_for == known.checked:
             return
         project.planned_for = known.checked
-        self._borrow(project, known)
+        self._projects.borrow(project, known)
         ahead = tuple(file for file in reading_picks(known.page, project.verdicts, client) if file.filename not in project.read)
         first = self._plan(project, known.page, self._budget(), client, awaited_only=True).first
         progress = project.verification = Progress(began=self._clock())
@@ -326,7 +311,7 @@ class Index:
             progress.rest.set()
             if first or wanted.files:
                 self._report(project)
-                self._learned(project)
+                self._projects.learned(project)
             if wanted.more:
                 self._rests.start((project.who.key, project.name), lambda: self._verify_the_rest(project, client))
         except UpstreamError as error:
@@ -336,7 +321,7 @@ class Index:
             progress.first.set()
             progress.rest.set()
             project.verification = None
-            self._learned(project)
+            self._projects.learned(project)
 
     def _look_ahead(self, project: Project, client: ClientPlatform | None) -> None:
         """Fetches the pages of what a project requires that a resolver has just asked for: it will ask for these next.
@@ -371,7 +356,7 @@ class Index:
             if not wanted.files:
                 return
             await self._verifier.ask(project, wanted.files, background=True)
-            self._learned(project)
+            self._projects.learned(project)
 
     def _hurry(self, project: Project, page: Page, file: File) -> None:
         """A resolver that reads the metadata of a release is likely to choose it: the rest of the release is asked about next."""
@@ -384,7 +369,7 @@ class Index:
 
     async def _verify_release(self, project: Project, files: list[File]) -> None:
         await self._verifier.ask(project, files)
-        self._learned(project)
+        self._projects.learned(project)
 
     @property
     def _costly(self) -> bool:
@@ -452,56 +437,14 @@ class Index:
 
     # How it is remembered -------------------------------------------------------------------------------------------------------------
 
-    def _project(self, name: str, who: Identity) -> Project:
-        key = (who.key, name)
-        project = self._projects.get(key)
-        now = self._clock()
-        if project is None:
-            project = self._projects[key] = Project(name, who)
-        else:
-            self._projects.move_to_end(key)
-        project.used = now
-        if now - self._made_room > _MAKE_ROOM_EVERY:
-            self._made_room = now
-            self._make_room(project, now)
-        return project
-
-    def _make_room(self, using: Project, now: float) -> None:
-        held = 0
-        for key, project in reversed(list(self._projects.items())):
-            held += project.weight
-            expired = not project.who.shared and now - project.used > _PRIVATE_FOR
-            if project is not using and project.verification is None and (expired or held > _MEMORY):
-                self._keeper.keep(project)
-                self._commons.pop(project.name, None)
-                del self._projects[key]
-
     def _forget(self, project: Project) -> None:
         project.known = None
         project.served = None
         if project.who.shared:
             self._keeper.forget_page(project.name)
 
-    def _borrow(self, project: Project, known: KnownPage) -> None:
-        commons = self._commons.get(project.name)
-        shared = self._projects.get(("", project.name))
-        lent = dict(commons.lend(known.digest)) if commons is not None else {}
-        if shared is not None and shared is not project and shared.known is not None and shared.known.digest == known.digest:
-            lent |= {name: verdict for name, verdict in shared.verdicts.items() if verdict.kind is Kind.DELIVERABLE}
-        if lent:
-            project.verdicts = lent | project.verdicts
-            project.revision += 1
-
-    def _learned(self, project: Project) -> None:
-        if project.known is not None and not project.who.shared:
-            self._commons.setdefault(project.name, Commons()).offer(project.known.digest, project.verdicts)
-            self._keeper.keep_commons(project.name, self._commons[project.name])
-        self._keeper.keep(project)
-
     async def _load(self, project: Project) -> None:
-        commons = await self._keeper.commons(project.name)
-        if commons.digest:
-            self._commons.setdefault(project.name, commons)
+        self._projects.share(project.name, await self._keeper.commons(project.name))
         project.loaded = True
         fetched = await self._keeper.load(project)
         if fetched is None:

@@ -198,7 +198,8 @@ class Histories(RuleBasedStateMachine):
         last_no = max((each.at for each in said if not each.good and each.at <= asked), default=float("-inf"))
         good_since = any(each.good and each.at >= last_no for each in said) or self.shared_yes(name, last_no)
         long_ago = self.mirror.now - last_no >= NO_KEEP
-        assert good_since or long_ago or served.mended.held or served.storm, f"{name} came back without an answer"
+        waits = name in {file.filename for file in served.mended.awaiting}
+        assert good_since or long_ago or waits or served.mended.held or served.storm, f"{name} came back without an answer"
 
     def shared_yes(self, name: str, since: float) -> bool:
         """A yes of any identity is shared among those whose pages are the same."""

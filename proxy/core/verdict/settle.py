@@ -44,7 +44,7 @@ class Mended:
 
     `unknown` are the files kept without a good answer, by cause; `unasked` is how many were not asked about yet.
     `lost` names the releases that left wholly, `sdist_only` those of which only an sdist is left where wheels were listed.
-    `awaiting` are the files that only a second confirmation will drop, each the last of its release.
+    `awaiting` are the files that only a second confirmation will drop, since they are the last of their release.
     """
 
     page: Page
@@ -74,11 +74,8 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy) -> Mende
     for release in _touched(page, verdicts):
         dead = [file for file in release.files if is_undeliverable(verdicts.get(file.filename))]
         if len(dead) == len(release.files):
-            last = max(dead, key=lambda file: verdicts[file.filename].since)
-            if not verdicts[last.filename].confirmed_for(policy.confirm):
-                # The others left before it did, or at least do not take the release with them.
-                awaiting.append(last)
-                dead.remove(last)
+            awaiting += [file for file in dead if not verdicts[file.filename].confirmed_for(policy.confirm)]
+            dead = [file for file in dead if verdicts[file.filename].confirmed_for(policy.confirm)]
         drop |= {file.filename: Dropped(file, verdicts[file.filename]) for file in dead}
         left = [file for file in release.files if file.filename not in drop]
         if not left:

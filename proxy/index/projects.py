@@ -1,0 +1,102 @@
+"""The projects that one index holds in memory: found by identity and name, and let go before they are too many.
+
+What identities share is here as well: the parsed page where its bytes are the same, and every yes for it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+from proxy.core.identity import Identity
+from proxy.core.page import Page
+from proxy.core.verdict.judge import Kind
+from proxy.index.keeper import Keeper
+from proxy.index.project import Commons, KnownPage, Project
+
+_MEMORY = 96 * 1024 * 1024
+"""About how many bytes of pages, verdicts and rendered content are held."""
+
+_PRIVATE_FOR = 600.0
+"""Seconds after its last use for which what a client's own token showed is kept."""
+
+_MAKE_ROOM_EVERY = 1.0
+
+
+class Projects:
+    """Holds the projects, those used last at the end; what leaves goes to the keeper first. `clock` tells seconds since the epoch."""
+
+    def __init__(self, keeper: Keeper, clock: Callable[[], float]) -> None:
+        self._keeper = keeper
+        self._clock = clock
+        self._held: OrderedDict[tuple[str, str], Project] = OrderedDict()
+        self._commons: dict[str, Commons] = {}
+        self._made_room = 0.0
+
+    def __iter__(self) -> Iterator[Project]:
+        return iter(list(self._held.values()))
+
+    def known(self, who: Identity, name: str) -> Project | None:
+        """Gives the project if it is held."""
+        return self._held.get((who.key, name))
+
+    def of(self, who: Identity, name: str) -> Project:
+        """Gives the project, a new one where none is held, and notes that it is used."""
+        key, now = (who.key, name), self._clock()
+        project = self._held.get(key)
+        if project is None:
+            project = self._held[key] = Project(name, who)
+        else:
+            self._held.move_to_end(key)
+        project.used = now
+        if now - self._made_room > _MAKE_ROOM_EVERY:
+            self._made_room = now
+            self._make_room(project, now)
+        return project
+
+    def touch(self, project: Project) -> None:
+        """Notes that the project is used just now."""
+        self._held.move_to_end((project.who.key, project.name))
+
+    def drop(self, project: Project) -> None:
+        """Forgets the project."""
+        self._held.pop((project.who.key, project.name), None)
+
+    def page(self, name: str, digest: str) -> Page | None:
+        """Gives the page with that digest if any identity has it parsed."""
+        for project in self._held.values():
+            if project.name == name and project.known is not None and project.known.digest == digest:
+                return project.known.page
+        return None
+
+    def share(self, name: str, commons: Commons) -> None:
+        """Takes over what was kept of the commons of the project `name`, where there are none yet."""
+        if commons.digest:
+            self._commons.setdefault(name, commons)
+
+    def borrow(self, project: Project, known: KnownPage) -> None:
+        """Lends the project every yes that others got for the same page; what it knows itself goes before."""
+        commons = self._commons.get(project.name)
+        shared = self._held.get(("", project.name))
+        lent = dict(commons.lend(known.digest)) if commons is not None else {}
+        if shared is not None and shared is not project and shared.known is not None and shared.known.digest == known.digest:
+            lent |= {name: verdict for name, verdict in shared.verdicts.items() if verdict.kind is Kind.DELIVERABLE}
+        if lent:
+            project.verdicts = lent | project.verdicts
+            project.revision += 1
+
+    def learned(self, project: Project) -> None:
+        """Offers every yes to the commons, and what was learned to the keeper."""
+        if project.known is not None and not project.who.shared:
+            commons = self._commons.setdefault(project.name, Commons())
+            commons.offer(project.known.digest, project.verdicts)
+            self._keeper.keep_commons(project.name, commons)
+        self._keeper.keep(project)
+
+    def _make_room(self, using: Project, now: float) -> None:
+        held = 0
+        for project in reversed(list(self._held.values())):
+            held += project.weight
+            expired = not project.who.shared and now - project.used > _PRIVATE_FOR
+            if project is not using and project.verification is None and (expired or held > _MEMORY):
+                self._keeper.keep(project)
+                self._commons.pop(project.name, None)
+                self.drop(project)
