@@ -39,7 +39,12 @@ def verdict(cause: Cause) -> Verdict:
 def served(page: Page, verdicts: dict[str, Verdict], revision: int, earlier: ServedPage | None) -> ServedPage:
     mended = settle(page, verdicts, Policy())
     now = ServedPage(
-        mended, proxied_links("large"), lambda file: True if file.filename.endswith(".whl") else None, (revision, 0, "", False), True, False
+        mended,
+        proxied_links("large"),
+        lambda files: [file.filename.endswith(".whl") or None for file in files],
+        (revision, 0, "", False),
+        True,
+        False,
     )
     if earlier is not None:
         now.inherit(earlier)
