@@ -1,7 +1,7 @@
 """The straight path from a project's name to its mended page, its files and their metadata.
 
-`Index` is the door; `project` holds what is known of one project, `verification` asks the mirror,
-`gate` gives core metadata, `served` renders, `keeper` stands before the store.
+`Index` is the door; `pages` keeps the mirror's pages fresh, `project` holds what is known of one, `schedule` says what is asked when,
+`verification` asks the mirror, `gate` gives core metadata, `served` renders, `keeper` stands before the store.
 """
 
 from proxy.index.index import Index

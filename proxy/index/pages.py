@@ -1,0 +1,170 @@
+"""How the mirror's page of a project becomes fresh: fetched once however many ask, and served stale only where the mirror is down."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+
+import structlog
+
+from proxy.config import ProbeSection, UpstreamSection
+from proxy.core.errors import PageUnreadable, UpstreamBroke, UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.page import Page
+from proxy.core.parse import parse_page_in_steps
+from proxy.index.flights import SingleFlight, Tasks, finished
+from proxy.index.keeper import Keeper
+from proxy.index.project import KnownPage, Project
+from proxy.index.projects import Projects
+from proxy.upstream import FetchedPage, Mirror
+
+_log = structlog.get_logger("mirrormend.index")
+
+_STALE_PAUSE = 10.0
+"""Seconds for which a stale page is served before the mirror is tried again."""
+
+_SPELLINGS = 5000
+_PARSED_INLINE = 256 * 1024
+
+
+class Pages:
+    """Keeps the pages of one mirror's projects fresh, as the settings of `[upstream]` and `[probe]` have it.
+
+    `clock` tells seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        keeper: Keeper,
+        projects: Projects,
+        tasks: Tasks,
+        *,
+        upstream: UpstreamSection,
+        probe: ProbeSection,
+        clock: Callable[[], float],
+    ) -> None:
+        self._mirror = mirror
+        self._keeper = keeper
+        self._projects = projects
+        self._upstream = upstream
+        self._probe = probe
+        self._clock = clock
+        self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "page")
+        self._spellings: OrderedDict[str, str] = OrderedDict()
+
+    def is_fresh(self, known: KnownPage) -> bool:
+        """Whether the mirror confirmed the page lately enough."""
+        return self._clock() - known.checked < self._upstream.fresh
+
+    async def freshen(self, project: Project) -> None:
+        """Sees to it that the page of `project` is fresh, or stale for a reason.
+
+        Raises UpstreamError or PageUnreadable where the mirror gives no page and none that is known may be served.
+        """
+        fresh = project.known is not None and self.is_fresh(project.known)
+        resting = project.stale_since is not None and self._clock() - project.stale_since < _STALE_PAUSE
+        if fresh or resting:
+            return
+        flight = self._flights.start((project.who.key, project.name), lambda: self._refresh(project))
+        try:
+            await self._landed(project, flight)
+        finally:
+            if project.known is None and flight.done():
+                self._projects.drop(project)
+
+    async def ask_again(self, project: Project) -> None:
+        """Asks the mirror for the page although it is fresh, unless it was asked a moment ago; raises what `freshen` raises."""
+        if project.known is None or self._clock() - project.known.checked > 1.0:
+            await self._flights.do((project.who.key, project.name), lambda: self._refresh(project))
+
+    def spelled(self, name: str, spelling: str) -> None:
+        """Notes how somebody spelled the project with the normalised `name`: some mirrors have its page under that spelling only."""
+        self._spellings[name] = spelling
+        if len(self._spellings) > _SPELLINGS:
+            self._spellings.popitem(last=False)
+
+    async def _landed(self, project: Project, flight: "asyncio.Task[None]") -> None:
+        deadline = self._probe.deadline
+        if project.known is not None:
+            # A page is at hand: a mirror that hangs must not hold it back for long.
+            deadline = min(deadline, self._probe.patience)
+        try:
+            async with asyncio.timeout(deadline):
+                await asyncio.shield(flight)
+        except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke, UpstreamStatus) as error:
+            if not self._may_serve_stale(project, error):
+                raise
+            project.stale_since = self._clock()
+            _log.warning("stale-page", project=project.name, why=str(error))
+        except TimeoutError:
+            if project.known is None:
+                raise UpstreamTimeout(f"{self._mirror.url}{project.name}/", deadline) from None
+            project.stale_since = self._clock()
+            _log.warning("stale-page", project=project.name, why=f"no answer within {deadline:g} s")
+
+    def _may_serve_stale(self, project: Project, error: UpstreamError) -> bool:
+        if isinstance(error, UpstreamStatus) and error.status < 500:
+            return False
+        return project.known is not None and self._clock() - project.known.checked < self._upstream.fresh + self._upstream.stale
+
+    async def _refresh(self, project: Project) -> None:
+        if not project.loaded:
+            await self._load(project)
+            if project.known is not None and self._clock() - project.known.checked < self._upstream.fresh:
+                return
+        known = project.known
+        try:
+            fetched = await self._mirror.fetch_page(
+                project.name, project.who, None if known is None else known.validators, spelling=self._spellings.get(project.name)
+            )
+        except UpstreamStatus as error:
+            if error.status in {401, 403, 404, 410}:
+                self._forget(project)
+            raise
+        if known is not None and not isinstance(fetched, FetchedPage):
+            known.checked = self._clock()
+        elif isinstance(fetched, FetchedPage):
+            project.known = await self._read_page(project, fetched, self._clock())
+        project.stale_since = None
+        if project.known is not None and project.who.shared and isinstance(fetched, FetchedPage):
+            self._keeper.keep_page(project.name, fetched, project.known.checked)
+
+    async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
+        hashed = hashlib.sha256(fetched.url.encode())
+        hashed.update(fetched.body)
+        digest = hashed.hexdigest()
+        if project.known is not None and project.known.digest == digest:
+            page = project.known.page
+        else:
+            page = self._projects.page(project.name, digest) or await self._parse(project.name, fetched)
+        return KnownPage(page, digest, fetched.validators, checked)
+
+    async def _parse(self, name: str, fetched: FetchedPage) -> Page:
+        steps = parse_page_in_steps(fetched.body, fetched.content_type, fetched.url, name, link_limit=self._upstream.link_limit)
+        # The first step of a large page in HTML is one long call, during which the parser leaves the interpreter to others.
+        html = not fetched.body[:64].lstrip().startswith(b"{")
+        page = await asyncio.to_thread(finished, steps) if html and len(fetched.body) > _PARSED_INLINE else None
+        while page is None:
+            page = finished(steps)
+            await asyncio.sleep(0)
+        # Sorting the releases takes long enough to be a step of its own: what is planned next needs them.
+        _ = page.releases
+        await asyncio.sleep(0)
+        return page
+
+    def _forget(self, project: Project) -> None:
+        project.known = None
+        project.served = None
+        if project.who.shared:
+            self._keeper.forget_page(project.name)
+
+    async def _load(self, project: Project) -> None:
+        self._projects.share(project.name, await self._keeper.commons(project.name))
+        project.loaded = True
+        fetched = await self._keeper.load(project)
+        if fetched is None:
+            return
+        try:
+            project.known = await self._read_page(project, fetched.page, fetched.checked)
+        except (PageUnreadable, UpstreamError) as error:
+            _log.warning("stored-page-unreadable", project=project.name, why=str(error))

@@ -1,0 +1,238 @@
+"""When what is asked about a project: what its page waits for, what goes on behind it, and what a resolver will want next."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from proxy.config import ProbeSection
+from proxy.core.errors import PageUnreadable, UpstreamError
+from proxy.core.identity import Identity
+from proxy.core.page import File, Page
+from proxy.core.requires import required_projects
+from proxy.core.verdict.budget import BUDGETS
+from proxy.core.verdict.client import ClientPlatform
+from proxy.core.verdict.judge import VerdictRules
+from proxy.core.verdict.plan import Plan, plan, plan_in_steps, reading_picks
+from proxy.core.verdict.settle import Policy, settle
+from proxy.index.burst import Burst
+from proxy.index.flights import SingleFlight, Tasks, finished
+from proxy.index.gate import Gate
+from proxy.index.project import Progress, Project
+from proxy.index.projects import Projects
+from proxy.index.verification import Verifier
+from proxy.upstream import Mirror
+
+_log = structlog.get_logger("mirrormend.index")
+
+_BACKGROUND_PIECE = 100
+"""Files that are planned at a time in the background, so that what was learned meanwhile counts."""
+
+
+class Schedule:
+    """Runs the plans of one mirror's projects.
+
+    `fetch` sees to it that the page of a project is at hand for an identity; `clock` tells seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        verifier: Verifier,
+        gate: Gate,
+        projects: Projects,
+        tasks: Tasks,
+        *,
+        probe: ProbeSection,
+        rules: VerdictRules,
+        policy: Policy,
+        fetch: Callable[[str, Identity, ClientPlatform], Awaitable[object]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._mirror = mirror
+        self._verifier = verifier
+        self._gate = gate
+        self._projects = projects
+        self._tasks = tasks
+        self._probe = probe
+        self._rules = rules
+        self._policy = policy
+        self._fetch = fetch
+        self._clock = clock
+        self._burst = Burst(clock)
+        self._rests: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "rest")
+        self._verifying = 0
+
+    def arrived(self, project: str, now: float) -> None:
+        """Notes that a client asked for the page of `project`."""
+        self._burst.arrived(project, now)
+
+    def begin(self, project: Project, client: ClientPlatform | None) -> None:
+        """Begins to verify the page of `project` for `client`, unless that is under way or was done since the mirror confirmed the page."""
+        known = project.known
+        if known is None or project.verification is not None or project.planned_for == known.checked:
+            return
+        project.planned_for = known.checked
+        self._projects.borrow(project, known)
+        ahead = tuple(file for file in reading_picks(known.page, project.verdicts, client) if file.filename not in project.read)
+        first = self._plan(project, known.page, self._budget(), client, awaited_only=True).first
+        progress = project.verification = Progress(began=self._clock())
+        if not first and not ahead:
+            progress.first.set()
+        run = self._run(project, known.page, first=first, ahead=ahead, client=client, progress=progress)
+        self._tasks.start(run, f"verify {project.name}")
+
+    async def wait(self, project: Project, started: float) -> None:
+        """Waits, after a request that came at `started`, for the probes that matter first, at most the deadline of `[probe]`.
+
+        Who asks for one page alone waits a little for the others as well.
+        """
+        progress = project.verification
+        if progress is None or progress.rest.is_set():
+            return
+        deadline = started + self._probe.deadline
+        await _wait(progress.first, deadline - self._clock())
+        if progress.began >= started and self._alone(started):
+            await _wait(progress.rest, min(deadline - self._clock(), self._probe.patience))
+
+    def look_ahead(self, project: Project, client: ClientPlatform | None) -> None:
+        """Fetches the pages of what a project requires that a resolver has just asked for: it will ask for these next.
+
+        It goes one step ahead of the client and no further.
+        """
+        known = project.known
+        if known is None or client is None or not project.asked_for or project.looked_ahead_for == known.checked:
+            return
+        if self._costly or not self._probe.ahead:
+            return
+        picks = reading_picks(known.page, project.verdicts, client)
+        read = project.read.get(picks[0].filename) if picks else None
+        if read is None:
+            return
+        project.looked_ahead_for = known.checked
+        for name in required_projects(read.content, client.python):
+            self._tasks.start(self._fetch_ahead(name, project.who, client), f"fetch ahead {name}")
+
+    def hurry(self, project: Project, page: Page, file: File) -> None:
+        """A resolver that reads the metadata of a release is likely to choose it: the rest of the release is asked about next."""
+        budget = self._budget()
+        release = page.release_of(file)
+        wanted = [each for each in release.files if each.filename not in project.verdicts]
+        if not wanted or (budget is not None and budget < len(wanted)):
+            return
+        self._tasks.start(self._verify_release(project, wanted), f"hurry {project.name}")
+
+    def _alone(self, started: float) -> bool:
+        """Whether the page that was asked for then has the proxy to itself, so that it can wait for more than a resolver reads first."""
+        return self._verifying <= 1 and not self._burst.lasts(max(started, self._clock()))
+
+    def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:
+        now = self._clock()
+        return plan(page, project.verdicts, now, rules=self._rules, budget=budget, client=client, awaited_only=awaited_only)
+
+    async def _plan_all(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None) -> Plan:
+        steps = plan_in_steps(page, project.verdicts, self._clock(), rules=self._rules, budget=budget, client=client)
+        while (planned := finished(steps)) is None:  # noqa: ASYNC110 - it gives way between steps, it waits for nobody
+            await asyncio.sleep(0)
+        return planned
+
+    async def _run(
+        self,
+        project: Project,
+        page: Page,
+        *,
+        first: tuple[File, ...],
+        ahead: tuple[File, ...],
+        client: ClientPlatform | None,
+        progress: Progress,
+    ) -> None:
+        budget = self._budget()
+        left = None if budget is None else max(0, budget - len(first))
+        self._verifying += 1
+        try:
+            reading_ahead = self._tasks.start(self._gate.read_ahead(project, page, list(ahead)), f"read ahead {project.name}")
+            reading_ahead.add_done_callback(lambda _: self.look_ahead(project, client))
+            if self._costly:
+                # What is read answers for the file, too: on such a mirror a probe besides could be a second download.
+                reading = {file.filename for file in ahead}
+                first = tuple(file for file in first if file.filename not in reading)
+                await reading_ahead
+            await self._verifier.ask(project, first)
+            progress.first.set()
+            await self._burst.calm()
+            if not project.asked_for:
+                # It was fetched ahead and nobody came: whoever does has the rest planned.
+                project.planned_for = 0.0
+                return
+            wanted = await self._plan_all(project, page, left, client)
+            await self._verifier.ask(project, wanted.files, patient=True)
+            progress.rest.set()
+            if first or wanted.files:
+                self._report(project, page)
+                self._projects.learned(project)
+            if wanted.more:
+                self._rests.start((project.who.key, project.name), lambda: self._verify_the_rest(project, client))
+        except UpstreamError as error:
+            _log.warning("verification-stopped", project=project.name, why=str(error))
+        finally:
+            self._verifying -= 1
+            progress.first.set()
+            progress.rest.set()
+            project.verification = None
+            self._projects.learned(project)
+
+    async def _fetch_ahead(self, name: str, who: Identity, client: ClientPlatform) -> None:
+        try:
+            await self._fetch(name, who, client)
+        except (UpstreamError, PageUnreadable) as error:
+            _log.debug("fetch-ahead failed", project=name, why=str(error))
+
+    async def _verify_the_rest(self, project: Project, client: ClientPlatform | None) -> None:
+        """Asks, slowly, about what the budget left out."""
+        if (self._costly and self._probe.rate == "auto") or self._probe.budget == 0:
+            return
+        while project.known is not None:
+            wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client)
+            if not wanted.files:
+                return
+            await self._verifier.ask(project, wanted.files, background=True)
+            self._projects.learned(project)
+
+    async def _verify_release(self, project: Project, files: list[File]) -> None:
+        await self._verifier.ask(project, files)
+        self._projects.learned(project)
+
+    @property
+    def _costly(self) -> bool:
+        """Whether a probe costs the mirror as much as a download."""
+        return BUDGETS[self._mirror.kind].rate == 0
+
+    def _budget(self) -> int | None:
+        chosen = self._probe.budget
+        return BUDGETS[self._mirror.kind].probes if chosen == "auto" else chosen
+
+    def _report(self, project: Project, page: Page) -> None:
+        mended = settle(page, project.verdicts, self._policy)
+        log = _log.warning if mended.dropped or mended.unknown else _log.info
+        log(
+            "verified",
+            mirror=self._mirror.name,
+            project=project.name,
+            links=len(page.files),
+            dropped=len(mended.dropped),
+            dropped_for={cause.value: count for cause, count in mended.causes.items()},
+            unknown=sum(mended.unknown.values()),
+            unknown_for={cause.value: count for cause, count in mended.unknown.items()},
+            unasked=mended.unasked,
+            releases_lost=list(mended.lost),
+            held=mended.held.value,
+        )
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    if not event.is_set() and seconds > 0:
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return
