@@ -45,7 +45,7 @@ class ServedPage:
 
     `offered_anew` names the files of which the page may say something else of core metadata than by default.
     `complete` says whether every file was asked about; `stale_for` is in seconds, None where the mirror confirmed the page lately;
-    `storm` says that dropping has stopped. `serial` tells it from every other one.
+    `storm` says that dropping has stopped. `serial` tells it from every other one. `plain` is what was rendered, `bodies` what is sent.
     """
 
     mended: Mended
@@ -57,6 +57,7 @@ class ServedPage:
     storm: bool = False
     stale_for: float | None = None
     offered_anew: frozenset[str] = frozenset()
+    plain: dict[Form, bytes] = field(default_factory=dict)
     bodies: dict[tuple[Form, str], Body] = field(default_factory=dict)
     serial: int = field(default_factory=count().__next__)
     renderings: _Renderings = field(default_factory=_Renderings)
@@ -64,7 +65,8 @@ class ServedPage:
     @property
     def size(self) -> int:
         """Bytes of rendered content held."""
-        return sum(len(body.content) for body in list(self.bodies.values()))
+        compressed = (len(body.content) for (_, encoding), body in list(self.bodies.items()) if encoding != "identity")
+        return sum(map(len, list(self.plain.values()))) + sum(compressed)
 
     def inherit(self, earlier: "ServedPage") -> None:
         """Takes over what `earlier` rendered: all of it where this page would be rendered alike, else what its renderers remember.
@@ -74,7 +76,7 @@ class ServedPage:
         if self.revision[2] != earlier.revision[2]:
             return
         if self.mended.page == earlier.mended.page and self.revision[1] == earlier.revision[1]:
-            self.bodies = earlier.bodies
+            self.plain, self.bodies = earlier.plain, earlier.bodies
         self.renderings = earlier.renderings
 
     def ready(self, form: Form, encoding: str) -> Body | None:
@@ -89,12 +91,12 @@ class ServedPage:
     def _body(self, form: Form, encoding: str) -> Body:
         known = self.bodies.get((form, encoding))
         if known is None:
-            if encoding == "identity":
-                content = self._render(form)
-                tag = hashlib.sha256(content).hexdigest()[:32]
-            else:
-                plain = self._body(form, "identity")
-                content, tag = compress(plain.content, encoding), plain.etag[1:33]
+            plain = self.plain.get(form)
+            if plain is None:
+                plain = self.plain[form] = self._render(form)
+            content = plain if encoding == "identity" else compress(plain, encoding)
+            # Of what is sent, which is the least to read: another content has another tag in either case.
+            tag = hashlib.sha256(content).hexdigest()[:32]
             known = self.bodies[form, encoding] = Body(content, f'"{tag}-{form.name.lower()}-{encoding}"')
         return known
 

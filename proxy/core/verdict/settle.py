@@ -67,11 +67,15 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy) -> Mende
 
     The last file of a release leaves only where two answers, `policy.confirm` seconds apart, agree.
     """
+    listed = page.by_filename
+    # Most verdicts of a large page are good ones: these are passed over once, and not looked at again.
+    good = Kind.DELIVERABLE
+    others = [(name, verdict) for name, verdict in verdicts.items() if verdict.kind is not good and name in listed]
     drop: dict[str, Dropped] = {}
     awaiting: list[File] = []
     sdist_only: list[str] = []
     lost: list[str] = []
-    for release in _touched(page, verdicts):
+    for release in _touched(page, [name for name, verdict in others if verdict.kind is Kind.UNDELIVERABLE]):
         dead = [file for file in release.files if is_undeliverable(verdicts.get(file.filename))]
         if len(dead) == len(release.files):
             awaiting += [file for file in dead if not verdicts[file.filename].confirmed_for(policy.confirm)]
@@ -89,7 +93,8 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy) -> Mende
     held = Held.NOTHING
     if drop and policy.empty == "keep" and len(drop) >= page.probeable and not _anything_left(page, drop):
         drop, sdist_only, lost, held = {}, [], [], Held.EMPTY
-    unknown, unasked = _not_known(page, verdicts)
+    unknown = Counter(verdict.cause for _, verdict in others if verdict.kind is Kind.UNKNOWN)
+    unasked = max(0, page.probeable - sum(map(listed.__contains__, verdicts)))
     return Mended(page.without(drop.keys()), tuple(drop.values()), unknown, unasked, tuple(lost), tuple(sdist_only), tuple(awaiting), held)
 
 
@@ -106,21 +111,7 @@ def _worth_listing(file: File) -> bool:
     return file.packaging is not Packaging.LEGACY
 
 
-def _touched(page: Page, verdicts: Mapping[str, Verdict]) -> list[Release]:
-    """Gives the releases that hold something undeliverable, newest first."""
-    listed = page.by_filename
-    denied = [name for name, verdict in verdicts.items() if verdict.kind is Kind.UNDELIVERABLE and name in listed]
-    touched = {page.release_of(listed[name]).spelling for name in denied}
+def _touched(page: Page, denied: list[str]) -> list[Release]:
+    """Gives the releases that hold one of these files of the page, newest first."""
+    touched = {page.release_of(page.by_filename[name]).spelling for name in denied}
     return [release for release in page.releases if release.spelling in touched] if touched else []
-
-
-def _not_known(page: Page, verdicts: Mapping[str, Verdict]) -> tuple[Counter[Cause], int]:
-    unknown: Counter[Cause] = Counter()
-    unasked = page.probeable
-    listed = page.by_filename
-    for name, verdict in verdicts.items():
-        if name in listed:
-            unasked -= 1
-            if verdict.kind is Kind.UNKNOWN:
-                unknown[verdict.cause] += 1
-    return unknown, max(0, unasked)
