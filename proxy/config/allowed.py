@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from proxy.config.sections import Allowed, Unit
+from proxy.config.section import Allowed, Unit
 
 _WORDS: dict[object, str] = {int: "a whole number", float: "a number", bool: "true, false", str: "text", SecretStr: "text", Path: "a path"}
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400

@@ -10,7 +10,8 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from proxy.config.sections import Section, Settings
+from proxy.config.section import Section
+from proxy.config.sections import Settings
 
 PREFIX = "MIRRORMEND_"
 

@@ -4,15 +4,12 @@ All times are in seconds, all sizes in bytes. A field's description is its docum
 No error of a validator quotes what was given: it may hold a password.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from proxy.config.section import Allowed, Bytes, PemFile, Seconds, Section, Unit, http_proxy, simple_api_url
 from proxy.core.verdict.budget import MirrorKind
 
 
@@ -29,43 +26,6 @@ class LogFormat(StrEnum):
 
     CONSOLE = "console"
     JSON = "json"
-
-
-class Unit(StrEnum):
-    """What a number counts; it stands in a field's metadata for the reference and for error messages."""
-
-    SECONDS = "seconds"
-    BYTES = "bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """How the values of a field look where its type does not tell; it stands in the field's metadata."""
-
-    words: str
-
-
-class Section(BaseModel):
-    """What all sections share: frozen, and a key that nobody knows is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_yes_for_a_number(cls, value: object, info: ValidationInfo) -> object:
-        # pydantic would read true as 1, and nobody who writes true means one second.
-        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
-            raise PydanticCustomError("no_yes", "true and false do not fit here")
-        return value
-
-
-def _from_home(path: Path) -> Path:
-    return path.expanduser() if path.parts[:1] == ("~",) else path
-
-
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), Unit.SECONDS]
-Bytes = Annotated[int, Field(gt=0), Unit.BYTES]
-PemFile = Annotated[Path, AfterValidator(_from_home), Allowed("path of a file")]
 
 
 class ServerSection(Section):
@@ -93,14 +53,6 @@ class ServerSection(Section):
     def port(self) -> int:
         """The port to bind."""
         return int(self.listen.rpartition(":")[2])
-
-
-def _speakable(url: str) -> bool:
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        return False
-    return url.isprintable() and " " not in url
 
 
 class UpstreamSection(Section):
@@ -148,24 +100,12 @@ class UpstreamSection(Section):
     @field_validator("url")
     @classmethod
     def _simple_api_url(cls, url: str) -> str:
-        if not _speakable(url):
-            raise ValueError("its host, port or spelling is no address; write special characters of a password as %-escapes")
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("give the whole address of the mirror's simple API, starting with https:// or http://")
-        if parts.query or parts.fragment:
-            raise ValueError("leave out the query and the fragment")
-        return url.rstrip("/") + "/"
+        return simple_api_url(url)
 
     @field_validator("proxy")
     @classmethod
     def _http_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
-        if proxy is not None:
-            address = proxy.get_secret_value()
-            url = address if "://" in address else f"http://{address}"
-            if not _speakable(url) or urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-                raise ValueError("write it as http://HOST:PORT")
-        return proxy
+        return http_proxy(proxy)
 
     @model_validator(mode="after")
     def _whole_certificate(self) -> Self:
