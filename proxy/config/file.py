@@ -64,7 +64,7 @@ def _written(section: str, content: object) -> str:
 def _no_such_section(section: str, content: object) -> str:
     homes = [key.section for key in all_keys() if key.name == section]
     if homes and not isinstance(content, dict):
-        return f"this key stands outside of its section; put it below [{homes[0]}]"
+        return f"this key stands outside of its section; put it below {_either(homes)}"
     meant = nearest(section, sections())
     if meant is not None:
         return f"there is no such section; did you mean [{meant}]?"
@@ -77,5 +77,9 @@ def _no_such_key(section: str, key: str) -> str:
         return f"there is no such key; did you mean {meant}?"
     elsewhere = [each.section for each in all_keys() if each.name == key]
     if elsewhere:
-        return f"there is no such key here; it belongs below [{elsewhere[0]}]"
+        return f"there is no such key here; it belongs below {_either(elsewhere)}"
     return f"there is no such key; [{section}] has {', '.join(keys_of(section))}"
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(f"[{each}]" for each in names)

@@ -6,7 +6,7 @@ No error of a validator quotes what was given: it may hold a password.
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
@@ -47,6 +47,8 @@ def _from_home(path: Path) -> Path:
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), Unit.SECONDS]
 Bytes = Annotated[int, Field(gt=0), Unit.BYTES]
+Budget = Literal["auto"] | Annotated[int, Field(ge=0)]
+Rate = Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PemFile = Annotated[Path, AfterValidator(_from_home), Allowed("path of a file")]
 
 

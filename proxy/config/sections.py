@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from proxy.config.section import Allowed, Bytes, PemFile, Seconds, Section, Unit, http_proxy, simple_api_url
+from proxy.config.section import Allowed, Budget, Bytes, PemFile, Rate, Seconds, Section, Unit, http_proxy, simple_api_url
 from proxy.core.verdict.budget import MirrorKind
 
 
@@ -55,6 +55,10 @@ class ServerSection(Section):
         return int(self.listen.rpartition(":")[2])
 
 
+RESERVED_NAMES = frozenset({"files", "healthz", "livez", "metrics", "readyz", "simple", "static", "status"})
+"""What addresses of the proxy begin with, or may begin with one day: no mirror can be called so."""
+
+
 class UpstreamSection(Section):
     """The mirror to mend, and the way to it."""
 
@@ -82,6 +86,11 @@ class UpstreamSection(Section):
     read_timeout: Seconds = Field(20.0, description="How long the mirror may be silent.")
     retries: int = Field(2, ge=0, le=10, description="How often a request that failed in passing is asked again.")
     connections: int = Field(64, ge=1, le=1024, description="Connections to the mirror, probes not counted in.")
+    budget: Budget | None = Field(None, description="Probes per page and refresh at this mirror, instead of the budget of [probe].")
+    rate: Rate | None = Field(None, description="Background probes per second at this mirror, instead of the rate of [probe].")
+    concurrency: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="Probes under way at once at this mirror, instead of the concurrency of [probe]."
+    )
     fresh: Seconds = Field(120.0, description="How long a page of the mirror is used before the mirror is asked again.")
     stale: Seconds = Field(7 * 86400.0, description="How long after that a page may be served while the mirror is down.")
     page_limit: Bytes = Field(64 * 1024 * 1024, description="Largest page accepted from the mirror, inflated.")
@@ -93,8 +102,8 @@ class UpstreamSection(Section):
     @field_validator("name")
     @classmethod
     def _no_address_of_ours(cls, name: str) -> str:
-        if name in {"simple", "files"}:
-            raise ValueError("this name stands in addresses of the proxy already; choose another")
+        if name in RESERVED_NAMES:
+            raise ValueError(f"the proxy needs /{name} for itself; choose another name, such as {name}-mirror")
         return name
 
     @field_validator("url")
@@ -123,16 +132,14 @@ class UpstreamSection(Section):
 class ProbeSection(Section):
     """How much may be asked of the mirror, and how long a page waits for it."""
 
-    budget: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+    budget: Budget = Field(
         "auto", description="Probes per page and refresh; auto goes by the kind of mirror, 0 leaves everything to the gate."
     )
     patience: Seconds = Field(3.0, description="How long a page waits for more than what a resolver would read first.")
     deadline: Annotated[float, Field(gt=0, le=14), Unit.SECONDS] = Field(
         8.0, description="How long a page or a metadata file waits at all; pip, Poetry and PDM give up after 15 s."
     )
-    rate: Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        "auto", description="Background probes per second; auto goes by the kind of mirror."
-    )
+    rate: Rate = Field("auto", description="Background probes per second; auto goes by the kind of mirror.")
     concurrency: int = Field(
         192, ge=1, le=1024, description="Probes under way at once; fewer for a mirror nearby, and while the mirror shows strain."
     )
@@ -203,6 +210,11 @@ class Settings(Section):
     store: StoreSection = StoreSection()
     links: LinksSection = LinksSection()
     log: LogSection = LogSection()
+
+    def of(self, upstream: UpstreamSection) -> Self:
+        """Gives the settings as they hold for one mirror: what it says of probes goes before `[probe]`."""
+        said = {key: value for key in ("budget", "rate", "concurrency") if (value := getattr(upstream, key)) is not None}
+        return self.model_copy(update={"probe": self.probe.model_copy(update=said)}) if said else self
 
     @field_validator("upstream", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
     MirrormendError
     ├── InvalidProjectName        the client asked for what no project can be called
+    ├── NoSuchMirror              the address names a mirror that is not configured
     ├── FileNotListed             the page of the project lists no such file
     ├── PageUnreadable            the mirror's bytes are no simple-API page
     ├── MetadataUnavailable       no wheel or sdist of the release gave its metadata
@@ -33,6 +34,17 @@ class InvalidProjectName(MirrormendError):
 
     def __str__(self) -> str:
         return f"{self.name!r} cannot be the name of a project"
+
+
+class NoSuchMirror(MirrormendError):
+    """The address names a mirror called `name`; `known` are the names of those that there are."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        return f"there is no mirror called {self.name!r} here, but {', '.join(self.known)}"
 
 
 class FileNotListed(MirrormendError):

@@ -48,7 +48,7 @@ class Index:
         self._clock = clock
         upstream = next(section for section in settings.upstream if section.name == mirror.name)
         verdict = settings.verdict
-        self._keeper = Keeper(store, mirror.name, pages_for=upstream.fresh + upstream.stale, verdicts_for=verdict.yes)
+        self._keeper = Keeper(store, mirror.key, pages_for=upstream.fresh + upstream.stale, verdicts_for=verdict.yes)
         rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
         self.tasks = Tasks()

@@ -48,10 +48,13 @@ def _indexes(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
     async def run(app: web.Application) -> AsyncIterator[None]:
         store = open_store(settings.store)
         await store.open()
-        mirrors = [Mirror(section, settings.probe) for section in settings.upstream]
-        for mirror in mirrors:
+        mirrors = []
+        for section in settings.upstream:
+            own = settings.of(section)
+            mirror = Mirror(section, own.probe)
             await mirror.open()
-            app[INDEXES][mirror.name] = Index(mirror, store, settings)
+            mirrors.append(mirror)
+            app[INDEXES][mirror.name] = Index(mirror, store, own)
         yield
         for index in app[INDEXES].values():
             await index.close()

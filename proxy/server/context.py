@@ -5,6 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.config import LinkMode
+from proxy.core.errors import NoSuchMirror
 from proxy.core.identity import Identity
 from proxy.index import Index
 
@@ -15,14 +16,14 @@ FACTS = web.RequestKey("facts", dict[str, Any])
 
 
 def index_of(request: web.Request) -> Index:
-    """Gives the index of the mirror named in the address, of the first one where none is named."""
+    """Gives the index of the mirror named in the address, of the first one where none is named; raises NoSuchMirror."""
     indexes = request.app[INDEXES]
     name = request.match_info.get("upstream")
-    if name is None:
-        return next(iter(indexes.values()))
-    index = indexes.get(name)
+    index = next(iter(indexes.values())) if name is None else indexes.get(name)
     if index is None:
-        raise web.HTTPNotFound
+        raise NoSuchMirror(name or "", tuple(indexes))
+    if len(indexes) > 1:
+        facts_of(request)["mirror"] = index.mirror.name
     return index
 
 

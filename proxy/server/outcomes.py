@@ -16,6 +16,7 @@ from proxy.core.errors import (
     InvalidProjectName,
     MetadataUnavailable,
     MirrormendError,
+    NoSuchMirror,
     PageUnreadable,
     UpstreamBroke,
     UpstreamError,
@@ -45,6 +46,10 @@ _ASK_ADMIN = "Try again; if it lasts, ask the mirror's admin."
 
 _PROBLEMS: dict[type[MirrormendError], Problem] = {
     InvalidProjectName: Problem(400, "invalid-name", "No project can have this name", "Check the spelling of the requirement."),
+    # A 404 would send a client on to its next index, which may be a public one: a slip of the pen is not to decide that.
+    NoSuchMirror: Problem(
+        400, "no-such-mirror", "The proxy serves no mirror of this name", "Correct the index URL: /simple/ is the first mirror's."
+    ),
     FileNotListed: Problem(
         404, "not-listed", "The mirror lists no such file", "Run `uv lock --refresh` if a lock file names it: the index changed."
     ),

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from proxy.config import Settings
 from proxy.server.app import create_app
+from proxy.server.context import INDEXES
 from proxy.server.warm import WarmRunner
 
 _log = structlog.get_logger("mirrormend.server")
@@ -21,9 +22,8 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
 
     Calls `ready` with the address once it listens. Raises OSError where it cannot listen.
     """
-    runner = WarmRunner(
-        create_app(settings), access_log=None, handle_signals=False, shutdown_timeout=settings.server.drain, keepalive_timeout=75.0
-    )
+    app = create_app(settings)
+    runner = WarmRunner(app, access_log=None, handle_signals=False, shutdown_timeout=settings.server.drain, keepalive_timeout=75.0)
     await runner.setup()
     # What was imported stays for good: the collector need not look at it, nor look as often as its defaults have it,
     # since parsing a large page makes tens of thousands of objects that live on.
@@ -36,7 +36,10 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
         site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024)
         await site.start()
         address = _address(runner)
-        _log.info("listening", address=address, upstreams={each.name: _shown(each.url) for each in settings.upstream})
+        mirrors = [index.mirror for index in app[INDEXES].values()]
+        for mirror in mirrors:
+            _log.info("mirror", mirror=mirror.name, at="/simple/" if mirror is mirrors[0] else f"/{mirror.name}/simple/", **mirror.facts)
+        _log.info("listening", address=address, upstreams={mirror.name: mirror.url for mirror in mirrors})
         if ready is not None:
             ready(address)
         await _told_to_end()
@@ -49,11 +52,6 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
 def _address(runner: web.AppRunner) -> str:
     host, port = runner.addresses[0][:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _shown(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2] if '@' in rest.partition('/')[0] else rest}"
 
 
 async def _told_to_end() -> None:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from hashlib import sha256
 from typing import Self, TypeVar
 
 import structlog
@@ -53,6 +54,7 @@ class Mirror:
     """One configured upstream.
 
     `kind` is the product it runs: the configured one, else what its address or its answers tell; AUTO until they do.
+    `key` tells it from all others in a store: by its name, and by its address, since a name may be given to another mirror one day.
     `health` is how it does. `clock` tells the seconds since the epoch.
     Raises OSError where a file of the settings' TLS cannot be read.
     """
@@ -63,6 +65,7 @@ class Mirror:
         self._clock = clock
         self.name = section.name
         self.url = shown(section.url)
+        self.key = f"{section.name}@{sha256(self.url.encode()).hexdigest()[:12]}"
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self._observer = Observer(section.name, time.monotonic)
         self._client = Client(section, configured_authorization(section, os.environ), self._heard, clock)
@@ -122,6 +125,16 @@ class Mirror:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What is told of the mirror when the proxy starts."""
+        return {
+            "url": self.url,
+            "kind": self.kind.value,
+            "authenticates": self._client.authorization_for(None) is not None,
+            "outbound_proxy": self._client.proxied,
+        }
 
     @property
     def health(self) -> Health:

@@ -133,6 +133,7 @@ def test_an_option_sets_the_url_of_the_only_mirror_and_keeps_its_other_keys(tmp_
         ("[server]\npatience = 3", "[server] patience in DIR/mend.toml: there is no such key here; it belongs below [probe]"),
         ("[links]\nzzz = 3", "[links] zzz in DIR/mend.toml: there is no such key; [links] has mode"),
         ("[probes]\nrate = 3", "[probes] in DIR/mend.toml: there is no such section; did you mean [probe]?"),
+        ("[server]\nbudget = 3", "[server] budget in DIR/mend.toml: there is no such key here; it belongs below [upstream] or [probe]"),
         ("patience = 3", "patience in DIR/mend.toml: this key stands outside of its section; put it below [probe]"),
         ("probe = 3", "probe in DIR/mend.toml: this is a section; write [probe] on a line, and its keys below"),
         ("[probe]\npatience = -1", "[probe] patience in DIR/mend.toml: -1 is not allowed; write a number of seconds from 0"),
@@ -143,7 +144,7 @@ def test_an_option_sets_the_url_of_the_only_mirror_and_keeps_its_other_keys(tmp_
         ("[server]\nlisten = ':8080'", "[server] listen in DIR/mend.toml: write it as HOST:PORT, such as 127.0.0.1:8080"),
         (
             "[upstream]\nname = 'simple'",
-            "[upstream] name in DIR/mend.toml: this name stands in addresses of the proxy already; choose another",
+            "[upstream] name in DIR/mend.toml: the proxy needs /simple for itself; choose another name, such as simple-mirror",
         ),
         (
             "[upstream]\nallow_hosts = 'x'",
