@@ -190,3 +190,23 @@ def test_it_serves_until_it_is_told_to_end(ending: signal.Signals) -> None:
 def test_variables_are_as_good_as_options() -> None:
     with serving(MIRRORMEND_UPSTREAM=UPSTREAM, MIRRORMEND_LOG_LEVEL="info") as (_, _, lines):
         assert json.loads(lines[-1])["upstreams"] == {"default": UPSTREAM}
+
+
+def test_each_mirror_is_told_of_with_the_address_that_it_is_served_at_and_without_its_password(tmp_path: Path) -> None:
+    file = tmp_path / "mend.toml"
+    file.write_text(
+        f'[[upstream]]\nurl = "{UPSTREAM}"\n'
+        '[[upstream]]\nname = "team"\nurl = "http://user:geheim@127.0.0.1:9/team/simple/"\nkind = "nexus"\nproxy = "http://127.0.0.1:9"\n',
+        encoding="utf-8",
+    )
+    with serving("--config", str(file)) as (_, _, lines):
+        told = [line for line in map(json.loads, lines) if line["event"] == "mirror"]
+    assert [(line["mirror"], line["at"], line["url"]) for line in told] == [
+        ("default", "/simple/", UPSTREAM),
+        ("team", "/team/simple/", "http://127.0.0.1:9/team/simple/"),
+    ]
+    assert [(line["kind"], line["authenticates"], line["outbound_proxy"]) for line in told] == [
+        ("auto", False, False),
+        ("nexus", True, True),
+    ]
+    assert "geheim" not in "".join(lines)
