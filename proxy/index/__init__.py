@@ -4,7 +4,7 @@
 `verification` asks the mirror, `gate` gives core metadata, `served` renders, `keeper` stands before the store.
 """
 
-from proxy.index.index import Index
+from proxy.index.index import Holding, Index
 from proxy.index.served import ServedPage
 
-__all__ = ["Index", "ServedPage"]
+__all__ = ["Holding", "Index", "ServedPage"]

@@ -127,11 +127,13 @@ class Gate:
             if content is not None:
                 if source.filename != file.filename:
                     _log.warning("metadata-of-another-file", project=project.name, file=file.filename, source=source.filename, tried=tried)
+                self._mirror.counts.metadata[_source_of(project, file, source)] += 1
                 self._remember(project, file, source, content)
                 return CoreMetadata(content, source.filename)
         if not is_undeliverable(project.verdicts.get(file.filename)):
             project.unreadable[file.filename] = self._clock()
             project.offers += 1
+        self._mirror.counts.metadata["none"] += 1
         raise MetadataUnavailable(project.name, file.filename, tried)
 
     def _known(self, project: Project, file: File) -> Read | None:
@@ -179,6 +181,14 @@ class Gate:
             ways.append((False, metadata_copy(metadata_url(file.url), project.name, version, sha256)))
         ways.append((True, wheel_metadata(file.url, project.name, version, file.size, WHOLE_LIMIT)))
         return ways
+
+
+def _source_of(project: Project, file: File, source: File) -> str:
+    if source.packaging is Packaging.SDIST:
+        return "sdist"
+    if source.filename != file.filename:
+        return "another-file"
+    return "copy" if file.filename in project.copied else "wheel"
 
 
 def metadata_url(url: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -37,6 +38,21 @@ _STALE_PAUSE = 10.0
 """Seconds for which a stale page is served before the mirror is tried again."""
 
 _RECENTLY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What an index holds in memory: projects, how many of them with a page, and about how many bytes they are.
+
+    `dropped` files and `lost` releases are missing on the pages that all share; `storms` is for how many identities dropping has stopped.
+    """
+
+    projects: int
+    pages: int
+    memory_bytes: int
+    dropped: int
+    lost: int
+    storms: int
 
 
 class Index:
@@ -78,6 +94,20 @@ class Index:
         await self.tasks.close()
         for project in self._projects:
             self._keeper.keep(project)
+
+    @property
+    def holding(self) -> Holding:
+        """What is held in memory just now."""
+        projects = list(self._projects)
+        pages = [project.served.mended for project in projects if project.served is not None and project.who.shared]
+        return Holding(
+            projects=len(projects),
+            pages=sum(project.known is not None for project in projects),
+            memory_bytes=sum(project.weight for project in projects),
+            dropped=sum(len(mended.dropped) for mended in pages),
+            lost=sum(len(mended.lost) for mended in pages),
+            storms=self._verifier.storms,
+        )
 
     async def page(self, name: str, who: Identity, client: ClientPlatform | None = None) -> ServedPage:
         """Gives the mended page of the project with the normalised `name`, as `who` may see it.
@@ -175,10 +205,22 @@ class Index:
                 stale_for=stale,
                 offered_anew=frozenset((*project.read, *project.unreadable)),
             )
+            self._count(project.served, served)
             if project.served is not None:
                 served.inherit(project.served)
             project.served = served
         return served
+
+    def _count(self, before: ServedPage | None, after: ServedPage) -> None:
+        """Counts what left the page since it was served last, and what came back."""
+        was = () if before is None else before.mended.dropped
+        if not was and not after.mended.dropped:
+            return
+        counts = self.mirror.counts
+        names = {each.file.filename for each in was}
+        counts.dropped.update(each.cause for each in after.mended.dropped if each.file.filename not in names)
+        counts.restored += len(names - {each.file.filename for each in after.mended.dropped})
+        counts.releases_lost += len(set(after.mended.lost) - set(() if before is None else before.mended.lost))
 
     def _revision(self, project: Project, known: KnownPage) -> Revision:
         return project.revision, project.offers, known.digest, self._verifier.storm(project.who)

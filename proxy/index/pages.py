@@ -103,9 +103,11 @@ class Pages:
             _log.warning("stale-page", project=project.name, why=f"no answer within {deadline:g} s")
 
     def _may_serve_stale(self, project: Project, error: UpstreamError) -> bool:
-        if isinstance(error, UpstreamStatus) and error.status < 500:
-            return False
-        return project.known is not None and self._clock() - project.known.checked < self._upstream.fresh + self._upstream.stale
+        return (
+            is_failure(error)
+            and project.known is not None
+            and self._clock() - project.known.checked < self._upstream.fresh + self._upstream.stale
+        )
 
     async def _refresh(self, project: Project) -> None:
         if not project.loaded:
@@ -117,10 +119,12 @@ class Pages:
             fetched = await self._mirror.fetch_page(
                 project.name, project.who, None if known is None else known.validators, spelling=self._spellings.get(project.name)
             )
-        except UpstreamStatus as error:
-            if error.status in {401, 403, 404, 410}:
+        except UpstreamError as error:
+            self._mirror.counts.page_fetches["failed" if is_failure(error) else "refused"] += 1
+            if isinstance(error, UpstreamStatus) and error.status in {401, 403, 404, 410}:
                 self._forget(project)
             raise
+        self._mirror.counts.page_fetches["fetched" if isinstance(fetched, FetchedPage) else "not-modified"] += 1
         if known is not None and not isinstance(fetched, FetchedPage):
             known.checked = self._clock()
         elif isinstance(fetched, FetchedPage):
@@ -168,3 +172,8 @@ class Pages:
             project.known = await self._read_page(project, fetched.page, fetched.checked)
         except (PageUnreadable, UpstreamError) as error:
             _log.warning("stored-page-unreadable", project=project.name, why=str(error))
+
+
+def is_failure(error: UpstreamError) -> bool:
+    """Whether the mirror failed, rather than gave an answer that is not to the liking of who asked."""
+    return not isinstance(error, UpstreamStatus) or error.status >= 500

@@ -12,7 +12,7 @@ from proxy.core.flows.probe import probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
 from proxy.core.verdict.guard import StormGuard
-from proxy.core.verdict.judge import PROOF, Cause, Kind, VerdictRules, cause_of, judge
+from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, judge
 from proxy.core.verdict.plan import order
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project
@@ -91,6 +91,11 @@ class Verifier:
         """Whether dropping has stopped for this identity, since files known to be good fail."""
         return who.key in self._standings and self._standings[who.key].guard.storm
 
+    @property
+    def storms(self) -> int:
+        """For how many identities dropping has stopped."""
+        return sum(standing.guard.storm for standing in self._standings.values())
+
     async def ask(self, project: Project, files: Iterable[File], *, background: bool = False, patient: bool = False) -> None:
         """Probes `files` of `project`, in their order, and notes a verdict on each as its answer comes.
 
@@ -127,7 +132,13 @@ class Verifier:
         proven = cause is Cause.ABSENT and not known_good and standing.guard.witnessed(evidence.at, self._rules.witness)
         if cause in PROOF and not proven:
             denied.append(_Denied(file, evidence, cause, known_good))
-        project.learn(file.filename, judge(cause, evidence, previous, proven=proven, rules=self._rules))
+        self._mirror.counts.probes[evidence.asked.name, cause] += 1
+        self._learn(project, file, previous, judge(cause, evidence, previous, proven=proven, rules=self._rules))
+
+    def _learn(self, project: Project, file: File, previous: Verdict | None, verdict: Verdict) -> None:
+        if previous is None or previous.kind is not verdict.kind:
+            self._mirror.counts.verdicts[verdict.kind, verdict.cause] += 1
+        project.learn(file.filename, verdict)
 
     async def prove(self, project: Project, denied: list[_Denied]) -> None:
         """Looks for what the denials need: a witness, and for those other than absence the same answer again after it."""
@@ -158,7 +169,7 @@ class Verifier:
 
     def _conclude(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
         previous = project.verdicts.get(file.filename)
-        project.learn(file.filename, judge(cause, evidence, previous, proven=True, rules=self._rules))
+        self._learn(project, file, previous, judge(cause, evidence, previous, proven=True, rules=self._rules))
 
     async def _witness(self, project: Project, denied: list[_Denied]) -> bool:
         """Finds a file that the mirror delivers now, after the denials; where several look for one, one search serves them all."""
@@ -224,6 +235,7 @@ class Verifier:
         was_storm = standing.guard.storm
         standing.guard.known_good_failed(file.url, evidence.at)
         if standing.guard.storm and not was_storm:
+            self._mirror.counts.storms += 1
             _log.warning(
                 "storm",
                 mirror=self._mirror.name,

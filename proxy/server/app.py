@@ -12,10 +12,15 @@ from proxy.config import Settings
 from proxy.core.errors import MirrormendError
 from proxy.index import Index
 from proxy.server.context import INDEXES, LINK_MODE, SECRET, facts_of
+from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.files import abort, distribution_file
+from proxy.server.operations import REGISTRY, healthz, metrics
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
+from proxy.status.metrics import metrics_registry
 from proxy.store import open_store
+from proxy.telemetry.counts import Counts
+from proxy.telemetry.lag import LoopLag
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.server")
@@ -24,6 +29,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _NOT_FOUND = Problem(404, "no-such-address", "There is nothing at this address", "The package index is at /simple/.")
 _NOT_ALLOWED = Problem(405, "not-allowed", "Only GET and HEAD are answered here", "A mirror's pages and files can be read, not changed.")
+_ROUTES: dict[object, str] = {
+    project_list: "list",
+    project_page: "page",
+    distribution_file: "file",
+    healthz: "health",
+    metrics: "metrics",
+}
+_ASKED_OFTEN = frozenset({"/healthz", "/metrics"})
 _INTERNAL = Problem(500, "error", "mirrormend failed", "Please report this with the log line of this request.")
 
 
@@ -33,6 +46,8 @@ def create_app(settings: Settings) -> web.Application:
     app[SECRET] = secrets.token_bytes(32)
     app[LINK_MODE] = settings.links.mode
     app[INDEXES] = {}
+    app[COUNTS] = Counts()
+    app[ROUTES] = _ROUTES
     app.cleanup_ctx.append(_indexes(settings))
     for prefix in ("", "/{upstream}"):
         app.router.add_get(f"{prefix}/simple", simple_without_slash)
@@ -40,7 +55,8 @@ def create_app(settings: Settings) -> web.Application:
         app.router.add_get(f"{prefix}/simple/{{project}}", project_page_without_slash)
         app.router.add_get(f"{prefix}/simple/{{project}}/", project_page)
         app.router.add_get(f"{prefix}/files/{{project}}/{{filename}}", distribution_file)
-    app.router.add_get("/healthz", _healthz)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", metrics)
     return app
 
 
@@ -51,11 +67,15 @@ def _indexes(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
         mirrors = []
         for section in settings.upstream:
             own = settings.of(section)
-            mirror = Mirror(section, own.probe)
+            mirror = Mirror(section, own.probe, counts=app[COUNTS].of_mirror(section.name))
             await mirror.open()
             mirrors.append(mirror)
             app[INDEXES][mirror.name] = Index(mirror, store, own)
+        lag, indexes = LoopLag(), app[INDEXES]
+        watching = asyncio.create_task(lag.watch(), name="loop lag")
+        app[REGISTRY] = metrics_registry(app[COUNTS], indexes, lambda: store.stats, lag)
         yield
+        watching.cancel()
         for index in app[INDEXES].values():
             await index.close()
         for mirror in mirrors:
@@ -65,14 +85,12 @@ def _indexes(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
     return run
 
 
-async def _healthz(_: web.Request) -> web.Response:
-    return web.json_response({"status": "ok"})
-
-
 @web.middleware
 async def _log_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = time.perf_counter()
     facts = facts_of(request)
+    requests = request.app[COUNTS].requests
+    requests.in_flight += 1
     status = 500
     try:
         response = await handler(request)
@@ -87,9 +105,11 @@ async def _log_request(request: web.Request, handler: Handler) -> web.StreamResp
         status = response.status
         return response
     finally:
-        log = _log.debug if request.path == "/healthz" else _log.warning if status >= 500 else _log.info
-        milliseconds = round((time.perf_counter() - started) * 1000, 1)
-        log("request", method=request.method, path=request.rel_url.raw_path, status=status, ms=milliseconds, **facts)
+        seconds = time.perf_counter() - started
+        requests.in_flight -= 1
+        count(request, status, seconds)
+        log = _log.debug if request.path in _ASKED_OFTEN and status < 500 else _log.warning if status >= 500 else _log.info
+        log("request", method=request.method, path=request.rel_url.raw_path, status=status, ms=round(seconds * 1000, 1), **facts)
 
 
 @web.middleware

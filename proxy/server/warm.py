@@ -21,7 +21,9 @@ from aiohttp.web_protocol import RequestHandler
 from proxy.core.render import Form
 from proxy.index import Index, ServedPage
 from proxy.server.context import facts_of
+from proxy.server.counting import COUNTS, answered
 from proxy.telemetry import line_told_often
+from proxy.telemetry.counts import Tally
 
 _ANSWERS = 2048
 _LONGEST_REQUEST = 1024
@@ -72,6 +74,7 @@ class _Answer:
     after: bytes
     body: tuple[Form, str] | None
     tell: Callable[[], None]
+    tally: Tally
 
 
 class WarmAnswers:
@@ -97,6 +100,7 @@ class WarmAnswers:
             if body is None:
                 return None
             content = body.content
+        known.tally.at_hand += 1
         known.tell()
         return b"".join((known.before, self._date_now(), known.after)), content
 
@@ -131,6 +135,7 @@ class WarmAnswers:
                 ms=0.0,
                 **facts,
             ),
+            request.app[COUNTS].requests.tally(answered(request, response.status)),
         )
 
     def _date_now(self) -> bytes:

@@ -62,6 +62,7 @@ class Reach:
         self._reviver: asyncio.Task[None] | None = None
         self.refusing = False
         self.lost = 0
+        self.failures = 0
 
     @property
     def name(self) -> str:
@@ -181,6 +182,7 @@ class Reach:
         await _within(self._backend.connect_within, self._backend.connect())
 
     def _failed(self, error: Exception) -> None:
+        self.failures += 1
         if self._circuit.failed():
             _log.warning("store-away", backend=self.name, why=_why(error), going_on_with="memory")
         if self._reviver is None and self._opened:

@@ -45,7 +45,8 @@ class Room(StrEnum):
 class StoreStats:
     """The store in numbers: `documents` and `memory_bytes` in memory, `pending` and `pending_bytes` not yet written.
 
-    `hits` and `misses` count what was asked for since the start; `lost` counts documents that the backend never got.
+    `hits` and `misses` count what was asked for since the start; `lost` counts documents that the backend never got,
+    `failures` how often it did not answer as it should.
     """
 
     documents: int
@@ -55,6 +56,7 @@ class StoreStats:
     pending: int
     pending_bytes: int
     lost: int
+    failures: int
     backend: BackendState
 
 
@@ -115,6 +117,7 @@ class Store:
             pending=len(self._pending),
             pending_bytes=self._pending.size,
             lost=self._lost + (0 if self._reach is None else self._reach.lost),
+            failures=0 if self._reach is None else self._reach.failures,
             backend=BackendState.ABSENT if self._reach is None else self._reach.state,
         )
 

@@ -40,6 +40,7 @@ class Conversations:
     which `own_origin` recognises by URL. `authorization_for` gives the Authorization header of an identity. A request that failed
     in passing is asked again up to `retries` times. `clock` tells the seconds since the epoch. `admit` says whether the fast lane may
     be used right now, and `heard` is told what came back there: so a breaker sees both lanes (the slow one is the caller's).
+    `took` is told how many seconds each answer took, by either lane.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Conversations:
         clock: Callable[[], float] = time.time,
         admit: Callable[[], bool] | None = None,
         heard: Callable[[Reply], None] | None = None,
+        took: Callable[[float], None] | None = None,
     ) -> None:
         self._slow = slow
         self._fast = fast
@@ -64,6 +66,7 @@ class Conversations:
         self._clock = clock
         self._admit = admit
         self._tell = heard
+        self._took = took
         self._share: Callable[[], float] = random.random
         self._budget = again.RetryBudget()
         self._resuming: deque[_AnyTalk] = deque()
@@ -293,6 +296,8 @@ class Conversations:
                 self._tell(reply)
         talk.exchange = None
         talk.under_way = False
+        if self._took is not None and isinstance(reply, Answer):
+            self._took(now - talk.began)
         if isinstance(reply, Answer) and reply.status < 408:
             self._pace.answered(talk.began, now)
             put_off = False

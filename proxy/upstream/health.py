@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal
 
 import structlog
 
 from proxy.core.flows.exchange import Answer, Reply, Trouble
+from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream.breaker import Breaker
 
 _log = structlog.get_logger("mirrormend.upstream")
 
 _DOWN = frozenset({502, 503, 504})
 _TELLS_NOTHING = frozenset({Trouble.FORBIDDEN_DESTINATION, Trouble.TOO_MANY_REDIRECTS, Trouble.BREAKER_OPEN})
+_KNOWN = frozenset(HTTPStatus)
 _ANSWERED_SOMEHOW = frozenset({Trouble.NOT_HTTP})
 
 
@@ -41,10 +44,14 @@ class Health:
 
 
 class Observer:
-    """Hears every answer of one mirror's own origin, by either lane, and keeps its health and its breaker. `time` does not go back."""
+    """Hears every answer of one mirror's own origin, by either lane, and keeps its health, its breaker and the count of its answers.
 
-    def __init__(self, name: str, time: Callable[[], float]) -> None:
+    `time` does not go back.
+    """
+
+    def __init__(self, name: str, time: Callable[[], float], counts: MirrorCounts | None = None) -> None:
         self.health = Health()
+        self._answers = (counts or MirrorCounts()).answers
         self.breaker = Breaker()
         self._name = name
         self._time = time
@@ -55,6 +62,7 @@ class Observer:
         A status is an answer, whatever it says, but for those by which a gateway says that nobody is behind it.
         """
         health = self.health
+        self._answers[_status(reply.status) if isinstance(reply, Answer) else reply.trouble.value] += 1
         if isinstance(reply, Answer):
             down = reply.status in _DOWN
             why = f"it answered {reply.status}"
@@ -77,3 +85,8 @@ class Observer:
             if self.breaker.open and not health.resting:
                 _log.warning("breaker-open", mirror=self._name, why=why)
         health.resting = self.breaker.open
+
+
+def _status(status: int) -> str:
+    """Gives the status as a word: by itself where it is a known one, else its class, so that no mirror can make up ever new ones."""
+    return str(status) if status in _KNOWN else f"{status // 100}xx"

@@ -15,6 +15,7 @@ from proxy.core.errors import DestinationRefused, UpstreamBroke, UpstreamError, 
 from proxy.core.flows.exchange import Answer, Ask, Flow, NoAnswer, Reply, Trouble
 from proxy.core.identity import Identity
 from proxy.core.verdict.budget import BUDGETS
+from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream.addresses import origin_of, shown
 from proxy.upstream.client import USER_AGENT, Client, Download
 from proxy.upstream.converse import Conversations
@@ -55,11 +56,18 @@ class Mirror:
 
     `kind` is the product it runs: the configured one, else what its address or its answers tell; AUTO until they do.
     `key` tells it from all others in a store: by its name, and by its address, since a name may be given to another mirror one day.
-    `health` is how it does. `clock` tells the seconds since the epoch.
+    `health` is how it does, `counts` what it was asked for so far. `clock` tells the seconds since the epoch.
     Raises OSError where a file of the settings' TLS cannot be read.
     """
 
-    def __init__(self, section: UpstreamSection, probe: ProbeSection, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        section: UpstreamSection,
+        probe: ProbeSection,
+        *,
+        clock: Callable[[], float] = time.time,
+        counts: MirrorCounts | None = None,
+    ) -> None:
         self._section = section
         self._probe = probe
         self._clock = clock
@@ -67,7 +75,8 @@ class Mirror:
         self.url = shown(section.url)
         self.key = f"{section.name}@{sha256(self.url.encode()).hexdigest()[:12]}"
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
-        self._observer = Observer(section.name, time.monotonic)
+        self.counts = counts if counts is not None else MirrorCounts()
+        self._observer = Observer(section.name, time.monotonic, self.counts)
         self._client = Client(section, configured_authorization(section, os.environ), self._heard, clock)
         self._pace = Pace(probe.concurrency, rate=self._rate())
         self._fast: FastLane | None = None
@@ -108,6 +117,7 @@ class Mirror:
             # Trials of an open breaker go by the slow lane, which copes with whatever the answer is.
             admit=lambda: not self._observer.breaker.open,
             heard=self._heard,
+            took=self.counts.took["probe"].add,
         )
 
     async def close(self) -> None:
@@ -240,6 +250,7 @@ class Mirror:
             await asyncio.sleep(wait)
 
     async def _page_answer(self, url: str, way: Way, who: Identity) -> FetchedPage | NotModified:
+        began = time.monotonic()
         at_most = _SILENCES_OF_A_PAGE * self._section.read_timeout
         limit, conditional = self._section.page_limit, bool(way.conditions)
         try:
@@ -251,6 +262,8 @@ class Mirror:
                     return await page_in(download, limit, conditional=conditional)
         except TimeoutError:
             raise UpstreamTimeout(shown(url), at_most, "the page did not come to its end") from None
+        finally:
+            self.counts.took["page"].add(time.monotonic() - began)
 
     async def _plain_answer(self, url: str, way: Way, who: Identity) -> Answer | None:
         """Asks for a page by the lane of pages, unless the mirror is left alone: its trials go by the ordinary client."""
@@ -286,7 +299,9 @@ class Mirror:
     @asynccontextmanager
     async def _streamed(self, method: str, url: str, headers: Mapping[str, str], who: Identity) -> AsyncIterator[Download]:
         try:
+            began = time.monotonic()
             async with self._exchange(method, url, headers, who, streaming=True) as download:
+                self.counts.took["file"].add(time.monotonic() - began)
                 yield download
         except Failure as failure:
             raise self._error(failure) from None

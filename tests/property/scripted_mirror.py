@@ -11,6 +11,7 @@ from proxy.config import MirrorKind
 from proxy.core.errors import UpstreamBroke, UpstreamStatus, UpstreamTimeout
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
 from proxy.core.identity import Identity
+from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream import FetchedPage, NotModified, Validators
 from tests.listing import content_by_name
 
@@ -42,6 +43,7 @@ class ScriptedMirror:
     breaker_open = False
 
     def __init__(self) -> None:
+        self.counts = MirrorCounts()
         self.now = 1_000_000.0
         self.files: dict[str, list[str]] = {}
         self.absent: set[str] = set()

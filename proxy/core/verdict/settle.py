@@ -37,6 +37,11 @@ class Dropped:
     file: File
     verdict: Verdict | None
 
+    @property
+    def cause(self) -> str:
+        """Why it left, in a word: the cause of the verdict, else `release`."""
+        return "release" if self.verdict is None else self.verdict.cause.value
+
 
 @dataclass(frozen=True, slots=True)
 class Mended:

@@ -1,0 +1,108 @@
+"""What happened since the start, in plain numbers.
+
+Everything is counted on the event loop, so that counting is an addition and needs no lock; `status.metrics` tells Prometheus about it.
+Rules for this file: a key is made of words that the code itself has, never of a project, a file, a URL, or of what a client sent.
+"""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds, from a page that is at hand to the patience of uv."""
+
+
+class Durations:
+    """How often something took how long: `counts[i]` is for what took at most `bounds[i]` seconds, the last one for all that took longer.
+
+    `seconds` is the sum.
+    """
+
+    __slots__ = ("bounds", "counts", "seconds")
+
+    def __init__(self, bounds: tuple[float, ...] = BOUNDS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Notes one duration."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.seconds += seconds
+
+
+@dataclass(slots=True)
+class MirrorCounts:
+    """What was asked of one mirror, and what came of it.
+
+    `answers` counts its answers by status, and what took the place of one by its name; `took` is how long it took to answer, by what was
+    asked for. `probes` are by how the mirror was asked and by cause, `verdicts` (each time one changes) by kind and cause,
+    `dropped` (each time a file leaves a page) by cause. `page_fetches` are by what became of them, `metadata` by where it came from.
+    """
+
+    answers: Counter[str] = field(default_factory=Counter)
+    took: defaultdict[str, Durations] = field(default_factory=lambda: defaultdict(Durations))
+    probes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    restored: int = 0
+    releases_lost: int = 0
+    storms: int = 0
+    page_fetches: Counter[str] = field(default_factory=Counter)
+    metadata: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many requests were answered in one way; `at_hand` counts those answered before they were parsed."""
+
+    ordinary: int = 0
+    at_hand: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The way in which a request was answered: the kind of address, the mirror's name, the status, and the outcome in a word."""
+
+    route: str
+    upstream: str
+    status: int
+    outcome: str
+
+
+@dataclass(slots=True)
+class RequestCounts:
+    """The requests of clients.
+
+    `took` is by kind of address and leaves out those at hand, which take less than the first bound. `sent` is bytes of files, by mirror.
+    """
+
+    tallies: dict[Answered, Tally] = field(default_factory=dict)
+    took: defaultdict[str, Durations] = field(default_factory=lambda: defaultdict(Durations))
+    sent: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+
+    def tally(self, answered: Answered) -> Tally:
+        """Gives the tally of requests that are answered so."""
+        found = self.tallies.get(answered)
+        if found is None:
+            found = self.tallies[answered] = Tally()
+        return found
+
+    def note(self, answered: Answered, seconds: float) -> None:
+        """Counts one request, which took so long."""
+        self.tally(answered).ordinary += 1
+        self.took[answered.route].add(seconds)
+
+
+@dataclass(slots=True)
+class Counts:
+    """All that one application counts; it outlives a reload of the settings, and so the objects that count."""
+
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    mirrors: dict[str, MirrorCounts] = field(default_factory=dict)
+    reloads: Counter[str] = field(default_factory=Counter)
+
+    def of_mirror(self, name: str) -> MirrorCounts:
+        """Gives what is counted of the mirror with this name."""
+        return self.mirrors.setdefault(name, MirrorCounts())
