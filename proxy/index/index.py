@@ -157,6 +157,12 @@ class Index:
             raise FileNotListed(name, filename)
         return project, file
 
+    async def mirror_page(self, name: str, who: Identity) -> Page:
+        """Gives the project's page as the mirror has it, nothing taken off, and asks about no file; raises what `page` raises."""
+        project = self._projects.of(who, name)
+        await self._pages.freshen(project)
+        return _page_of(project)
+
     async def metadata(self, name: str, filename: str, who: Identity) -> CoreMetadata:
         """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""
         project, file = await self.file(name, filename, who)

@@ -17,6 +17,7 @@ from proxy.server.files import abort, distribution_file
 from proxy.server.operations import REGISTRY, healthz, metrics
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
+from proxy.server.whereabouts import files_of_project, mirror_of_files
 from proxy.status.metrics import metrics_registry
 from proxy.store import open_store
 from proxy.telemetry.counts import Counts
@@ -33,6 +34,8 @@ _ROUTES: dict[object, str] = {
     project_list: "list",
     project_page: "page",
     distribution_file: "file",
+    files_of_project: "whereabouts",
+    mirror_of_files: "whereabouts",
     healthz: "health",
     metrics: "metrics",
 }
@@ -55,6 +58,8 @@ def create_app(settings: Settings) -> web.Application:
         app.router.add_get(f"{prefix}/simple/{{project}}", project_page_without_slash)
         app.router.add_get(f"{prefix}/simple/{{project}}/", project_page)
         app.router.add_get(f"{prefix}/files/{{project}}/{{filename}}", distribution_file)
+        app.router.add_get(f"{prefix}/files/{{project}}/", files_of_project)
+        app.router.add_get(f"{prefix}/files/", mirror_of_files)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     return app
