@@ -10,7 +10,7 @@ from aiohttp import web
 
 from proxy.config import Settings
 from proxy.core.errors import MirrormendError
-from proxy.index import Index
+from proxy.index import Index, repairs
 from proxy.server.context import INDEXES, LINK_MODE, SECRET, facts_of
 from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.files import abort, distribution_file
@@ -69,13 +69,15 @@ def _indexes(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
     async def run(app: web.Application) -> AsyncIterator[None]:
         store = open_store(settings.store)
         await store.open()
+        mending = repairs(settings, store)
+        await mending.open()
         mirrors = []
         for section in settings.upstream:
             own = settings.of(section)
             mirror = Mirror(section, own.probe, counts=app[COUNTS].of_mirror(section.name))
             await mirror.open()
             mirrors.append(mirror)
-            app[INDEXES][mirror.name] = Index(mirror, store, own)
+            app[INDEXES][mirror.name] = Index(mirror, store, own, repairs=mending)
         lag, indexes = LoopLag(), app[INDEXES]
         watching = asyncio.create_task(lag.watch(), name="loop lag")
         app[REGISTRY] = metrics_registry(app[COUNTS], indexes, lambda: store.stats, lag)
@@ -85,6 +87,7 @@ def _indexes(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             await index.close()
         for mirror in mirrors:
             await mirror.close()
+        await mending.close()
         await store.close()
 
     return run
