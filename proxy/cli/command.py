@@ -88,3 +88,84 @@ def demo(keep: bool) -> int:
 
     status: int = run(keep)
     return status
+
+
+_CHECK_EPILOG = """\
+Nothing has to run for it, and nothing is changed. A file counts as undeliverable only on the proof that the proxy asks for. \
+Each finding comes with a curl line that repeats it; credentials are never part of it.
+
+\b
+Exit status:
+  0  sound
+  1  something was found
+  2  nothing was found, but not everything could be checked
+     (also: what was written on the command line cannot be used)
+
+Ctrl-C ends the check and reports what is known so far: 1 if something was found, else 2.
+
+\b
+Examples:
+  mirrormend check --upstream https://mirror.example.com/simple/ tornado
+  mirrormend check --lock uv.lock --format html --output mirror.html
+  mirrormend check --lock uv.lock --format github
+"""
+
+
+class _Budget(click.ParamType[str]):
+    name = "budget"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Lets `auto`, `all` and whole numbers pass."""
+        text = str(value)
+        if text not in {"auto", "all"} and not text.isdecimal():
+            self.fail(f"{text[:40]!r} is not allowed; write auto, all or a whole number from 0", param, ctx)
+        return text
+
+
+@commands.command(epilog=_CHECK_EPILOG)
+@click.argument("requirement", nargs=-1)
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; see config.example.toml.")
+@click.option("--upstream", metavar="URL", help="The simple API of the mirror to check.")
+@click.option(
+    "--lock",
+    "locks",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Check what a uv.lock, pylock.toml, requirements.txt or pyproject.toml needs, and where it can be installed.",
+)
+@click.option(
+    "-r", "--requirements", type=click.Path(path_type=Path), multiple=True, metavar="FILE", help="Check what a requirements file names."
+)
+@click.option("--closure", is_flag=True, help="Follow what the requirements depend on, too; done for a pyproject.toml anyway.")
+@click.option(
+    "--budget",
+    type=_Budget(),
+    default="auto",
+    metavar="auto|all|N",
+    help="Files to ask about per project: as many as the proxy would, all, or N. On Nexus each can be a download. [default: auto]",
+)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="The form of the report. [default: table]")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there. [default: standard output]")
+@click.option("-q", "--quiet", is_flag=True, help="Do not tell how far it is.")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. [default: error]")
+def check(  # noqa: PLR0917 - click gives them by name
+    requirement: tuple[str, ...],
+    config: Path | None,
+    locks: tuple[Path, ...],
+    requirements: tuple[Path, ...],
+    closure: bool,
+    budget: str,
+    form: str,
+    output: Path | None,
+    quiet: bool,
+    **options: str | None,
+) -> int:
+    """Report which files a mirror lists and cannot deliver.
+
+    REQUIREMENT is the name of a project, such as tornado, or a release of it, such as tornado==6.4.2.
+    """
+    from proxy.cli.checking import Asked, run_check  # noqa: PLC0415 - as above
+
+    asked = Asked(requirement, locks, requirements, closure, budget, form, output, quiet)
+    return run_check(config, options, asked)

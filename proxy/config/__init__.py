@@ -1,6 +1,5 @@
 """The settings: frozen models of what can be set (`sections`), and where they come from (`load`)."""
 
-from proxy.config.second import ReferenceSection, SecondSection
 from proxy.config.sections import (
     LinkMode,
     LinksSection,
@@ -22,8 +21,6 @@ __all__ = [
     "LogSection",
     "MirrorKind",
     "ProbeSection",
-    "ReferenceSection",
-    "SecondSection",
     "ServerSection",
     "Settings",
     "StoreSection",

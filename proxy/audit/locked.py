@@ -1,0 +1,84 @@
+"""What a lock says that the mirror's page contradicts.
+
+Rules for this file: pure.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from proxy.audit.findings import Exchange, Fault, Finding, Level
+from proxy.audit.matrix import allowed_files
+from proxy.audit.platforms import platform_of
+from proxy.audit.wanted import LockedFile, Pin, Want
+from proxy.core.page import File, Page, parsed_version
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A pin, and the files of its release on the page that it allows."""
+
+    pin: Pin
+    spelling: str
+    files: Sequence[File]
+
+
+def pinned_on(page: Page, want: Want) -> list[Pinned]:
+    """Gives for each pin what the page lists for it: no file where the page has no such release, or none that the lock allows."""
+    found = []
+    for pin in want.pins:
+        version = parsed_version(pin.version)
+        # The same release may be spelled 2 here and 2.0 there (version specifiers, version matching).
+        meant = (each for each in page.releases if each.spelling == pin.version or (version is not None and each.version == version))
+        release = next(meant, None)
+        files = () if release is None else release.files
+        found.append(Pinned(pin, pin.version if release is None else release.spelling, allowed_files(pin, files)))
+    return found
+
+
+def lock_findings(page: Page, pinned: Sequence[Pinned], exchange: Exchange) -> Iterator[Finding]:
+    """Gives what the pins name and the page lacks, or says otherwise."""
+    spelled = {release.spelling for release in page.releases}
+    listed = page.by_filename
+    for each in pinned:
+        if each.spelling not in spelled:
+            yield _finding(Fault.RELEASE_ABSENT, page, each, "", "the mirror lists no file of this release", exchange=exchange)
+            continue
+        if not each.files and each.pin.hashes:
+            yield _finding(
+                Fault.HASH_DIFFERS, page, each, "", "no file of this release has a hash that the requirement allows", exchange=exchange
+            )
+        for locked in each.pin.files:
+            file = listed.get(locked.filename)
+            if file is None:
+                yield _finding(
+                    Fault.FILE_NOT_LISTED, page, each, locked.filename, "the lock names it and the mirror lists it not", exchange=exchange
+                )
+            else:
+                yield from _differences(page, each, locked, file, exchange)
+
+
+def _differences(page: Page, pinned: Pinned, locked: LockedFile, file: File, exchange: Exchange) -> Iterator[Finding]:
+    for name, digest in locked.hashes.items():
+        other = file.hashes.get(name)
+        if other is not None and other.lower() != digest.lower():
+            says = f"its {name} is {other[:16]}… on the page and {digest[:16]}… in the lock"
+            yield _finding(Fault.HASH_DIFFERS, page, pinned, file.filename, says, exchange=exchange)
+    if locked.size is not None and file.size is not None and locked.size != file.size:
+        says = f"it has {file.size} bytes by the page and {locked.size} by the lock"
+        yield _finding(Fault.SIZE_DIFFERS, page, pinned, file.filename, says, exchange=exchange)
+
+
+def _finding(fault: Fault, page: Page, pinned: Pinned, filename: str, says: str, *, exchange: Exchange) -> Finding:
+    platform = platform_of(File(filename, "")) if filename else ""
+    return Finding(
+        Level.ERROR,
+        fault,
+        page.project,
+        says,
+        pinned.spelling,
+        filename,
+        platform,
+        fault.value,
+        exchange=exchange,
+        place=pinned.pin.place,
+    )

@@ -1,0 +1,94 @@
+"""One project under audit: what was fetched, asked and found so far, and the report that can be made of it at any moment."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from proxy.audit.files import counted, file_findings
+from proxy.audit.findings import Exchange, Finding, ProjectReport
+from proxy.audit.locked import Pinned, lock_findings, pinned_on
+from proxy.audit.matrix import Row, make_row
+from proxy.audit.overheard import OverheardMirror
+from proxy.audit.pages import page_findings
+from proxy.audit.wanted import Place, Want
+from proxy.core.identity import SHARED
+from proxy.core.page import File, Page
+from proxy.core.verdict.judge import Kind
+from proxy.core.verdict.plan import resolver_picks
+from proxy.core.verdict.settle import Policy, settle
+from proxy.index.project import Project
+from proxy.upstream import FetchedPage
+
+
+@dataclass(slots=True)
+class Subject:
+    """What is known of the wanted project. `page` is None until it was read; `whole` says that nothing is left to ask."""
+
+    want: Want
+    url: str
+    project: Project = field(init=False)
+    page: Page | None = None
+    fetched: FetchedPage | None = None
+    exchange: Exchange | None = None
+    pinned: list[Pinned] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        self.project = Project(self.want.project, SHARED)
+
+    def read(self, page: Page, fetched: FetchedPage, exchange: Exchange) -> None:
+        """Notes the page, and what it says by itself."""
+        self.page, self.fetched, self.exchange = page, fetched, exchange
+        self.pinned = pinned_on(page, self.want)
+        self.findings += page_findings(page, fetched.body, fetched.content_type, exchange)
+        self.findings += lock_findings(page, self.pinned, exchange)
+
+    @property
+    def releases(self) -> list[str] | None:
+        """The spellings of the pinned releases, None where none is pinned."""
+        return [each.spelling for each in self.pinned] if self.want.pins else None
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Where each release is wanted."""
+        return {each.spelling: each.pin.place for each in self.pinned if each.pin.place is not None}
+
+    def pinned_files(self) -> Iterator[File]:
+        """Gives the files of the pinned releases that can be asked about, first those that a resolver reads; a file may come twice."""
+        page = self.page
+        if page is None:
+            return
+        wanted = set(self.releases or ())
+        for release in page.releases:
+            if release.spelling in wanted:
+                yield from (file for file in (*resolver_picks(release), *release.files) if file.probeable)
+
+    def report(self, policy: Policy, mirror: OverheardMirror) -> ProjectReport:
+        """Gives what is known now."""
+        page = self.page
+        if page is None or self.fetched is None:
+            return ProjectReport(self.want.project, self.url, whole=self.whole, findings=tuple(self.findings))
+        verdicts = self.project.verdicts
+        mended = settle(page, verdicts, policy)
+        looked_at = {file.filename: file for file in (self.pinned_files() if self.want.pins else page.files) if file.probeable}
+        counts = counted(looked_at.values(), verdicts)
+        findings = [*self.findings, *file_findings(page, verdicts, mended, mirror.exchange_of, self.places)]
+        return ProjectReport(
+            self.want.project,
+            self.url,
+            page.form.value,
+            (self.fetched.content_type or "")[:100],
+            len(page.files),
+            len(looked_at),
+            counts[Kind.DELIVERABLE],
+            counts[Kind.UNDELIVERABLE],
+            counts[Kind.UNKNOWN],
+            self.whole,
+            tuple(findings),
+        )
+
+    def rows(self, pythons: tuple[tuple[int, int], ...]) -> Iterator[Row]:
+        """Gives the rows of the platform matrix, one for each pin."""
+        listed = self.pinned or [Pinned(pin, pin.version, ()) for pin in self.want.pins]
+        for each in listed:
+            yield make_row(self.want.project, each.pin, each.files, self.project.verdicts, pythons)

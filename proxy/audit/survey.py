@@ -1,0 +1,252 @@
+"""The audit itself: pages are fetched and their files asked about by the verifier of the proxy, at the pace that the mirror bears.
+
+What was learned can be reported at any moment, also after somebody ended the survey in the middle.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Protocol, Self
+
+import structlog
+
+from proxy import __version__
+from proxy.audit.closure import Closure
+from proxy.audit.findings import Exchange, Fault, Finding, Level, Report
+from proxy.audit.matrix import Matrix
+from proxy.audit.metadata import MetadataCheck, read_first
+from proxy.audit.overheard import Ear, OverheardMirror, spelled, telling_headers
+from proxy.audit.pages import JSON_TYPE
+from proxy.audit.platforms import pythons_of, spelled_python
+from proxy.audit.subject import Subject
+from proxy.audit.wanted import Order, Want
+from proxy.config import Settings
+from proxy.core.errors import PageUnreadable, UpstreamError, UpstreamStatus
+from proxy.core.identity import SHARED
+from proxy.core.page import File, Page
+from proxy.core.parse import parse_page_in_steps
+from proxy.core.verdict.budget import BUDGETS
+from proxy.core.verdict.judge import Kind, VerdictRules
+from proxy.core.verdict.plan import plan
+from proxy.core.verdict.settle import Policy
+from proxy.index.flights import Tasks, finished
+from proxy.index.gate import Gate
+from proxy.index.project import KnownPage
+from proxy.index.verification import Verifier
+from proxy.upstream import FetchedPage
+
+_log = structlog.get_logger("mirrormend.audit")
+
+_AT_ONCE = 12
+"""Projects that are looked at together: enough to keep the probes' window full."""
+
+_PAGE_WITHIN = 60.0
+_ABSENT = frozenset({404, 410})
+
+
+class Watch(Protocol):
+    """Who is told how far it is."""
+
+    def expects(self, projects: int) -> None:
+        """There are so many projects to look at."""
+
+    def asks(self, files: int) -> None:
+        """So many files more are to be asked about."""
+
+    def answered(self) -> None:
+        """One answer more was heard."""
+
+    def done(self, project: str, findings: int) -> None:
+        """A project is done, with so many findings."""
+
+
+class Survey:
+    """Looks at what is wanted of the first mirror of `settings`, and holds what was found."""
+
+    def __init__(self, settings: Settings, watch: Watch, *, everything: bool = False, clock: Callable[[], float] = time.time) -> None:
+        section, verdict = settings.upstream[0], settings.verdict
+        self._section = section
+        self._clock = clock
+        self._watch = watch
+        self._chosen = settings.probe.budget
+        self._everything = everything
+        self.mirror = OverheardMirror(section, settings.probe, clock=clock)
+        self.ear = self.mirror.ear = Ear(watch.answered)
+        self._rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
+        self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
+        self.tasks = Tasks()
+        self.verifier = Verifier(self.mirror, self._rules, self.tasks, clock)
+        self._subjects: dict[str, Subject] = {}
+        self._order = Order(())
+        self._began = clock()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._ended = False
+
+    async def __aenter__(self) -> Self:
+        await self.mirror.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.tasks.close()
+        await self.mirror.close()
+
+    async def run(self, order: Order) -> None:
+        """Looks at everything that `order` asks for; it may be cancelled at any time."""
+        self._order = order
+        self._watch.expects(len(order.wants))
+        if order.closure:
+            await self._follow(order)
+        await asyncio.gather(*(self._look_at(want) for want in self._order.wants))
+        self._ended = True
+
+    async def _follow(self, order: Order) -> None:
+        """Adds what the requirements lead to."""
+        closure = Closure(Gate(self.mirror, self.verifier, self.tasks, self._clock), order.requires_python)
+        wants = {want.project: want for want in order.wants}
+        steps = closure.begin(order.closure)
+        while steps:
+            for step in steps:
+                wants.setdefault(step.project, Want(step.project, step.spelling, named=False))
+            self._order = replace(order, wants=tuple(wants[name] for name in sorted(wants)))
+            self._watch.expects(len(wants))
+            subjects = await asyncio.gather(*(self._reach(wants[step.project]) for step in steps))
+            steps = await closure.after(zip(steps, subjects, strict=True))
+
+    async def _reach(self, want: Want) -> Subject:
+        async with self._slots:
+            return await self.subject(want)
+
+    def report(self) -> Report:
+        """Gives what is known now."""
+        projects = []
+        seen = any(subject.page is not None for subject in self._subjects.values())
+        for want in self._order.wants:
+            subject = self._subjects.get(want.project)
+            if subject is not None and (subject.whole or subject.page is not None):
+                report = subject.report(self._policy, self.mirror)
+                projects.append(replace(report, findings=tuple(_proven(each, want, seen=seen) for each in report.findings)))
+        return Report(
+            self.mirror.url,
+            self.mirror.kind.value,
+            self._order.sources,
+            self._began,
+            self._clock(),
+            tuple(projects),
+            interrupted=not self._ended,
+            unreached=len(self._order.wants) - len(projects),
+            requests=self.ear.requests,
+            matrix=self._matrix(),
+            version=__version__,
+        )
+
+    def _matrix(self) -> Matrix | None:
+        if not self._order.matrix:
+            return None
+        pythons = pythons_of(self._order.requires_python)
+        rows = [row for want in self._order.wants if want.pins for row in self._subject(want).rows(pythons)]
+        return Matrix(tuple(map(spelled_python, pythons)), tuple(rows))
+
+    def _subject(self, want: Want) -> Subject:
+        return self._subjects.get(want.project) or Subject(want, f"{self.mirror.url}{want.project}/")
+
+    async def _look_at(self, want: Want) -> None:
+        async with self._slots:
+            subject = await self.subject(want)
+            if subject.page is not None:
+                await self._verify(subject, subject.page)
+            subject.whole = True
+            self._watch.done(want.project, len(subject.report(self._policy, self.mirror).findings))
+
+    async def subject(self, want: Want) -> Subject:
+        """Gives the project with its page, if the mirror gives one; it is fetched once."""
+        subject = self._subjects.get(want.project)
+        if subject is None:
+            subject = self._subjects[want.project] = self._subject(want)
+        if subject.page is None and not subject.findings:
+            try:
+                await self._fetch(subject)
+            except (UpstreamError, PageUnreadable) as error:
+                subject.findings.append(self._failure(subject, error))
+        return subject
+
+    async def _fetch(self, subject: Subject) -> None:
+        want = subject.want
+        fetched = await self.mirror.fetch_page(want.project, SHARED, spelling=want.spelling, within=_PAGE_WITHIN)
+        if not isinstance(fetched, FetchedPage):
+            raise PageUnreadable(subject.url, "", "it was asked for without a condition, and said that nothing changed")
+        self.ear.requests += 1
+        page = await self._parse(want.project, fetched)
+        now = self._clock()
+        exchange = Exchange(
+            spelled(fetched.url),
+            "GET",
+            200,
+            now,
+            headers=telling_headers(fetched.headers),
+            credentials=self.mirror.credentials_for(fetched.url),
+            accept=JSON_TYPE,
+        )
+        subject.project.known = KnownPage(page, "", fetched.validators, now)
+        subject.read(page, fetched, exchange)
+
+    async def _parse(self, name: str, fetched: FetchedPage) -> Page:
+        steps = parse_page_in_steps(fetched.body, fetched.content_type, fetched.url, name, link_limit=self._section.link_limit)
+        while (page := finished(steps)) is None:  # noqa: ASYNC110 - it gives way between steps, it waits for nobody
+            await asyncio.sleep(0)
+        return page
+
+    def _failure(self, subject: Subject, error: UpstreamError | PageUnreadable) -> Finding:
+        status = error.status if isinstance(error, UpstreamStatus) else 200 if isinstance(error, PageUnreadable) else None
+        asked = Exchange(
+            spelled(error.url),
+            "GET",
+            status,
+            self._clock(),
+            "" if status is not None else type(error).__name__.removeprefix("Upstream").lower(),
+            credentials=self.mirror.credentials_for(subject.url),
+            accept=JSON_TYPE,
+        )
+        unreadable = isinstance(error, PageUnreadable)
+        return Finding(
+            Level.ERROR if unreadable else Level.UNCHECKED,
+            Fault.PAGE_UNREADABLE if unreadable else Fault.PAGE_FAILED,
+            subject.want.project,
+            str(error),
+            cause="unreadable" if unreadable else "absent" if status in _ABSENT else "failed",
+            exchange=asked,
+            place=subject.want.place,
+        )
+
+    # Which files are asked about ------------------------------------------------------------------------------------------------------
+
+    async def _verify(self, subject: Subject, page: Page) -> None:
+        budget = None if self._everything else BUDGETS[self.mirror.kind].probes if self._chosen == "auto" else self._chosen
+        if subject.want.pins:
+            wanted: Sequence[File] = list({file.filename: file for file in subject.pinned_files()}.values())[:budget]
+        else:
+            wanted = plan(page, subject.project.verdicts, self._clock(), rules=self._rules, budget=budget).files
+        await self._ask(subject, wanted)
+        if budget != 0:
+            first = read_first(page, subject.releases, subject.project)
+            self._watch.asks(len(first))
+            await MetadataCheck(self.mirror, subject.findings.append).check(page, first, subject.places)
+        verdicts = subject.project.verdicts
+        self.ear.forget(file.url for file in wanted if file.filename in verdicts and verdicts[file.filename].kind is Kind.DELIVERABLE)
+
+    async def _ask(self, subject: Subject, files: Iterable[File]) -> None:
+        files = list(files)
+        usual = BUDGETS[self.mirror.kind].probes
+        self._watch.asks(len(files))
+        # What goes beyond the usual budget keeps to the rate of the proxy's background work.
+        await self.verifier.ask(subject.project, files[:usual])
+        if usual is not None and files[usual:]:
+            await self.verifier.ask(subject.project, files[usual:], background=True)
+
+
+def _proven(finding: Finding, want: Want, *, seen: bool) -> Finding:
+    """A page that answers 404 is absent only where the same credentials got another page: it may be they that are refused."""
+    if finding.fault is not Fault.PAGE_FAILED or finding.cause != "absent" or not seen:
+        return finding
+    says = "the mirror has no such project"
+    return replace(finding, level=Level.ERROR if want.named else Level.WARNING, fault=Fault.PROJECT_ABSENT, says=says)

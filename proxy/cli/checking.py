@@ -1,0 +1,111 @@
+"""`mirrormend check`: from the command line to an audit, and to the report of it."""
+
+import asyncio
+import io
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from proxy.audit import Order, Report, Survey
+from proxy.audit.formats import FORMATS
+from proxy.audit.formats.table import print_report
+from proxy.audit.inputs import read_order
+from proxy.cli.progress import Telling
+from proxy.cli.running import reason, run_loop, settings_for
+from proxy.config import LogSection, Settings
+from proxy.telemetry import configure_logging
+
+_WIDTH_OF_A_FILE = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user asked for: words, files, how much may be asked, and in which form the report goes where."""
+
+    words: Sequence[str]
+    locks: Sequence[Path]
+    requirements: Sequence[Path]
+    closure: bool
+    budget: str
+    form: str
+    output: Path | None
+    quiet: bool
+
+
+def run_check(config: Path | None, options: Mapping[str, str | None], asked: Asked) -> int:
+    """Looks at the mirror and writes the report; gives 0 where it is sound, 1 where something was found, 2 where it could not be checked.
+
+    Raises MirrormendError for what the user wrote, click.ClickException where the report cannot be written.
+    """
+    if not (asked.words or asked.locks or asked.requirements):
+        raise click.UsageError("nothing is given to check; name projects, or give --lock FILE or -r FILE")
+    settings = settings_for(config, options)
+    configure_logging(LogSection(format=settings.log.format, level=settings.log.level if options.get("log_level") else "error"))
+    order = read_order(asked.words, asked.locks, asked.requirements, settings.upstream[0].url, closure=asked.closure)
+    with Telling("checking", quiet=asked.quiet) as telling:
+        report = run_loop(_survey(_with_budget(settings, asked.budget), order, telling, everything=asked.budget == "all"))
+    _write(report, asked)
+    return report.exit_status
+
+
+def _with_budget(settings: Settings, budget: str) -> Settings:
+    if budget in {"auto", "all"}:
+        return settings
+    return settings.model_copy(update={"probe": settings.probe.model_copy(update={"budget": int(budget)})})
+
+
+async def _survey(settings: Settings, order: Order, telling: Telling, *, everything: bool) -> Report:
+    async with Survey(settings, telling, everything=everything) as survey:
+        running = asyncio.ensure_future(survey.run(order))
+        with _ended_by_signals(running), suppress(asyncio.CancelledError):
+            await running
+        return survey.report()
+
+
+class _ended_by_signals:  # noqa: N801 - it reads as a function
+    """Lets the first Ctrl-C, or SIGTERM, end the task and nothing else; a second one ends the process."""
+
+    def __init__(self, task: "asyncio.Future[None]") -> None:
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            # Windows has no such handlers; there Ctrl-C cancels what waits.
+            with suppress(NotImplementedError):
+                self._loop.add_signal_handler(each, self._end)
+
+    def __exit__(self, *_: object) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):
+                self._loop.remove_signal_handler(each)
+
+    def _end(self) -> None:
+        self.__exit__()
+        self._task.cancel()
+
+
+def _write(report: Report, asked: Asked) -> None:
+    if asked.form == "table":
+        if asked.output is None:
+            console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_FILE)
+            print_report(report, console)
+            return
+        text = io.StringIO()
+        print_report(report, Console(file=text, width=_WIDTH_OF_A_FILE))
+        content = text.getvalue()
+    else:
+        content = FORMATS[asked.form](report).rstrip("\n") + "\n"
+    if asked.output is None:
+        click.echo(content, nl=False)
+        return
+    try:
+        asked.output.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"the report cannot be written to {asked.output} ({reason(error)}); choose another --output") from error

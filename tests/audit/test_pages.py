@@ -1,0 +1,97 @@
+"""Pages that are malformed, mislabelled or lack fields are told, each fault by its name."""
+
+import json
+from typing import Any
+
+import pytest
+
+from proxy.audit.findings import Fault, Level
+from tests.audit.conftest import OLD, Audit
+from tests.listing import HTML_TYPE, JSON_TYPE
+from tests.mirror import BrokenMirror
+from tests.wheels import make_wheel
+
+
+async def faults(audit: Audit) -> list[tuple[Fault, Level]]:
+    return [(each.fault, each.level) for each in (await audit("demo")).findings]
+
+
+def entry(mirror: BrokenMirror, **changes: Any) -> dict[str, Any]:
+    listed = mirror.projects["demo"].files[OLD]
+    made = {**listed.as_json(), "upload-time": "2024-01-01T00:00:00Z"} | changes
+    return {key: value for key, value in made.items() if value != "gone"}
+
+
+def write(mirror: BrokenMirror, *entries: dict[str, Any], content_type: str = JSON_TYPE) -> None:
+    body = json.dumps({"meta": {"api-version": "1.1"}, "name": "demo", "versions": ["1.0"], "files": list(entries)}).encode()
+    mirror.set_page("demo", body, content_type)
+
+
+@pytest.fixture
+def one(mirror: BrokenMirror) -> BrokenMirror:
+    """A mirror of one file, on a page of the test's own."""
+    mirror.add(OLD)
+    write(mirror, entry(mirror))
+    return mirror
+
+
+async def test_a_page_as_it_should_be_is_no_finding(one: BrokenMirror, audit: Audit) -> None:
+    assert await faults(audit) == []
+
+
+@pytest.mark.parametrize("said", ["text/plain", "application/octet-stream", "text/html", "", "Application/vnd.pypi.simple.v1+json"])
+async def test_json_that_comes_as_something_else_is_mislabelled(one: BrokenMirror, audit: Audit, said: str) -> None:
+    write(one, entry(one), content_type=said)
+    assert await faults(audit) == [(Fault.PAGE_MISLABELLED, Level.ERROR)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"size": None}, {"upload-time": None}, {"hashes": "gone"}, {"hashes": {"sha256": "abc"}}, {"yanked": None}, {"size": "12"}],
+    ids=["size is null", "upload-time is null", "no hashes", "a short sha256", "yanked is null", "size is text"],
+)
+async def test_an_entry_for_which_uv_refuses_the_page_is_an_error(one: BrokenMirror, audit: Audit, changes: dict[str, Any]) -> None:
+    write(one, entry(one, **changes))
+    assert (Fault.PAGE_ENTRY_INVALID, Level.ERROR) in await faults(audit)
+
+
+async def test_an_entry_that_names_no_file_is_told(one: BrokenMirror, audit: Audit) -> None:
+    write(one, entry(one), {"filename": 3, "url": "x"})
+    assert (Fault.PAGE_ENTRY_SKIPPED, Level.ERROR) in await faults(audit)
+
+
+async def test_requires_python_may_be_null(one: BrokenMirror, audit: Audit) -> None:
+    write(one, entry(one, **{"requires-python": None}))
+    assert await faults(audit) == []
+
+
+async def test_what_the_entries_lack_is_told(one: BrokenMirror, audit: Audit) -> None:
+    write(one, entry(one, **{"upload-time": "gone", "size": "gone", "hashes": {}}))
+    assert await faults(audit) == [
+        (Fault.PAGE_LACKS_HASHES, Level.WARNING),
+        (Fault.PAGE_LACKS_UPLOAD_TIME, Level.WARNING),
+        (Fault.PAGE_LACKS_SIZE, Level.NOTE),
+    ]
+
+
+async def test_a_page_in_html_only_is_a_note_and_no_failure(one: BrokenMirror, audit: Audit) -> None:
+    one.projects["demo"].raw = None
+    one.forms = {"html"}
+    report = await audit("demo")
+    assert [(each.fault, each.level) for each in report.findings] == [(Fault.PAGE_HTML_ONLY, Level.NOTE)]
+    assert report.exit_status == 0
+
+
+async def test_a_login_page_is_unreadable(one: BrokenMirror, audit: Audit) -> None:
+    one.set_page("demo", b"<html><form><input type=password></form></html>", HTML_TYPE)
+    report = await audit("demo")
+    assert [(each.fault, each.level) for each in report.findings] == [(Fault.PAGE_UNREADABLE, Level.ERROR)]
+
+
+async def test_a_lost_requires_python_is_told_by_the_metadata(one: BrokenMirror, audit: Audit) -> None:
+    text = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Python: >=3.9\n"
+    one.add(OLD, make_wheel(OLD, metadata=text), upload_time="2024-01-01T00:00:00Z")
+    one.projects["demo"].raw = None
+    assert await faults(audit) == [(Fault.PAGE_LACKS_REQUIRES_PYTHON, Level.WARNING)]
+    one.add(OLD, make_wheel(OLD, metadata=text), upload_time="2024-01-01T00:00:00Z", requires_python=">=3.9")
+    assert await faults(audit) == []
