@@ -17,6 +17,7 @@ from proxy.server.files import abort, distribution_file
 from proxy.server.operations import REGISTRY, healthz, metrics
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
+from proxy.server.request_id import NEW_ID, new_ids, request_id_of, send_request_id
 from proxy.status.metrics import metrics_registry
 from proxy.store import open_store
 from proxy.telemetry.counts import Counts
@@ -48,6 +49,8 @@ def create_app(settings: Settings) -> web.Application:
     app[INDEXES] = {}
     app[COUNTS] = Counts()
     app[ROUTES] = _ROUTES
+    app[NEW_ID] = new_ids()
+    app.on_response_prepare.append(send_request_id)
     app.cleanup_ctx.append(_indexes(settings))
     for prefix in ("", "/{upstream}"):
         app.router.add_get(f"{prefix}/simple", simple_without_slash)
@@ -92,6 +95,7 @@ async def _log_request(request: web.Request, handler: Handler) -> web.StreamResp
     requests = request.app[COUNTS].requests
     requests.in_flight += 1
     status = 500
+    bound = structlog.contextvars.bind_contextvars(request_id=request_id_of(request))
     try:
         response = await handler(request)
     except web.HTTPException as answer:
@@ -110,6 +114,7 @@ async def _log_request(request: web.Request, handler: Handler) -> web.StreamResp
         count(request, status, seconds)
         log = _log.debug if request.path in _ASKED_OFTEN and status < 500 else _log.warning if status >= 500 else _log.info
         log("request", method=request.method, path=request.rel_url.raw_path, status=status, ms=round(seconds * 1000, 1), **facts)
+        structlog.contextvars.reset_contextvars(**bound)
 
 
 @web.middleware
@@ -139,4 +144,4 @@ def _answer(request: web.Request, problem: Problem, error: MirrormendError | Non
         abort(request)
     indexes = request.app[INDEXES]
     index = indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))
-    return problem_response(problem, error, None if index is None else index.mirror.url)
+    return problem_response(problem, error, None if index is None else index.mirror.url, request_id_of(request))

@@ -127,14 +127,15 @@ def _problem_of_status(error: UpstreamStatus) -> Problem:
     )
 
 
-def problem_response(problem: Problem, error: MirrormendError | None, upstream: str | None) -> web.Response:
-    """Gives the answer to the client."""
+def problem_response(problem: Problem, error: MirrormendError | None, upstream: str | None, request_id: str) -> web.Response:
+    """Gives the answer to the client; `request_id` is by what the log knows the request."""
     said = f"{error}. " if error is not None else ""
     body: dict[str, object] = {"title": problem.title, "status": problem.status, "detail": f"{said}{problem.remedy}"}
     if upstream is not None:
         body["upstream"] = upstream
     if problem.upstream_status is not None:
         body["upstream_status"] = problem.upstream_status
+    body["request_id"] = request_id
     response = web.Response(status=problem.status, body=msgspec.json.encode(body), content_type="application/problem+json")
     response.headers["Cache-Control"] = "no-store"
     for name, value in problem.headers:

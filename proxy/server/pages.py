@@ -11,6 +11,7 @@ from proxy.index import Index, ServedPage
 from proxy.server.context import facts_of, identity_of, index_of
 from proxy.server.encodings import choose_encoding
 from proxy.server.outcomes import Problem, problem_response
+from proxy.server.request_id import request_id_of
 from proxy.server.warm import AtHand, remember
 
 _INLINE_LINKS = {"zstd": 2500, "identity": 2500, "gzip": 400}
@@ -30,7 +31,7 @@ async def project_page(request: web.Request) -> web.StreamResponse:
         raise _moved(request, f"../{name}/")
     form = choose_form(request.headers.get("Accept"), request.query.get("format"))
     if form is None:
-        return problem_response(_NOT_ACCEPTABLE, None, index.mirror.url)
+        return problem_response(_NOT_ACCEPTABLE, None, index.mirror.url, request_id_of(request))
     client = client_platform(request.headers.get("User-Agent", ""))
     served = await index.page(name, identity_of(request), client)
     encoding = choose_encoding(request.headers.get("Accept-Encoding"))

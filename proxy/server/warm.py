@@ -22,11 +22,13 @@ from proxy.core.render import Form
 from proxy.index import Index, ServedPage
 from proxy.server.context import facts_of
 from proxy.server.counting import COUNTS, answered
+from proxy.server.request_id import HEADER, new_ids, without_id
 from proxy.telemetry import line_told_often
 from proxy.telemetry.counts import Tally
 
 _ANSWERS = 2048
 _LONGEST_REQUEST = 1024
+_ID_LINE = f"\r\n{HEADER}: ".encode()
 _END_OF_HEAD = b"\r\n\r\n"
 _NEEDED = (
     "_force_close",
@@ -73,7 +75,7 @@ class _Answer:
     before: bytes
     after: bytes
     body: tuple[Form, str] | None
-    tell: Callable[[], None]
+    tell: Callable[[str], None]
     tally: Tally
 
 
@@ -84,9 +86,11 @@ class WarmAnswers:
         self._answers: dict[bytes, _Answer] = {}
         self._second = 0
         self._date = b""
+        self._new_id = new_ids()
 
     def answer(self, request: bytes) -> tuple[bytes, bytes] | None:
         """Gives head and body of the answer to `request`, None where it has to go the ordinary way."""
+        request, request_id = without_id(request)
         known = self._answers.get(request)
         if known is None:
             return None
@@ -101,12 +105,16 @@ class WarmAnswers:
                 return None
             content = body.content
         known.tally.at_hand += 1
-        known.tell()
-        return b"".join((known.before, self._date_now(), known.after)), content
+        request_id = request_id or self._new_id()
+        known.tell(request_id)
+        return b"".join((known.before, self._date_now(), _ID_LINE, request_id.encode(), known.after)), content
 
     def remember(self, raw: bytes, request: web.Request, response: web.Response, page: AtHand) -> None:
         """Notes that `raw`, which was `request`, was answered by `response`, unless it is a request of an unusual kind."""
         usual = request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive
+        raw, _ = without_id(raw)
+        # An id that is left was refused, so that this request is unlike the next one.
+        usual = usual and HEADER.lower().encode() not in raw.lower()
         if not usual or any(name in request.headers for name in _UNUSUAL) or response.status not in {200, 304}:
             return
         headers = [f"{name}: {value}" for name, value in response.headers.items()]

@@ -6,6 +6,7 @@ is said once each, as a warning and a piece of information.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -186,7 +187,7 @@ class Reach:
         if self._circuit.failed():
             _log.warning("store-away", backend=self.name, why=_why(error), going_on_with="memory")
         if self._reviver is None and self._opened:
-            self._reviver = asyncio.create_task(self._revive(), name="store-revive")
+            self._reviver = asyncio.create_task(self._revive(), name="store-revive", context=Context())
 
     def _worked(self) -> None:
         if self._circuit.worked():

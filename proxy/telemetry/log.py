@@ -27,6 +27,7 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _HIDDEN = "***"
 _DEEPEST = 6
 _NO_TIME = "0000-00-00 00:00:00"
+_NO_ID = "id-of-the-request"
 
 
 class LogChoice(Protocol):
@@ -122,10 +123,11 @@ class _Lines:
     debug = info = warning = error = critical = exception = log = msg
 
 
-def line_told_often(logger: str, event: str, **facts: object) -> Callable[[], None]:
+def line_told_often(logger: str, event: str, **facts: object) -> Callable[[str], None]:
     """Gives a function that logs `event` at level info, always with the same facts, as the logger of that name would.
 
-    The line is rendered once, and each call changes its time only: rendering costs more than serving a page that is at hand.
+    The line is rendered once, and each call changes its time and the request's id only, which it is given: rendering costs more than
+    serving a page that is at hand.
     """
     log = structlog.get_logger(logger)
     if not log.is_enabled_for(logging.INFO):
@@ -134,15 +136,16 @@ def line_told_often(logger: str, event: str, **facts: object) -> Callable[[], No
     clock = next((each for each in settings["processors"] if isinstance(each, _Clock)), None)
     lines = settings["logger_factory"](logger)
     if clock is None or not isinstance(lines, _Lines):
-        return lambda: log.info(event, **facts)
-    rendered: Any = {"event": event, **facts}
+        return lambda request_id: log.info(event, request_id=request_id, **facts)
+    rendered: Any = {"event": event, "request_id": _NO_ID, **facts}
     for processor in settings["processors"]:
         rendered = rendered | {"timestamp": _NO_TIME} if processor is clock else processor(lines, "info", rendered)
-    before, _, after = str(rendered).partition(_NO_TIME)
-    return lambda: lines.msg(f"{before}{clock.now()}{after}")
+    before, _, rest = str(rendered).partition(_NO_TIME)
+    between, _, after = rest.partition(_NO_ID)
+    return lambda request_id: lines.msg(f"{before}{clock.now()}{between}{request_id}{after}")
 
 
-def _nothing() -> None:
+def _nothing(_: str) -> None:
     return
 
 

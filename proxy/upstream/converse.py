@@ -9,6 +9,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -260,7 +261,8 @@ class Conversations:
 
     def _send_slowly(self, talk: _AnyTalk) -> None:
         talk.fast = False
-        task = asyncio.get_running_loop().create_task(self._asked_slowly(talk))
+        # Whoever's turn it is starts it: the log must not take it for that request's.
+        task = asyncio.get_running_loop().create_task(self._asked_slowly(talk), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         talk.exchange = SlowExchange(task)

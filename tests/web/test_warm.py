@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 
 from proxy.config import LogSection, Settings
@@ -133,7 +134,7 @@ async def test_an_answer_at_hand_is_the_ordinary_answer(server: Running) -> None
         plain = await connection.get("X-Unlike: others")
     assert warm[0] == plain[0] == 200
     assert warm[2] == plain[2]
-    assert {**warm[1], "date": ""} == {**plain[1], "date": ""}
+    assert {**warm[1], "date": "", "x-request-id": ""} == {**plain[1], "date": "", "x-request-id": ""}
     assert warm[1]["date"].endswith("GMT")
 
 
@@ -245,6 +246,7 @@ async def test_each_answer_is_logged_as_others_are(mirror: BrokenMirror, monkeyp
     mirror.add(WHEEL)
     stream = io.StringIO()
     configure_logging(LogSection.model_validate({"format": "json"}), stream)
+    structlog.configure(cache_logger_on_first_use=False)
     async with running(mirror, monkeypatch) as server, connected(server) as connection:
         await warmed(server, connection)
         stream.truncate(stream.seek(0))
@@ -255,6 +257,7 @@ async def test_each_answer_is_logged_as_others_are(mirror: BrokenMirror, monkeyp
     requests = [line for line in lines if line["event"] == "request"]
     assert len(requests) == 4
     assert all(line.pop("timestamp").endswith("Z") and line.pop("ms") >= 0 for line in requests)
+    assert len({line.pop("request_id") for line in requests}) == 4
     assert all(line == requests[0] for line in requests)
     assert requests[0]["project"] == "demo"
     assert requests[0]["outcome"] == "as-is"

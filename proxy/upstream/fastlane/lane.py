@@ -6,6 +6,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import Context
 from functools import partial
 
 from proxy.core.errors import DestinationRefused, UpstreamError
@@ -112,7 +113,7 @@ class FastLane:
             self._waiting.append(request)
             self._open_more()
         if self._sweeper is None:
-            self._sweeper = loop.call_later(self._interval, self._sweep)
+            self._sweeper = loop.call_later(self._interval, self._sweep, context=Context())
         return request
 
     async def ask(self, ask: Ask, authorization: str | None = None, headers: Mapping[str, str] | None = None) -> Reply | Unusual:
@@ -239,7 +240,8 @@ class FastLane:
             # A connection is there before many answers are, and those which are free by then may do.
             allowed = min(allowed, _OPENED_AT_ONCE - opening)
         for _ in range(min(wanted, allowed)):
-            opener = asyncio.ensure_future(self._open())
+            # A connection is there for all requests, so that it carries nothing of the one that it is opened for into the log.
+            opener = asyncio.get_running_loop().create_task(self._open(), context=Context())
             self._openers.add(opener)
 
     async def _open(self) -> None:
@@ -330,7 +332,7 @@ class FastLane:
             self._most = self._configured
         self._open_more()
         busy = self._all or self._waiting or self._again or self._openers
-        self._sweeper = self._loop.call_later(self._interval, self._sweep) if busy and self._loop is not None else None
+        self._sweeper = self._loop.call_later(self._interval, self._sweep, context=Context()) if busy and self._loop is not None else None
 
 
 def _tell(request: Request, reply: Reply | Unusual) -> None:
