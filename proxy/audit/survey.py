@@ -25,14 +25,14 @@ from proxy.config import Settings
 from proxy.core.errors import PageUnreadable, UpstreamError, UpstreamStatus
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
-from proxy.core.parse import parse_page_in_steps
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.judge import Kind, VerdictRules
 from proxy.core.verdict.plan import plan
 from proxy.core.verdict.settle import Policy
-from proxy.index.flights import Tasks, finished
+from proxy.index.flights import Tasks
 from proxy.index.gate import Gate
 from proxy.index.project import KnownPage
+from proxy.index.reading import digest_of, read_page
 from proxy.index.verification import Verifier
 from proxy.upstream import FetchedPage
 
@@ -176,7 +176,7 @@ class Survey:
         if not isinstance(fetched, FetchedPage):
             raise PageUnreadable(subject.url, "", "it was asked for without a condition, and said that nothing changed")
         self.ear.requests += 1
-        page = await self._parse(want.project, fetched)
+        page = await read_page(want.project, fetched, self._section.link_limit)
         now = self._clock()
         exchange = Exchange(
             spelled(fetched.url),
@@ -187,14 +187,8 @@ class Survey:
             credentials=self.mirror.credentials_for(fetched.url),
             accept=JSON_TYPE,
         )
-        subject.project.known = KnownPage(page, "", fetched.validators, now)
+        subject.project.known = KnownPage(page, digest_of(fetched), fetched.validators, now, page)
         subject.read(page, fetched, exchange)
-
-    async def _parse(self, name: str, fetched: FetchedPage) -> Page:
-        steps = parse_page_in_steps(fetched.body, fetched.content_type, fetched.url, name, link_limit=self._section.link_limit)
-        while (page := finished(steps)) is None:  # noqa: ASYNC110 - it gives way between steps, it waits for nobody
-            await asyncio.sleep(0)
-        return page
 
     def _failure(self, subject: Subject, error: UpstreamError | PageUnreadable) -> Finding:
         status = error.status if isinstance(error, UpstreamStatus) else 200 if isinstance(error, PageUnreadable) else None

@@ -1,5 +1,6 @@
 """The settings: frozen models of what can be set (`sections`), and where they come from (`load`)."""
 
+from proxy.config.second import ReferenceSection, SecondSection
 from proxy.config.sections import (
     LinkMode,
     LinksSection,
@@ -21,6 +22,8 @@ __all__ = [
     "LogSection",
     "MirrorKind",
     "ProbeSection",
+    "ReferenceSection",
+    "SecondSection",
     "ServerSection",
     "Settings",
     "StoreSection",

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from proxy.config.complaints import SettingsError
+from proxy.config.complaints import Place, SettingsError
 from proxy.config.draft import Draft
 from proxy.config.environment import CONFIG_VARIABLE, read_environment
 from proxy.config.file import read_file
 from proxy.config.keys import OPTIONS, parameter_of_option
+from proxy.config.section import Section
 from proxy.config.sections import Settings
 
 __all__ = ["SettingsError", "load_settings"]
@@ -43,13 +44,14 @@ def _read_options(options: Mapping[str, object], draft: Draft) -> None:
 
 
 def _check_files(settings: Settings, draft: Draft) -> None:
-    for index, upstream in enumerate(settings.upstream):
+    mirrors: dict[Place, Section] = {("upstream", index): upstream for index, upstream in enumerate(settings.upstream)}
+    for place, section in (mirrors | {("reference",): settings.reference}).items():
         for key in ("ca_bundle", "client_cert", "client_key"):
-            path = getattr(upstream, key)
+            path = getattr(section, key)
             if path is None:
                 continue
             try:
                 path.open("rb").close()
             except OSError as error:
                 why = f"{path} cannot be read ({error.strerror or error})"
-                raise SettingsError(draft.origins["upstream", index, key], why) from error
+                raise SettingsError(draft.origins[(*place, key)], why) from error

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from proxy.config.second import ReferenceSection
 from proxy.config.section import Allowed, Budget, Bytes, PemFile, Rate, Seconds, Section, Unit, http_proxy, simple_api_url
 from proxy.core.verdict.budget import MirrorKind
 
@@ -207,6 +208,7 @@ class Settings(Section):
     upstream: tuple[UpstreamSection, ...] = Field(min_length=1)
     probe: ProbeSection = ProbeSection()
     verdict: VerdictSection = VerdictSection()
+    reference: ReferenceSection = ReferenceSection()
     store: StoreSection = StoreSection()
     links: LinksSection = LinksSection()
     log: LogSection = LogSection()

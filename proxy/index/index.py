@@ -20,12 +20,14 @@ from proxy.core.render import LinkMaker, MetadataOffer, proxied_links
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules
 from proxy.core.verdict.settle import Policy, settle
+from proxy.index.filling import Filling
 from proxy.index.flights import Tasks
 from proxy.index.gate import CoreMetadata, Gate
 from proxy.index.keeper import Keeper
 from proxy.index.pages import Pages
 from proxy.index.project import KnownPage, Project
 from proxy.index.projects import Projects
+from proxy.index.repairs import NO_REPAIRS, Repairs
 from proxy.index.schedule import Schedule
 from proxy.index.served import Revision, ServedPage
 from proxy.index.verification import Verifier
@@ -56,9 +58,17 @@ class Holding:
 
 
 class Index:
-    """The mended view of one mirror."""
+    """The mended view of one mirror; `repairs` come from a second index."""
 
-    def __init__(self, mirror: Mirror, store: Store, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        mirror: Mirror,
+        store: Store,
+        settings: Settings,
+        *,
+        repairs: Repairs = NO_REPAIRS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.mirror = mirror
         self._settings = settings
         self._clock = clock
@@ -71,7 +81,17 @@ class Index:
         self._verifier = Verifier(mirror, rules, self.tasks, clock)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock)
         self._projects = Projects(self._keeper, clock)
-        self._pages = Pages(mirror, self._keeper, self._projects, self.tasks, upstream=upstream, probe=settings.probe, clock=clock)
+        reference = repairs.reference
+        self._pages = Pages(
+            mirror,
+            self._keeper,
+            self._projects,
+            self.tasks,
+            upstream=upstream,
+            probe=settings.probe,
+            clock=clock,
+            filling=None if reference is None else Filling(reference, settings.reference, self.tasks),
+        )
         self._schedule = Schedule(
             mirror,
             self._verifier,
@@ -157,6 +177,12 @@ class Index:
             raise FileNotListed(name, filename)
         return project, file
 
+    async def mirror_page(self, name: str, who: Identity) -> Page:
+        """Gives the project's page as the mirror has it, nothing taken off, and asks about no file; raises what `page` raises."""
+        project = self._projects.of(who, name)
+        await self._pages.freshen(project)
+        return _page_of(project)
+
     async def metadata(self, name: str, filename: str, who: Identity) -> CoreMetadata:
         """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""
         project, file = await self.file(name, filename, who)
@@ -223,7 +249,7 @@ class Index:
         counts.releases_lost += len(set(after.mended.lost) - set(() if before is None else before.mended.lost))
 
     def _revision(self, project: Project, known: KnownPage) -> Revision:
-        return project.revision, project.offers, known.digest, self._verifier.storm(project.who)
+        return project.revision, project.offers, known.digest + known.filled, self._verifier.storm(project.who)
 
     def _links(self, project: Project) -> LinkMaker:
         if self._settings.links.mode is LinkMode.DIRECT:

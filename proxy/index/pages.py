@@ -1,20 +1,20 @@
 """How the mirror's page of a project becomes fresh: fetched once however many ask, and served stale only where the mirror is down."""
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from proxy.config import ProbeSection, UpstreamSection
 from proxy.core.errors import PageUnreadable, UpstreamBroke, UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
-from proxy.core.page import Page
-from proxy.core.parse import parse_page_in_steps
-from proxy.index.flights import SingleFlight, Tasks, finished
+from proxy.index.filling import Filling
+from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.keeper import Keeper
 from proxy.index.project import KnownPage, Project
 from proxy.index.projects import Projects
+from proxy.index.reading import digest_of, read_page
 from proxy.upstream import FetchedPage, Mirror
 
 _log = structlog.get_logger("mirrormend.index")
@@ -23,13 +23,12 @@ _STALE_PAUSE = 10.0
 """Seconds for which a stale page is served before the mirror is tried again."""
 
 _SPELLINGS = 5000
-_PARSED_INLINE = 256 * 1024
 
 
 class Pages:
     """Keeps the pages of one mirror's projects fresh, as the settings of `[upstream]` and `[probe]` have it.
 
-    `clock` tells seconds since the epoch.
+    `filling` fills in what a page lost, where a second index is configured; `clock` tells seconds since the epoch.
     """
 
     def __init__(
@@ -42,6 +41,7 @@ class Pages:
         upstream: UpstreamSection,
         probe: ProbeSection,
         clock: Callable[[], float],
+        filling: Filling | None = None,
     ) -> None:
         self._mirror = mirror
         self._keeper = keeper
@@ -49,6 +49,7 @@ class Pages:
         self._upstream = upstream
         self._probe = probe
         self._clock = clock
+        self._filling = filling
         self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "page")
         self._spellings: OrderedDict[str, str] = OrderedDict()
 
@@ -61,10 +62,15 @@ class Pages:
 
         Raises UpstreamError or PageUnreadable where the mirror gives no page and none that is known may be served.
         """
+        begun = self._clock()
         fresh = project.known is not None and self.is_fresh(project.known)
-        resting = project.stale_since is not None and self._clock() - project.stale_since < _STALE_PAUSE
-        if fresh or resting:
-            return
+        resting = project.stale_since is not None and begun - project.stale_since < _STALE_PAUSE
+        if not (fresh or resting):
+            await self._ask(project)
+        if self._filling is not None:
+            await self._filling.fill(project, self._probe.deadline - (self._clock() - begun))
+
+    async def _ask(self, project: Project) -> None:
         flight = self._flights.start((project.who.key, project.name), lambda: self._refresh(project))
         try:
             await self._landed(project, flight)
@@ -134,27 +140,15 @@ class Pages:
             self._keeper.keep_page(project.name, fetched, project.known.checked)
 
     async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
-        hashed = hashlib.sha256(fetched.url.encode())
-        hashed.update(fetched.body)
-        digest = hashed.hexdigest()
-        if project.known is not None and project.known.digest == digest:
-            page = project.known.page
-        else:
-            page = self._projects.page(project.name, digest) or await self._parse(project.name, fetched)
-        return KnownPage(page, digest, fetched.validators, checked)
-
-    async def _parse(self, name: str, fetched: FetchedPage) -> Page:
-        steps = parse_page_in_steps(fetched.body, fetched.content_type, fetched.url, name, link_limit=self._upstream.link_limit)
-        # The first step of a large page in HTML is one long call, during which the parser leaves the interpreter to others.
-        html = not fetched.body[:64].lstrip().startswith(b"{")
-        page = await asyncio.to_thread(finished, steps) if html and len(fetched.body) > _PARSED_INLINE else None
-        while page is None:
-            page = finished(steps)
-            await asyncio.sleep(0)
+        digest = digest_of(fetched)
+        alike = project.known if project.known is not None and project.known.digest == digest else self._projects.like(project.name, digest)
+        if alike is not None:
+            return replace(alike, validators=fetched.validators, checked=checked, filled_for=0.0)
+        page = await read_page(project.name, fetched, self._upstream.link_limit)
         # Sorting the releases takes long enough to be a step of its own: what is planned next needs them.
         _ = page.releases
         await asyncio.sleep(0)
-        return page
+        return KnownPage(page, digest, fetched.validators, checked, page)
 
     def _forget(self, project: Project) -> None:
         project.known = None

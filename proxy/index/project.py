@@ -20,12 +20,19 @@ from proxy.upstream import Validators
 
 @dataclass(slots=True)
 class KnownPage:
-    """The mirror's page: parsed, the digest of its bytes, and when the mirror last said that it holds (seconds since the epoch)."""
+    """The mirror's page: parsed, the digest of its bytes, and when the mirror last said that it holds (seconds since the epoch).
+
+    `page` is `bare`, what the mirror itself says, with what it lost filled in from the page of a second index with the digest `filled`;
+    `filled_for` is when the page was checked that this was last tried for.
+    """
 
     page: Page
     digest: str
     validators: Validators
     checked: float
+    bare: Page
+    filled: str = ""
+    filled_for: float = 0.0
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True):
@@ -75,7 +82,8 @@ class Project:
     @property
     def weight(self) -> int:
         """About how many bytes of memory it holds."""
-        links = len(self.known.page.files) if self.known is not None else 0
+        known = self.known
+        links = 0 if known is None else len(known.page.files) * (1 if known.page is known.bare else 2)
         held = self.served.size if self.served is not None else 0
         return 2000 + links * 600 + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
 

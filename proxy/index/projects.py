@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from proxy.core.identity import Identity
-from proxy.core.page import Page
 from proxy.core.verdict.judge import Kind
 from proxy.index.keeper import Keeper
 from proxy.index.project import Commons, KnownPage, Project
@@ -60,11 +59,11 @@ class Projects:
         """Forgets the project."""
         self._held.pop((project.who.key, project.name), None)
 
-    def page(self, name: str, digest: str) -> Page | None:
-        """Gives the page with that digest if any identity has it parsed."""
+    def like(self, name: str, digest: str) -> KnownPage | None:
+        """Gives what any identity knows of the page with that digest."""
         for project in self._held.values():
             if project.name == name and project.known is not None and project.known.digest == digest:
-                return project.known.page
+                return project.known
         return None
 
     def share(self, name: str, commons: Commons) -> None:

@@ -20,7 +20,8 @@ _WORTH_REMEMBERING = 200
 """Links from which on it is worth to remember how a page was rendered; a smaller one is rendered anew in no time."""
 
 Revision = tuple[int, int, str, bool]
-"""What a served page depends on: the project's revision and offers, the digest of the mirror's page, and whether there is a storm."""
+"""What a served page depends on: the project's revision and offers, the digests of the mirror's page and of what filled it, and whether
+there is a storm."""
 
 
 @dataclass(frozen=True, slots=True)

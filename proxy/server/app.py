@@ -10,7 +10,7 @@ from aiohttp import web
 
 from proxy.config import Settings
 from proxy.core.errors import MirrormendError
-from proxy.index import Index
+from proxy.index import Index, repairs
 from proxy.server.context import INDEXES, LINK_MODE, SECRET, facts_of
 from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.files import abort, distribution_file
@@ -18,6 +18,7 @@ from proxy.server.operations import REGISTRY, healthz, metrics
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
 from proxy.server.request_id import NEW_ID, new_ids, request_id_of, send_request_id
+from proxy.server.whereabouts import files_of_project, mirror_of_files
 from proxy.status.metrics import metrics_registry
 from proxy.store import open_store
 from proxy.telemetry.counts import Counts
@@ -34,6 +35,8 @@ _ROUTES: dict[object, str] = {
     project_list: "list",
     project_page: "page",
     distribution_file: "file",
+    files_of_project: "whereabouts",
+    mirror_of_files: "whereabouts",
     healthz: "health",
     metrics: "metrics",
 }
@@ -58,6 +61,8 @@ def create_app(settings: Settings) -> web.Application:
         app.router.add_get(f"{prefix}/simple/{{project}}", project_page_without_slash)
         app.router.add_get(f"{prefix}/simple/{{project}}/", project_page)
         app.router.add_get(f"{prefix}/files/{{project}}/{{filename}}", distribution_file)
+        app.router.add_get(f"{prefix}/files/{{project}}/", files_of_project)
+        app.router.add_get(f"{prefix}/files/", mirror_of_files)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     return app
@@ -67,13 +72,15 @@ def _indexes(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
     async def run(app: web.Application) -> AsyncIterator[None]:
         store = open_store(settings.store)
         await store.open()
+        mending = repairs(settings, store)
+        await mending.open()
         mirrors = []
         for section in settings.upstream:
             own = settings.of(section)
             mirror = Mirror(section, own.probe, counts=app[COUNTS].of_mirror(section.name))
             await mirror.open()
             mirrors.append(mirror)
-            app[INDEXES][mirror.name] = Index(mirror, store, own)
+            app[INDEXES][mirror.name] = Index(mirror, store, own, repairs=mending)
         lag, indexes = LoopLag(), app[INDEXES]
         watching = asyncio.create_task(lag.watch(), name="loop lag")
         app[REGISTRY] = metrics_registry(app[COUNTS], indexes, lambda: store.stats, lag)
@@ -83,6 +90,7 @@ def _indexes(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             await index.close()
         for mirror in mirrors:
             await mirror.close()
+        await mending.close()
         await store.close()
 
     return run

@@ -54,11 +54,12 @@ class Site:
         assert told["upstream"]
         return told
 
-    async def lock(self, *requires: str, index: str | None = None) -> Locked:
-        """What real uv locks, through the proxy or straight from another index."""
+    async def lock(self, *requires: str, index: str | None = None, exclude_newer: str | None = None) -> Locked:
+        """What real uv locks, through the proxy or straight from another index, of files uploaded before a time or of all."""
         self._uv.fresh_cache()
         project = write_project(self._folder / f"project-{len(list(self._folder.iterdir()))}", list(requires or ("demo",)))
-        return await self._uv.lock(project, index or str(self.client.make_url("/simple/")))
+        options = () if exclude_newer is None else ("--exclude-newer", exclude_newer)
+        return await self._uv.lock(project, index or str(self.client.make_url("/simple/")), *options)
 
 
 @pytest.fixture

@@ -37,9 +37,21 @@ def tell(mirror: BrokenMirror, *entries: Mapping[str, Any], content_type: str = 
     mirror.set_page("demo", json.dumps(body).encode(), content_type)
 
 
-@row(2, "pages without `upload-time`", "never invents one; fills it from a reference index by sha256 where one is configured")
+@row(2, "pages without `upload-time`", "never invents one")
 async def test_02_no_upload_time_is_invented(stocked: BrokenMirror, site: MakeSite) -> None:
     assert not any("upload-time" in file for file in (await (await site()).page())["files"])
+
+
+@row(2, "pages without `upload-time`", "fills it by sha256 from a second index, where one is configured: `exclude-newer` works again")
+async def test_02_upload_time_is_filled_from_a_reference(stocked: BrokenMirror, site: MakeSite) -> None:
+    async with BrokenMirror() as whole:
+        for name in (OLD, LINUX, "demo-3.0-py3-none-any.whl"):
+            whole.add(name, upload_time="2024-02-02T00:00:00Z" if name == OLD else "2026-02-02T00:00:00Z")
+        proxied = await site(reference={"url": whole.url})
+        files = {file["filename"]: file.get("upload-time") for file in (await proxied.page())["files"]}
+        assert files == {OLD: "2024-02-02T00:00:00Z", MAC: None, LINUX: "2026-02-02T00:00:00Z", SDIST: None}
+        assert (await proxied.lock(exclude_newer="2025-01-01T00:00:00Z")).packages == {"demo": "1.0"}
+    assert not (await (await site()).lock(exclude_newer="2025-01-01T00:00:00Z")).ok
 
 
 @pytest.mark.parametrize("fault", IN_PASSING.values(), ids=IN_PASSING)
@@ -138,6 +150,19 @@ async def test_14_json_is_asked_for_first(mirror: BrokenMirror, site: MakeSite) 
     (file,) = (await (await site()).page())["files"]
     assert (file["yanked"], file["requires-python"]) == ("bad", ">=3.9")
     assert mirror.asked_for("page:demo")[0].headers["Accept"].startswith(JSON)
+
+
+@row(14, "`yanked` and `requires-python` are lost", "fills both by sha256 from a second index, where one is configured")
+async def test_14_what_is_lost_is_filled_from_a_reference(mirror: BrokenMirror, site: MakeSite) -> None:
+    for name in (OLD, LINUX):
+        mirror.add(name, extra={"yanked": None})
+    assert (await (await site()).lock()).packages == {"demo": "2.0"}
+    async with BrokenMirror() as whole:
+        whole.add(OLD, requires_python=">=3.8")
+        whole.add(LINUX, yanked="broken")
+        proxied = await site(reference={"url": whole.url})
+        assert [file.get("requires-python") for file in (await proxied.page())["files"]] == [">=3.8", None]
+        assert (await proxied.lock()).packages == {"demo": "1.0"}
 
 
 @row(16, "a page is redirected, and its links are relative", "joins them to where the page really came from")

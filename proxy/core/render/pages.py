@@ -37,9 +37,14 @@ def proxied_links(project: str) -> LinkMaker:
         names = [file.filename for file in files]
         if _PLAIN.fullmatch("".join(names)):
             return [start + name for name in names]
-        return [start + quote(name, safe=_UNESCAPED_IN_NAMES) for name in names]
+        return [start + file_segment(name) for name in names]
 
     return links
+
+
+def file_segment(filename: str) -> str:
+    """Gives the name of a file as the last segment of its address at the proxy."""
+    return quote(filename, safe=_UNESCAPED_IN_NAMES)
 
 
 def render_page(page: Page, form: Form, links: LinkMaker, metadata: MetadataOffer) -> bytes:

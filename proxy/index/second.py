@@ -1,0 +1,198 @@
+"""A second index: what its pages say, asked for only where the mirror's page leaves something open, and remembered.
+
+It is a help and never a condition: nobody waits for it longer than the settings say, and nothing fails because of it.
+It is asked with the configured credentials or none, never with a client's.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import structlog
+
+from proxy.config import ProbeSection, ReferenceSection, SecondSection, UpstreamSection
+from proxy.core.errors import MirrormendError, PageUnreadable, UpstreamBroke, UpstreamStatus
+from proxy.core.identity import SHARED
+from proxy.core.page import Page
+from proxy.index.documents import PageDocument, decode, encode
+from proxy.index.flights import SingleFlight, Tasks
+from proxy.index.reading import digest_of, read_page
+from proxy.store import Room, Store
+from proxy.upstream import FetchedPage, Mirror, Validators
+
+_log = structlog.get_logger("mirrormend.index")
+
+_LINKS_HELD = 150_000
+"""Links of parsed pages that are held in memory; the store has the others."""
+
+_PROJECTS_HELD = 5000
+_KEPT_FOR = 30 * 86400.0
+_PAUSE = 60.0
+"""Seconds for which a project is not asked about again after that failed."""
+
+_LATE_FOR = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPage:
+    """What the second index lists of a project, and the digest of its bytes; where it has no such project, a page without files."""
+
+    page: Page
+    digest: str
+
+
+@dataclass(slots=True)
+class _Held:
+    """What is known of one project: its page, or why there is none. Times are in seconds since the epoch."""
+
+    told: SecondPage | None
+    validators: Validators
+    checked: float
+    again: float
+    error: MirrormendError | None = None
+
+    @property
+    def weight(self) -> int:
+        return 0 if self.told is None else len(self.told.page.files)
+
+
+class SecondIndex:
+    """The pages of one second index. `freshness` says how long a page, and how long an absence, is used; in seconds."""
+
+    def __init__(
+        self, mirror: Mirror, section: SecondSection, freshness: ReferenceSection, store: Store, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.mirror = mirror
+        self._section = section
+        self._freshness = freshness
+        self._store = store
+        self._clock = clock
+        self._tasks = Tasks()
+        self._flights: SingleFlight[str, SecondPage] = SingleFlight(self._tasks, "second")
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._late_until = 0.0
+        # Another second index is another room, and a mirror cannot be called like that.
+        self._prefix = f"@{mirror.key}/"
+
+    async def close(self) -> None:
+        """Stops what is under way."""
+        await self._tasks.close()
+
+    def asked_about(self, name: str) -> bool:
+        """Whether the settings allow that the second index learns the normalised `name` of a project."""
+        return is_among(name, self._section)
+
+    async def page(self, name: str) -> SecondPage:
+        """Gives what the second index lists of the project with the normalised `name`, however long that takes.
+
+        Raises UpstreamError or PageUnreadable where it gives nothing and nothing is remembered.
+        """
+        held = self._held.get(name)
+        if held is not None and self._clock() < held.again:
+            self._held.move_to_end(name)
+            if held.told is not None:
+                return held.told
+            if held.error is not None:
+                raise held.error
+        return await self._flights.do(name, lambda: self._refresh(name))
+
+    async def patiently(self, work: "asyncio.Task[None]", name: str, seconds: float) -> None:
+        """Waits for `work`, which needs the page of the project `name`, at most so many seconds; then it goes on behind.
+
+        Once the second index was late, nobody waits for it for half a minute. What made the work fail was logged when it happened.
+        """
+        now = self._clock()
+        if work.done() or now < self._late_until:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(work)
+        except TimeoutError:
+            self._late_until = now + _LATE_FOR
+            _log.warning("second-index-late", index=self.mirror.url, project=name, waited=seconds)
+        except MirrormendError:
+            return
+
+    async def _refresh(self, name: str) -> SecondPage:
+        held = self._held.get(name) or await self._load(name)
+        now = self._clock()
+        if held is not None and held.told is not None and now < held.again:
+            return held.told
+        try:
+            return await self._ask(name, held)
+        except (MirrormendError, OSError) as error:
+            # Whatever it is, the page of the mirror is served without it.
+            failed = error if isinstance(error, MirrormendError) else UpstreamBroke(self.mirror.url, str(error))
+            _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed), remembered=held is not None)
+            if held is None or held.told is None:
+                self._hold(name, _Held(None, Validators(), 0.0, now + _PAUSE, failed))
+                raise failed from None
+            held.again = now + _PAUSE
+            return held.told
+
+    async def _ask(self, name: str, held: _Held | None) -> SecondPage:
+        try:
+            fetched = await self.mirror.fetch_page(name, SHARED, None if held is None else held.validators)
+        except UpstreamStatus as error:
+            if error.status not in {404, 410}:
+                raise
+            fetched = FetchedPage(b"", None, self.mirror.url, Validators(), {})
+        now = self._clock()
+        if not isinstance(fetched, FetchedPage):
+            if held is None or held.told is None:
+                raise UpstreamBroke(self.mirror.url, "it says that nothing changed, though it was not asked whether anything did")
+            held.checked, held.again = now, now + self._fresh_for(held.told)
+            return held.told
+        made = await self._made(name, fetched, now)
+        self._hold(name, made)
+        validators = fetched.validators
+        document = PageDocument(fetched.body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, now)
+        self._store.put(Room.PAGE, self._prefix + name, encode(document), _KEPT_FOR)
+        if made.told is None:
+            raise PageUnreadable(self.mirror.url, "", "there is no page")
+        return made.told
+
+    async def _load(self, name: str) -> _Held | None:
+        document = decode(await self._store.get(Room.PAGE, self._prefix + name), PageDocument)
+        if document is None:
+            return None
+        fetched = FetchedPage(document.body, document.content_type, document.url, Validators(document.etag, document.last_modified), {})
+        try:
+            held = await self._made(name, fetched, document.checked)
+        except MirrormendError as error:
+            _log.warning("stored-page-unreadable", index=self.mirror.url, project=name, why=str(error))
+            return None
+        self._hold(name, held)
+        return held
+
+    async def _made(self, name: str, fetched: FetchedPage, checked: float) -> _Held:
+        page = await read_page(name, fetched) if fetched.body else Page(name, name, ())
+        told = SecondPage(page, digest_of(fetched))
+        return _Held(told, fetched.validators, checked, checked + self._fresh_for(told))
+
+    def _fresh_for(self, told: SecondPage) -> float:
+        return self._freshness.fresh if told.page.files else self._freshness.absent
+
+    def _hold(self, name: str, held: _Held) -> None:
+        self._held[name] = held
+        self._held.move_to_end(name)
+        links = sum(each.weight for each in self._held.values())
+        while len(self._held) > 1 and (links > _LINKS_HELD or len(self._held) > _PROJECTS_HELD):
+            links -= self._held.popitem(last=False)[1].weight
+
+
+def is_among(name: str, section: SecondSection) -> bool:
+    """Whether the normalised `name` of a project is among those that `section` names, and not excluded."""
+    return any(fnmatchcase(name, each) for each in section.projects) and not any(fnmatchcase(name, each) for each in section.exclude)
+
+
+def second_mirror(section: SecondSection, name: str, probe: ProbeSection) -> Mirror:
+    """Gives the way to the second index that `section` names, which must have a URL; `name` is what logs call it."""
+    shared = {"url", "username", "password", "token", "ca_bundle", "client_cert", "client_key", "proxy", "allow_hosts"}
+    told = section.model_dump(include=shared, exclude_none=True)
+    if "token" in told:
+        told = {key: value for key, value in told.items() if key not in {"username", "password"}}
+    return Mirror(UpstreamSection.model_validate({**told, "name": name, "connections": 16, "retries": 1}), probe)
