@@ -1,6 +1,7 @@
 """What every test stands on: no way out but loopback, a clean environment, and the stand-ins."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,11 +18,14 @@ from proxy.config import Settings
 from tests.clients import Pip, Uv
 from tests.dial_guard import DialGuard
 from tests.mirror import BrokenMirror
+from tests.programs import Programs
 
 # A busy machine is slow: that is no failure.
 hypothesis_settings.register_profile("mirrormend", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("mirrormend")
 
+# Each test runs without what this machine is set up with. To install what some of them run is the machine's own matter.
+_MACHINE = dict(os.environ)
 _SETTINGS_OF_THE_MACHINE = ("MIRRORMEND_", "UV_", "PIP_", "SSL_CERT_", "POETRY_", "PDM_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy", "netrc", "requests_ca_bundle", "curl_ca_bundle"}
 
@@ -60,6 +64,14 @@ async def mirror() -> AsyncIterator[BrokenMirror]:
     """A running stand-in for a mirror, which lists nothing yet."""
     async with BrokenMirror() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    """Other mirrors and clients, installed when they are asked for, and gone after the run: pytest would keep those of three."""
+    folder = tmp_path_factory.mktemp("programs")
+    yield Programs(folder, _MACHINE)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
