@@ -94,12 +94,17 @@ class TruthfulPeerContract:
 
 
 class CachingPeerContract:
-    """To be inherited beside the fixtures `peer`, a mirror that keeps the pages of another index, and `origin`, that index."""
+    """To be inherited beside the fixtures `peer`, a mirror that keeps pages and files of another index, and `origin`, that index."""
 
-    async def test_while_the_index_behind_it_is_down_nothing_is_dropped(self, peer: Peer, origin: Origin, tmp_path: Path) -> None:
+    async def test_while_the_index_behind_it_is_down_it_delivers_what_it_kept_and_what_it_cannot_fetch_is_not_dropped(
+        self, peer: Peer, origin: Origin, tmp_path: Path
+    ) -> None:
         urls = await page_of(peer.url, HELD)
+        others = [url for name, url in urls.items() if name != HELD.mac]
+        assert all([await delivers(url) for url in others])
         async with peer.proxied(tmp_path) as proxy:
             with origin.down():
+                assert all([await delivers(url) for url in others])
                 assert not await delivers(urls[HELD.mac])
                 assert await dropped(proxy, HELD) == "0"
                 assert (await page_of(proxy.simple, HELD)).keys() == HELD.files.keys()

@@ -14,12 +14,15 @@ pytestmark = pytest.mark.timeout(300)
 _REDIRECTS = {"MIRRORMEND_UPSTREAM_ALLOW_HOSTS": "127.0.0.1"}
 """What it cannot fetch quickly it redirects to the index behind it, here at an address that nobody reaches without being told to."""
 
+_PATIENT = {"PROXPI_DOWNLOAD_TIMEOUT": "10"}
+"""Seconds after which it redirects; of its own accord it waits for less than one, which on a busy machine would be a matter of luck."""
+
 
 @pytest.fixture(scope="module")
 def peer(programs: Programs, origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     folder, port = tmp_path_factory.mktemp("proxpi"), free_port()
     command = [programs.commands("proxpi") / "python", "-m", "flask", "--app", "proxpi.server", "run", "--port", str(port)]
-    environment = {"PROXPI_INDEX_URL": f"{origin.url}/simple/", "PROXPI_CACHE_DIR": str(folder / "cache")}
+    environment = {"PROXPI_INDEX_URL": f"{origin.url}/simple/", "PROXPI_CACHE_DIR": str(folder / "cache")} | _PATIENT
     with running(command, port, folder, environment):
         yield Peer(f"http://127.0.0.1:{port}/index/", origin.lose, _REDIRECTS)
 
