@@ -21,7 +21,7 @@ class Identity:
         """Gives the identity behind an Authorization header; `secret` (at most 64 bytes) keeps digests from being guessed."""
         if authorization is None:
             return cls()
-        return cls(hashlib.blake2b(authorization.encode(), digest_size=16, key=secret).hexdigest(), authorization)
+        return cls(hashlib.blake2b(authorization.encode(errors="surrogateescape"), digest_size=16, key=secret).hexdigest(), authorization)
 
     @property
     def shared(self) -> bool:

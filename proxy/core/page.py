@@ -28,6 +28,9 @@ _SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", "
 
 Fields: TypeAlias = dict[str, Any]
 
+LARGEST = 2**63 - 1
+"""Bytes of the largest file that clients believe in: uv refuses a page with a size that 64 bits cannot hold."""
+
 
 def normalised_name(name: str) -> str:
     """Gives the normalised spelling of a project's name (PyPA specifications, name normalisation).
@@ -81,6 +84,12 @@ class Sha256(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     sha256: Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
 
 
+class _Hashes(msgspec.Struct):
+    """What is read of an entry for its hashes: a number elsewhere in it may be one that only JSON can hold."""
+
+    hashes: dict[str, str] = {}
+
+
 class Fragment(bytes):
     """JSON of an object, without its braces.
 
@@ -88,6 +97,9 @@ class Fragment(bytes):
     """
 
     __slots__ = ()
+
+
+_decode_hashes = msgspec.json.Decoder(_Hashes).decode
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab", gc=False):
@@ -102,7 +114,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     filename: str
     url: str
     rest: Fragment | None = None
-    size: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    size: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] | None = None
     requires_python: str | None = None
     core_metadata: bool | Sha256 | None = None
     only_hash: Sha256 | None = msgspec.field(default=None, name="hashes")
@@ -131,8 +143,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         """Hash name to hexadecimal digest; empty where the mirror gives none."""
         if self.only_hash is not None:
             return {"sha256": self.only_hash.sha256}
-        hashes: Mapping[str, str] = self.fields["hashes"]
-        return hashes
+        return _decode_hashes(b"{" + self.rest + b"}").hashes if self.rest else {}
 
     @property
     def packaging(self) -> Packaging:

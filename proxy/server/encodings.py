@@ -18,7 +18,8 @@ def choose_encoding(accept_encoding: str | None) -> str:
             weight = float(value) if name.strip() == "q" else 1.0
         except ValueError:
             weight = 0.0
-        weights[coding.strip()] = weight
+        # RFC 9110, 12.4.2: from 0 to 1. A float can also be spelled "nan", which is less than nothing and greater than nothing.
+        weights[coding.strip()] = weight if 0.0 <= weight <= 1.0 else 0.0
     fallback = weights.get("*", 0.0)
     admitted = [(weights.get(coding, fallback), coding) for coding in ENCODINGS if coding != "identity"]
     best = max((weight for weight, _ in admitted), default=0.0)

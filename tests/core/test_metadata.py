@@ -1,5 +1,6 @@
 """Core metadata is read out of wheels by absolute ranges, and nothing foreign or broken is ever returned."""
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -171,3 +172,62 @@ def test_pkg_info_that_a_build_may_change_is_not_served(info: str) -> None:
 
 def test_versions_are_compared_as_versions_and_names_as_names() -> None:
     assert metadata_mismatch(b"Metadata-Version: 2.1\nName: De.Mo\nVersion: 1.0.0\n", "de-mo", "1.0") == ""
+
+
+def test_a_version_of_thousands_of_digits_is_a_mismatch_and_no_failure() -> None:
+    digits = "9" * 5000
+    assert "is of version" in metadata_mismatch(METADATA.replace(b"1.0", digits.encode()), "demo", "1.0")
+    content = sdist(f"Metadata-Version: 2.{digits}\nName: demo\nVersion: 1.0\n")
+    found, _ = converse(sdist_metadata(URL, "demo-1.0.tar.gz", "demo", "1.0"), serving(content))
+    assert found.content is None
+    assert "older than 2.2" in found.why
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+def test_metadata_compressed_in_a_way_that_unpacks_without_bounds_is_not_read(method: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("demo-1.0.dist-info/METADATA", METADATA)
+    found, _ = converse(wheel_metadata(URL, "demo", "1.0", len(out.getvalue()), WHOLE), serving(out.getvalue()))
+    assert found.content is None
+    assert "uv refuses" in found.why
+
+
+def odd_sdist(kind: bytes = tarfile.REGTYPE, size: int = 0, times: int = 1) -> bytes:
+    """An sdist whose first member, said so many times, is of this kind and claims this size; PKG-INFO follows."""
+    info = tarfile.TarInfo("demo-1.0/setup.py")
+    info.type = kind
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    whole = gzip.decompress(sdist("Metadata-Version: 2.2\nName: demo\nVersion: 1.0\n"))
+    return gzip.compress(bytes(header) * times + whole)
+
+
+ODD_SDISTS = {
+    "a size that leads back": odd_sdist(size=-512),
+    "a size that leads before the beginning": odd_sdist(size=-1024),
+    "a size that is too large": odd_sdist(size=2**40),
+    "headers within headers": odd_sdist(tarfile.XHDTYPE, times=3000),
+    "names within names": odd_sdist(tarfile.GNUTYPE_LONGNAME, times=3000),
+}
+
+
+@pytest.mark.parametrize("content", ODD_SDISTS.values(), ids=ODD_SDISTS)
+def test_an_sdist_that_leads_its_reader_astray_gives_no_metadata(content: bytes) -> None:
+    found, asked = converse(sdist_metadata(URL, "demo-1.0.tar.gz", "demo", "1.0"), serving(content))
+    assert found.content is None
+    assert "no PKG-INFO" in found.why
+    assert len(asked) == 1
+
+
+def test_holes_that_an_sdist_claims_are_never_filled() -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("demo-1.0/PKG-INFO")
+        info.size = len(METADATA)
+        info.pax_headers = {"GNU.sparse.size": str(2**36), "GNU.sparse.map": f"{2**35},{len(METADATA)}", "GNU.sparse.name": info.name}
+        archive.addfile(info, io.BytesIO(METADATA))
+    found, _ = converse(sdist_metadata(URL, "demo-1.0.tar.gz", "demo", "1.0"), serving(out.getvalue()))
+    assert found.content is None

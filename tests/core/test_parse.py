@@ -213,3 +213,103 @@ def test_links_are_joined_alike_whether_one_by_one_or_many_at_once(start: str, o
 @pytest.mark.parametrize("start", ["../../p/", "/p/", "p/", "https://mirror.example.com/p/", "http://other.example.com/"])
 def test_links_of_common_shapes_are_joined_at_one_go(start: str) -> None:
     assert Joiner(URL).join_plain([f"{start}{number}/{WHEEL}" for number in range(5)])
+
+
+MOMENTS = {
+    "2024-01-02T03:04:05.678901Z": True,
+    "2024-02-29T00:00:00Z": True,
+    "2000-02-29T23:59:59.123456789Z": True,
+    "0001-01-01T00:00:00Z": True,
+    "2024-01-02 03:04:05+00:00": True,
+    "2024-01-02t03:04z": True,
+    "2024-01-02T03:04:05+0100": True,
+    "yesterday": False,
+    "": False,
+    "2024-01-02": False,
+    "2024-01-02T03:04:05": False,
+    "2023-02-29T00:00:00Z": False,
+    "1900-02-29T00:00:00Z": False,
+    "2024-04-31T00:00:00Z": False,
+    "2024-01-02T24:00:00Z": False,
+    "9999-12-31T23:59:59Z": False,
+    "2024-01-02T03:04:05.1234567891Z": False,
+    "2024-01-02T03:04:05.Z": False,
+    "2024-1-2T03:04:05Z": False,
+    "2024-01-02T03:04:05Z\n": False,
+}
+
+
+@pytest.mark.parametrize(("said", "sound"), MOMENTS.items())
+def test_an_upload_time_that_says_no_moment_is_left_out_and_others_pass_as_they_are_written(said: str, sound: bool) -> None:
+    file = entry(hashes={"sha256": SHA256}, **{"upload-time": said})
+    assert file is not None
+    assert file.upload_time == (said if sound else None)
+
+
+@pytest.mark.parametrize("size", [2**63, 2**64, 10**30, 1e30])
+def test_a_size_that_no_file_has_is_left_out(size: float) -> None:
+    file = entry(hashes={"sha256": SHA256}, size=size)
+    assert file is not None
+    assert file.size is None
+
+
+@pytest.mark.parametrize("digits", [40, 64, 128])
+def test_a_blake2b_digest_has_the_length_that_pypi_gives_it(digits: int) -> None:
+    file = entry(hashes={"blake2b": "a" * digits})
+    assert file is not None
+    assert file.hashes == ({"blake2b": "a" * 64} if digits == 64 else {})
+
+
+STATUSES = {
+    '"archived"': None,
+    "null": None,
+    "3": None,
+    "[]": None,
+    "{}": None,
+    '{"status": null}': None,
+    '{"status": 1, "reason": "r"}': {"reason": "r"},
+    '{"status": "archived", "reason": 2}': {"status": "archived"},
+    '{"status": "archived", "reason": "r"}': {"status": "archived", "reason": "r"},
+}
+
+
+@pytest.mark.parametrize(("said", "passed"), STATUSES.items())
+def test_of_a_status_only_what_clients_accept_passes(said: str, passed: dict[str, str] | None) -> None:
+    page = parse_page(f'{{"files": [], "project-status": {said}}}'.encode(), None, URL, "demo")
+    assert json.loads(render_page(page, Form.JSON, proxied_links("demo"), each(lambda _: None))).get("project-status") == passed
+
+
+@pytest.mark.parametrize("said", ['"1.²"', '"1.٣"', '"1.x"', "1", '"1."'])
+def test_a_version_of_the_api_that_is_none_is_read_as_the_first(said: str) -> None:
+    body = f'{{"meta": {{"api-version": {said}}}, "files": [], "versions": []}}'
+    assert parse_page(body.encode(), None, URL, "demo").api_version == "1.0"
+
+
+@pytest.mark.parametrize("number", ["1e400", "1" * 400])
+def test_numbers_that_only_json_can_hold_cost_no_form_of_the_page(number: str) -> None:
+    listed = f'{{"filename": "{WHEEL}", "url": "{WHEEL}", "hashes": {{}}, "x": {number}}}'
+    body = f'{{"meta": {{"x": {number}}}, "x": {number}, "files": [{listed}]}}'
+    page = parse_page(body.encode(), None, URL, "demo")
+    assert page.files[0].hashes == {}
+    for form in Form:
+        assert WHEEL in render_page(page, form, proxied_links("demo"), each(lambda _: None)).decode()
+    assert render_page(page, Form.JSON, proxied_links("demo"), each(lambda _: None)).count(number.encode()) == 3
+
+
+@pytest.mark.parametrize("key", ["core-metadata", "dist-info-metadata", "data-dist-info-metadata"])
+@pytest.mark.parametrize("digest", ["A" * 64, "g" * 64])
+def test_a_digest_of_core_metadata_is_as_sound_as_that_of_a_file(key: str, digest: str) -> None:
+    file = entry(hashes={"sha256": SHA256}, **{key: {"sha256": digest}})
+    assert file is not None
+    assert file.core_metadata == (Sha256("a" * 64) if digest == "A" * 64 else True)
+
+
+@pytest.mark.parametrize("base", ["ftp://other.example.com/x/", "javascript:x", "http://[", "http://", "/a\x01b/", "  "])
+def test_a_base_that_leads_nowhere_is_passed_over(base: str) -> None:
+    (file,) = html(f'<base href="{base}"><a href="../p/{WHEEL}">x</a>').files
+    assert file.url == urljoin(URL, f"../p/{WHEEL}")
+
+
+def test_blanks_in_a_base_are_escaped_as_in_links() -> None:
+    (file,) = html(f'<base href="/a b/"><a href="{WHEEL}">x</a>').files
+    assert file.url == f"https://mirror.example.com/a%20b/{WHEEL}"

@@ -680,6 +680,12 @@ def test_the_limit_of_the_head_does_not_depend_on_how_it_comes(length: int) -> N
     assert (whole[0] == "malformed") == (length > HEAD_LIMIT)
 
 
+def test_of_a_chunked_body_that_breaks_off_after_what_was_wanted_that_is_kept() -> None:
+    data = b"HTTP/1.1 206 Partial Content\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nPKPKPKP\r\n"
+    assert outcome([data], bare=False, read=5) == (206, {"transfer-encoding": "chunked"}, b"PKPKP")
+    assert outcome([data], bare=False, read=8) == ("unfinished",)
+
+
 def test_many_tiny_chunks_are_read_without_deep_recursion() -> None:
     data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nP\r\n" * 5000 + b"0\r\n\r\n"
     assert outcome([data], bare=False, read=7000) == (200, {"transfer-encoding": "chunked"}, b"P" * 5000)

@@ -70,3 +70,68 @@ def pages(draw: st.DrawFn) -> Page:
     names = draw(st.lists(filenames, max_size=14, unique=True))
     files = tuple(File(name, f"https://mirror.example.com/packages/{name}") for name in names)
     return Page(PROJECT, PROJECT, files, SourceForm.JSON)
+
+
+_KNOWN_KEYS = ["filename", "url", "hashes", "size", "requires-python", "upload-time", "yanked", "gpg-sig", "provenance", "core-metadata"]
+_OLD_KEYS = ["dist-info-metadata", "data-dist-info-metadata", "data-core-metadata"]
+_TOP_KEYS = ["meta", "name", "versions", "project-status", "alternate-locations", "files", "x-unknown"]
+odd_values = st.one_of(
+    json_values,
+    st.sampled_from(["", "true", "sha256=" + "a" * 64, "a" * 64, "2024-01-02", "2024-02-30T00:00:00Z", "../x.whl", "#", "//", "1.", "²"]),
+    st.sampled_from([-1, 2**63, 2**64, 10**30, 1e300, {"sha256": "A" * 64}, {"sha256": "short", "md5": "0" * 32}, {"status": None}, [[]]]),
+)
+
+
+@st.composite
+def odd_pages(draw: st.DrawFn) -> bytes:
+    """A JSON page of which some keys, of entries or of its own, have values that they should not have, or are missing."""
+    page = draw(json_pages(st.one_of(filenames, odd_names)))
+    for entry in page["files"]:
+        for key in draw(st.lists(st.sampled_from([*_KNOWN_KEYS, *_OLD_KEYS]), max_size=3)):
+            entry[key] = draw(odd_values)
+        for key in draw(st.lists(st.sampled_from(_KNOWN_KEYS), max_size=1)):
+            entry.pop(key, None)
+    for key in draw(st.lists(st.sampled_from(_TOP_KEYS), max_size=2)):
+        page[key] = draw(odd_values)
+    if draw(st.booleans()) and isinstance(page.get("meta"), dict):
+        page["meta"]["api-version"] = draw(odd_values)
+    return json.dumps(page).encode()
+
+
+@st.composite
+def odd_html(draw: st.DrawFn) -> bytes:
+    """A page in HTML whose anchors may have anything in their attributes."""
+    text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
+        ["&amp;gt;=3", "&lt;", '"', "'", "\x00", "true"]
+    )
+    anchors = []
+    for _ in range(draw(st.integers(0, 5))):
+        name = draw(st.one_of(filenames, odd_names))
+        href = draw(st.sampled_from(["", "../", "/", "//host/", "https://host/", "http:///", "javascript:", "a b/", "?", "%2e%2e/"])) + name
+        href += draw(st.sampled_from(["", "#", "#sha256=" + "a" * 64, "#sha256=" + "a" * 63, "#md5-" + "0" * 32, "?x#egg=y", "%00", "%ff"]))
+        keys = st.sampled_from(["requires-python", "yanked", "gpg-sig", "provenance", "core-metadata", "dist-info-metadata"])
+        attributes = "".join(f' data-{key}="{draw(text)}"' for key in draw(st.lists(keys, max_size=3)))
+        anchors.append(f'<a href="{href}"{attributes}>{draw(text)}</a>')
+    head = draw(st.sampled_from(["", "<base href='/x/'>", "<base href='http://['>", "<meta name='pypi:repository-version' content='1.x'>"]))
+    return f"<html><head>{head}</head><body>{''.join(anchors)}</body>".encode()
+
+
+@st.composite
+def damaged(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
+    """Bytes of which some were changed, taken away, put in or said twice; or none."""
+    data = bytearray(draw(whole))
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(data)))
+        end = draw(st.integers(start, min(len(data), start + 40)))
+        how = draw(st.sampled_from(["change", "cut off", "take", "put", "twice"]))
+        if how == "cut off":
+            del data[start:]
+        elif how == "put":
+            data[start:start] = draw(
+                st.binary(max_size=8) | st.sampled_from([b"\xff", b"\x00", b"null", b'"', b"\r\n\r\n", b"1e999", b"[" * 50])
+            )
+        else:
+            data[start:end] = {"change": draw(st.binary(min_size=end - start, max_size=end - start)), "take": b""}.get(
+                how, data[start:end] * 2
+            )
+    return bytes(data)

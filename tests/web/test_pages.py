@@ -352,3 +352,23 @@ async def test_a_hung_mirror_does_not_hold_back_a_page_that_is_at_hand(stocked: 
     for _ in range(5):
         assert await names(client) == before
     assert loop.time() - started < 2.0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Accept-Encoding: zstd;q=nan",
+        b"Accept-Encoding: gzip;q=nan, *;q=-nan",
+        b"Authorization: \xff\xfe",
+        b"User-Agent: uv/0.13.9 {\xff",
+        b"If-None-Match: \xff",
+        b"Accept: text/html;q=nan, */*",
+    ],
+)
+async def test_a_header_that_makes_no_sense_costs_nobody_the_page(stocked: BrokenMirror, app_client: MakeClient, line: bytes) -> None:
+    client = await app_client()
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"GET /simple/demo/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + line + b"\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer

@@ -16,12 +16,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from email.parser import HeaderParser
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from proxy.core.errors import InvalidProjectName
 from proxy.core.flows.evidence import Evidence, asked_as, content_range, evidence_of, whole_length
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, Reply
-from proxy.core.page import normalised_name
+from proxy.core.page import normalised_name, parsed_version
 
 TAIL = 32 * 1024
 """Bytes read of a wheel's end at first: for most wheels they hold the directory and METADATA both."""
@@ -29,6 +29,11 @@ TAIL = 32 * 1024
 _METADATA_LIMIT = 8 * 1024 * 1024
 _ASKS_LIMIT = 8
 _PKG_INFO_READ = 256 * 1024
+_LONGEST_VERSION = 300
+_STATIC_FROM = Version("2.2")
+_BOUNDED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""The compressions of which `zipfile` unpacks no more than is asked for; of the others a few bytes can fill the memory."""
+
 _DYNAMIC_MATTERS = frozenset({"requires-dist", "requires-python", "provides-extra"})
 
 
@@ -165,6 +170,8 @@ def _metadata_in(archive: _PartialFile, project: str) -> bytes | None:
         chosen = candidates[0]
         if chosen.file_size > _METADATA_LIMIT:
             raise ValueError("its METADATA is too large")
+        if chosen.compress_type not in _BOUNDED:
+            raise NotImplementedError("its METADATA is compressed in a way that uv refuses")
         # zipfile reads a member in small pieces, each of which would become a range of its own: ask for its whole place at once.
         room = 30 + len(chosen.filename.encode()) + 256 + chosen.compress_size
         archive.seek(chosen.header_offset)
@@ -221,22 +228,22 @@ def _pkg_info_in(beginning: bytes) -> bytes | None:
         unpacked = unpacker.decompress(beginning, _METADATA_LIMIT)
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             for member in archive:
+                if member.issparse() or not 0 <= member.size <= _METADATA_LIMIT:
+                    # A few bytes can claim terabytes of holes, and a negative size leads back to where it stands.
+                    return None
                 if member.isfile() and member.name.count("/") == 1 and member.name.endswith("/PKG-INFO"):
                     inside = archive.extractfile(member)
                     content = b"" if inside is None else inside.read()
                     return content if len(content) == member.size else None
-    except (tarfile.TarError, zlib.error, EOFError, OSError):
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError):
         pass
     return None
 
 
 def _not_static(content: bytes) -> str:
     headers = HeaderParser().parsestr(content.decode("utf-8", "replace"))
-    try:
-        old = Version(headers.get("Metadata-Version", "1.0")) < Version("2.2")
-    except InvalidVersion:
-        old = True
-    if old:
+    said = _version_in(headers.get("Metadata-Version", "1.0"))
+    if said is None or said < _STATIC_FROM:
         return "the sdist's metadata is older than 2.2, so it may change when it is built"
     dynamic = sorted(_DYNAMIC_MATTERS.intersection(name.lower() for name in headers.get_all("Dynamic", [])))
     return f"the sdist declares {', '.join(dynamic)} as dynamic" if dynamic else ""
@@ -251,13 +258,17 @@ def metadata_mismatch(content: bytes, project: str, version: str) -> str:
     try:
         if normalised_name(name.strip()) != project:
             return f"the metadata is of the project {name.strip()[:100]}"
-        if Version(spelled.strip()) != Version(version):
-            return f"the metadata is of version {spelled.strip()[:100]}"
     except InvalidProjectName:
         return "the metadata names no valid project"
-    except InvalidVersion:
-        return "" if spelled.strip() == version else f"the metadata is of version {spelled.strip()[:100]}"
-    return ""
+    one, other = _version_in(spelled), _version_in(version)
+    same = spelled.strip() == version if one is None or other is None else one == other
+    return "" if same else f"the metadata is of version {spelled.strip()[:100]}"
+
+
+def _version_in(text: str) -> Version | None:
+    text = text.strip()
+    # What was parsed is remembered, and a whole file may stand here.
+    return parsed_version(text) if len(text) <= _LONGEST_VERSION else None
 
 
 def _is_part(reply: Answer, ask: Ask) -> bool:

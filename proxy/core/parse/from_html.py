@@ -10,7 +10,7 @@ from proxy.core.errors import PageUnreadable, UpstreamOverLimit
 from proxy.core.page import File, Page, SourceForm
 from proxy.core.parse.files import fragment, make_file
 from proxy.core.parse.hashes import core_metadata, hashes_in_fragment
-from proxy.core.parse.links import Joiner, filename_of, split_fragment
+from proxy.core.parse.links import Joiner, filename_of, is_address, split_fragment
 
 _STEP = 250
 
@@ -52,9 +52,10 @@ def _base(document: LexborHTMLParser, url: str) -> str:
     base = document.css_first("base[href]")
     href = (base.attributes.get("href") or "") if base is not None else ""
     try:
-        return urljoin(url, href.strip())
+        joined = urljoin(url, href.strip().replace(" ", "%20"))
     except ValueError:
         return url
+    return joined if is_address(joined) else url
 
 
 def _file(attributes: dict[str, str | None], joiner: Joiner) -> File | None:

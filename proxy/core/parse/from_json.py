@@ -3,6 +3,7 @@
 A page of which every entry is as it should be is read at one go, which for thousands of entries is what counts.
 """
 
+import re
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
@@ -10,10 +11,11 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
-from proxy.core.page import File, Page, Sha256, SourceForm
+from proxy.core.page import LARGEST, File, Page, Sha256, SourceForm
 from proxy.core.parse.files import fragment, make_file
 from proxy.core.parse.hashes import are_digests, core_metadata, hashes_in_fragment, sound_hashes
 from proxy.core.parse.links import Joiner, are_filenames, is_filename
+from proxy.core.parse.moments import are_moments, sound_moment
 
 _STEP = 2000
 _SPLIT = 12
@@ -21,6 +23,9 @@ _RAW_STEP = 400
 _READ_AT_ONE_GO = 6 * 1024 * 1024
 _OURS_IN_ORDER = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata", "data-core-metadata")
 _encode = msgspec.json.Encoder().encode
+
+_API_VERSION = re.compile(r"1\.[0-9]{1,9}")
+_STATUS = "project-status"
 
 Kind = TypeVar("Kind")
 
@@ -36,7 +41,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
     """A page that says what the specifications know, and nothing else (PEP 691, 700, 708, 792)."""
 
     files: list[_Listed]
-    meta: dict[str, Any] = {}
+    meta: dict[str, msgspec.Raw] = {}
     name: str | None = None
     versions: list[str] | None = None
     alternate_locations: msgspec.Raw = msgspec.Raw(b"")
@@ -45,7 +50,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
 
 class _OddBody(msgspec.Struct):
     files: list[msgspec.Raw]
-    meta: dict[str, Any] = {}
+    meta: dict[str, msgspec.Raw] = {}
     name: str | None = None
     versions: list[Any] | None = None
 
@@ -73,7 +78,7 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     content = plain or odd
     if len(content.files) > link_limit:
         raise UpstreamOverLimit(url, link_limit, "links")
-    api_version = str(content.meta.get("api-version") or "1.0")
+    api_version = str(_value(content.meta.get("api-version")) or "1.0")
     if api_version.partition(".")[0] != "1":
         raise PageUnreadable(url, said, f"its API version is {api_version[:20]}, and only 1 is known")
     joiner = Joiner(url)
@@ -84,10 +89,10 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
         name=content.name or project,
         files=tuple(files),
         form=SourceForm.JSON,
-        api_version=api_version if api_version[2:].isdigit() else "1.0",
+        api_version=api_version if _API_VERSION.fullmatch(api_version) else "1.0",
         versions=versions,
         meta=fragment({key: value for key, value in content.meta.items() if key != "api-version"}),
-        extra=fragment({key: value for key, value in besides.items() if key not in _OddBody.__struct_fields__}),
+        extra=fragment(_extra(besides)),
         skipped=len(content.files) - len(files),
     )
 
@@ -103,6 +108,16 @@ def _plain_body(body: bytes) -> _Body | None:
 def _said_besides(body: _Body) -> dict[str, msgspec.Raw]:
     said = {"alternate-locations": body.alternate_locations, "project-status": body.project_status}
     return {key: value for key, value in said.items() if bytes(value)}
+
+
+def _extra(besides: dict[str, msgspec.Raw]) -> dict[str, object]:
+    """Gives the keys that pass on, with a project's status as PEP 792 has it: uv refuses the page for another one."""
+    extra: dict[str, object] = {key: value for key, value in besides.items() if key not in _OddBody.__struct_fields__}
+    if _STATUS in extra:
+        status = _value(besides[_STATUS])
+        sound = {key: value for key, value in status.items() if isinstance(value, str)} if isinstance(status, dict) else {}
+        extra = {key: value for key, value in extra.items() if key != _STATUS} | ({_STATUS: sound} if sound else {})
+    return extra
 
 
 def _read_one_by_one(entries: Sequence[msgspec.Raw], joiner: Joiner) -> Generator[None, None, list[File]]:
@@ -143,7 +158,9 @@ def _all_plain(listed: Sequence[_Listed], joiner: Joiner) -> bool:
     hashes = [each.only_hash.sha256 for each in listed if each.only_hash is not None]
     if not listed:
         return True
-    if len(hashes) < len(listed) or not are_digests(hashes) or not are_filenames([each.filename for each in listed]):
+    if len(hashes) < len(listed) or not are_digests(hashes + _of_metadata(listed)) or not are_filenames([each.filename for each in listed]):
+        return False
+    if not are_moments([each.upload_time for each in listed if each.upload_time is not None]):
         return False
     links = joiner.join_plain([each.url for each in listed])
     if links is None:
@@ -154,6 +171,13 @@ def _all_plain(listed: Sequence[_Listed], joiner: Joiner) -> bool:
         if each.data_dist_info_metadata is not None or each.dist_info_metadata is not None:
             _unite_spellings(each)
     return True
+
+
+def _of_metadata(listed: Sequence[_Listed]) -> list[str]:
+    said = [each.core_metadata for each in listed]
+    if any(each.dist_info_metadata or each.data_dist_info_metadata for each in listed):
+        said += [each.dist_info_metadata for each in listed] + [each.data_dist_info_metadata for each in listed]
+    return [each.sha256 for each in said if isinstance(each, Sha256)]
 
 
 def _unite_spellings(listed: _Listed) -> None:
@@ -189,7 +213,7 @@ def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
         size=_typed(entry, "size", int),
         requires_python=_typed(entry, "requires-python", str),
         core_metadata=next((each for each in advertised if each is not None), None),
-        upload_time=_typed(entry, "upload-time", str),
+        upload_time=sound_moment(_value(entry.pop("upload-time", None))),
         yanked=_yanked(_value(entry.pop("yanked", None))),
         gpg_sig=_typed(entry, "gpg-sig", bool),
         provenance=_typed(entry, "provenance", str),
@@ -198,7 +222,7 @@ def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
 
 def _typed(entry: dict[str, msgspec.Raw], key: str, kind: type[Kind]) -> Kind | None:
     value = _value(entry.pop(key, None))
-    return value if type(value) is kind and not (isinstance(value, int) and value < 0) else None
+    return value if type(value) is kind and not (isinstance(value, int) and not 0 <= value <= LARGEST) else None
 
 
 def _yanked(value: object) -> bool | str | None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from proxy.core.page import Sha256
 
-_LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128, "blake2b": 128}
+_LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128, "blake2b": 64}
+"""Digits of a digest. BLAKE2b has several lengths: this is the one of PyPI, and the only one that uv takes."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEXADECIMAL_DIGITS = b"0123456789abcdef"
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")

@@ -56,10 +56,18 @@ class Joiner:
             return link
         try:
             joined = urljoin(self._base, link)
-            scheme, host, _, _, _ = urlsplit(joined)
         except ValueError:
             return None
-        return joined if scheme in {"http", "https"} and host else None
+        return joined if is_address(joined) else None
+
+
+def is_address(url: str) -> bool:
+    """Whether `url` is absolute, of http or https, and can be sent as it is."""
+    try:
+        scheme, host, _, _, _ = urlsplit(url)
+    except ValueError:
+        return False
+    return scheme in {"http", "https"} and bool(host) and not _UNSENDABLE.search(url)
 
 
 def split_fragment(link: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from itertools import accumulate, islice
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -65,6 +65,15 @@ class _Entry(msgspec.Struct, omit_defaults=True, rename="kebab", gc=False):
     gpg_sig: bool | None = None
     provenance: str | None = None
     core_metadata: Offer = None
+
+
+class _Extra(msgspec.Struct, rename="kebab"):
+    """What HTML can say of a page's other keys (PEP 792); what it cannot is not read."""
+
+    project_status: dict[str, Any] = {}
+
+
+_decode_extra = msgspec.json.Decoder(_Extra).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,15 +241,13 @@ def _claimed_version(page: Page) -> str:
 
 def _html_frame(page: Page) -> tuple[bytes, bytes]:
     """Gives what stands before the anchors and after them."""
-    status = msgspec.json.decode(b"{" + page.extra + b"}").get("project-status") if page.extra else None
-    metas = [("pypi:repository-version", "1.0")]
-    if isinstance(status, dict):
-        metas += [
-            (name, status[key])
-            for name, key in (("pypi:project-status", "status"), ("pypi:project-status-reason", "reason"))
-            if isinstance(status.get(key), str)
-        ]
-    head = "".join(f'<meta name="{name}" content="{escape(content)}"/>\n' for name, content in metas)
+    status = _decode_extra(b"{" + page.extra + b"}").project_status
+    metas = [
+        ("pypi:repository-version", "1.0"),
+        ("pypi:project-status", status.get("status")),
+        ("pypi:project-status-reason", status.get("reason")),
+    ]
+    head = "".join(f'<meta name="{name}" content="{escape(content)}"/>\n' for name, content in metas if isinstance(content, str))
     title = f"Links for {escape(page.project)}"
     start = f"<!DOCTYPE html>\n<html>\n<head>\n{head}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n"
     return start.encode(), b"</body>\n</html>\n"

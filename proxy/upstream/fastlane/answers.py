@@ -173,8 +173,9 @@ class AnswerReader:
         self.reusable = False
         if self._stage == _HEAD:
             return False
-        here = self._chunks.body if self._stage == _CHUNKED else self.kept
-        return self._stage == _UNTIL_CLOSE or len(here) >= self._read > 0
+        if self._stage == _CHUNKED:
+            self._keep(self._chunks.body)
+        return self._stage == _UNTIL_CLOSE or len(self.kept) >= self._read > 0
 
     def _frame(self) -> None:
         """Decides how the body is delimited (RFC 9112, 6.3)."""
@@ -212,7 +213,7 @@ class AnswerReader:
             self.reusable = False
         return whole
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes | bytearray) -> None:
         missing = self._read - len(self.kept)
         if missing > 0:
             self.kept += data[:missing]
