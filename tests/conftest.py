@@ -16,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 
 from proxy.config import Settings
 from tests.clients import Pip, Uv
+from tests.clock import Clock
 from tests.dial_guard import DialGuard
 from tests.mirror import BrokenMirror
 from tests.programs import Programs
@@ -91,16 +92,18 @@ async def app_client(mirror: BrokenMirror) -> AsyncIterator[MakeClient]:
     """Gives `make(**sections)`: the application before `mirror`, with these settings, and a client of it.
 
     A section is a dict of its settings, such as `probe={"patience": 0}`; the store is in memory where nothing else is said.
+    The application goes by `clock`, where a test sets one.
     """
     async with AsyncExitStack() as stack:
 
-        async def make(**sections: Any) -> Client:
+        async def make(clock: Clock | None = None, **sections: Any) -> Client:
             # Imported late, so that tests of single modules need no server.
             from proxy.server import create_app  # noqa: PLC0415
 
             upstream = {"url": mirror.url} | sections.pop("upstream", {})
             store = {"location": "memory"} | sections.pop("store", {})
-            app = create_app(Settings.model_validate({"upstream": upstream, "store": store, **sections}))
+            settings = Settings.model_validate({"upstream": upstream, "store": store, **sections})
+            app = create_app(settings) if clock is None else create_app(settings, clock=clock, steady=clock)
             return await stack.enter_async_context(TestClient(TestServer(app)))
 
         yield make

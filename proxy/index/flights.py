@@ -71,7 +71,12 @@ class SingleFlight(Generic[Key, Value]):
     def start(self, key: Key, work: Callable[[], Coroutine[Any, Any, Value]]) -> "asyncio.Task[Value]":
         """As `do`, without waiting."""
         task = self._flights.get(key)
-        if task is None:
+        # One that has ended is told of a little later; who asks meanwhile is not to get what was found before.
+        if task is None or task.done():
             task = self._flights[key] = self._tasks.start(work(), f"{self._name} {key}")
-            task.add_done_callback(lambda _: self._flights.pop(key, None))
+            task.add_done_callback(lambda ended: self._ended(key, ended))
         return task
+
+    def _ended(self, key: Key, task: "asyncio.Task[Value]") -> None:
+        if self._flights.get(key) is task:
+            del self._flights[key]

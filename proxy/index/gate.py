@@ -90,6 +90,11 @@ class Gate:
 
         return offers
 
+    def unreadable(self, project: Project, file: File) -> bool:
+        """Whether the metadata of `file` was lately found to be had nowhere."""
+        long_ago = self._clock() - _UNREADABLE_FOR
+        return project.unreadable.get(file.filename, long_ago) > long_ago
+
     async def metadata(self, project: Project, page: Page, file: File) -> CoreMetadata:
         """Gives the core metadata of `file`, listed on `page`.
 

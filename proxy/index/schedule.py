@@ -74,7 +74,7 @@ class Schedule:
             return
         project.planned_for = known.checked
         self._projects.borrow(project, known)
-        ahead = tuple(file for file in reading_picks(known.page, project.verdicts, client) if file.filename not in project.read)
+        ahead = self._to_read_ahead(project, known.page, client)
         first = self._plan(project, known.page, self._budget(), client, awaited_only=True).first
         progress = project.verification = Progress(began=self._clock())
         if not first and not ahead:
@@ -125,6 +125,12 @@ class Schedule:
     def _alone(self, started: float) -> bool:
         """Whether the page that was asked for then has the proxy to itself, so that it can wait for more than a resolver reads first."""
         return self._verifying <= 1 and not self._burst.lasts(max(started, self._clock()))
+
+    def _to_read_ahead(self, project: Project, page: Page, client: ClientPlatform | None) -> tuple[File, ...]:
+        if self._verifier.in_vain(project.who):
+            return ()
+        picks = reading_picks(page, project.verdicts, client)
+        return tuple(file for file in picks if file.filename not in project.read and not self._gate.unreadable(project, file))
 
     def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:
         now = self._clock()

@@ -1,21 +1,25 @@
-"""Asking the mirror about the files of a page, and making sure of what it denies before a file is dropped for it."""
+"""Asking the mirror about the files of a page, and making sure of what it denies before a file is dropped for it.
+
+Absence is believed in two cases: a good answer came shortly before the denial, and another one that was asked for after it;
+or the same denial came again, with such a good answer between the two. So neither the beginning of an outage nor its end,
+nor all of it, takes a file off a page.
+"""
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
-from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.flows.evidence import Evidence
+from proxy.core.flows.exchange import Flow
 from proxy.core.flows.probe import probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
-from proxy.core.verdict.guard import StormGuard
 from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, judge
 from proxy.core.verdict.plan import order
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project
+from proxy.index.standing import Denied, HeadTrust, Platforms, Standing
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
@@ -23,55 +27,10 @@ _log = structlog.get_logger("mirrormend.index")
 _WITNESS_PAUSE = 5.0
 """Seconds after a vain search for a witness before another one for the same project or during the same storm."""
 
-_HEAD_LIES = 3
-"""So many denials of HEAD that a GET contradicts, and HEAD is not asked any more."""
+_WITNESS_WITHIN = 5.0
+"""Seconds that one witness has to answer in."""
 
 _WITNESSES_ASKED = 4
-_LACKING = 3
-"""So many wheels of one platform denied in a row, and the next is expected to be."""
-
-
-@dataclass(slots=True)
-class _Denied:
-    """A denial that needs something besides before it counts."""
-
-    file: File
-    evidence: Evidence
-    cause: Cause
-    known_good: bool
-
-
-@dataclass(slots=True)
-class _Standing:
-    """How the mirror stands towards one identity."""
-
-    guard: StormGuard = field(default_factory=StormGuard)
-    good: deque[File] = field(default_factory=lambda: deque(maxlen=16))
-    searched: dict[str, float] = field(default_factory=dict)
-
-
-class _Platforms:
-    """Which platforms the mirror has: where it denied all wheels of one so far, asking by HEAD first is a request for nothing."""
-
-    def __init__(self) -> None:
-        self._denied: Counter[str] = Counter()
-
-    def learn(self, file: File, cause: Cause) -> None:
-        """Notes what came of asking about `file`."""
-        if cause is Cause.AVAILABLE and self._denied:
-            self._denied.pop(_platform(file), None)
-        elif cause is Cause.ABSENT:
-            self._denied[_platform(file)] += 1
-
-    def lacks(self, file: File) -> bool:
-        """Whether a denial is to be expected for `file`."""
-        return bool(self._denied) and self._denied[_platform(file)] >= _LACKING
-
-
-def _platform(file: File) -> str:
-    """The system that a wheel is for, such as `macosx`."""
-    tag = file.filename.rpartition("-")[2]
-    return tag.partition("_")[0] if file.filename.endswith(".whl") else ""
 
 
 class Verifier:
@@ -82,10 +41,9 @@ class Verifier:
         self._searches: SingleFlight[tuple[str, str], bool] = SingleFlight(tasks, "witness")
         self._rules = rules
         self._clock = clock
-        self._standings: dict[str, _Standing] = {}
-        self._platforms = _Platforms()
-        self._head_lies = 0
-        self._head_holds = 0
+        self._standings: dict[str, Standing] = {}
+        self._platforms = Platforms()
+        self._head = HeadTrust()
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity, since files known to be good fail."""
@@ -100,66 +58,95 @@ class Verifier:
         """Probes `files` of `project`, in their order, and notes a verdict on each as its answer comes.
 
         `patient` probes let those go first that somebody waits for, and `background` ones keep to the mirror's rate as well.
+        Where nothing good comes of it and no witness is found, the rest is left for another time.
         """
-        denied: list[_Denied] = []
+        standing = self._standing(project.who)
+        left = iter(files)
+        while (file := next(left, None)) is not None:
+            if self._in_vain(standing) and not await self._witness(project, standing, standing.guard.moment(), frozenset()):
+                return
+            await self._ask_some(project, standing, file, left, background=background, patient=patient)
+
+    async def _ask_some(
+        self, project: Project, standing: Standing, next_one: File, left: Iterator[File], *, background: bool, patient: bool
+    ) -> None:
+        """Asks about `next_one` and what is `left`, until it seems to be in vain."""
+        began: dict[str, int] = {}
+        denied: list[Denied] = []
+
+        def flows() -> Iterator[tuple[File, Flow[Evidence]]]:
+            file: File | None = next_one
+            while file is not None:
+                began[file.filename] = standing.guard.moment()
+                yield file, probe(file.url, size=file.size, head=self._head.believed and not self._platforms.lacks(file))
+                file = None if self._in_vain(standing) else next(left, None)
 
         def learned(file: File, evidence: Evidence) -> None:
-            self._weigh_head(file, evidence)
-            self.note(project, file, evidence, denied)
+            cause = cause_of(evidence, file.size)
+            self._head.weigh(evidence, cause)
+            self.note(project, file, evidence, denied, began.pop(file.filename, 0))
+            if cause is Cause.AVAILABLE:
+                self._conclude_flanked(project, standing, denied)
+            else:
+                standing.misses += 1
 
-        flows = ((file, probe(file.url, size=file.size, head=self._head_believed and not self._platforms.lacks(file))) for file in files)
-        await self._mirror.converse_all(flows, project.who, learned=learned, background=background, patient=patient)
+        await self._mirror.converse_all(flows(), project.who, learned=learned, background=background, patient=patient)
         await self.prove(project, denied)
+
+    def in_vain(self, who: Identity) -> bool:
+        """Whether the mirror delivers nothing to this identity just now, as far as was seen."""
+        return who.key in self._standings and self._in_vain(self._standings[who.key])
+
+    def _in_vain(self, standing: Standing) -> bool:
+        return standing.in_vain(self._clock(), self._rules.witness)
 
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
         """Notes what a request for the file itself showed."""
-        denied: list[_Denied] = []
+        denied: list[Denied] = []
         self.note(project, file, evidence, denied)
         await self.prove(project, denied)
 
-    def note(self, project: Project, file: File, evidence: Evidence, denied: list[_Denied]) -> None:
-        """Notes the verdict that `evidence` allows at once; a denial that needs more is added to `denied`."""
+    def note(self, project: Project, file: File, evidence: Evidence, denied: list[Denied], began: int = 0) -> None:
+        """Notes the verdict that `evidence` allows at once; a denial, which needs more, is added to `denied`.
+
+        `began` is the guard's moment at which the file was asked for, 0 where it is not known.
+        """
         standing = self._standing(project.who)
         cause = cause_of(evidence, file.size)
         previous = project.verdicts.get(file.filename)
         known_good = previous is not None and previous.kind is Kind.DELIVERABLE
         self._platforms.learn(file, cause)
         if cause is Cause.AVAILABLE:
-            standing.guard.good(evidence.at)
+            standing.guard.good(evidence.at, began)
             standing.good.append(file)
-        elif known_good and cause in PROOF:
-            self._known_good_failed(project, standing, file, evidence)
-        proven = cause is Cause.ABSENT and not known_good and standing.guard.witnessed(evidence.at, self._rules.witness)
-        if cause in PROOF and not proven:
-            denied.append(_Denied(file, evidence, cause, known_good))
+            standing.misses = 0
+        elif cause in PROOF:
+            flanked = cause is Cause.ABSENT and not known_good and standing.guard.witnessed(evidence.at, self._rules.witness)
+            denied.append(Denied(file, evidence, cause, standing.guard.moment(), flanked))
+            if known_good:
+                self._known_good_failed(project, standing, file, evidence)
         self._mirror.counts.probes[evidence.asked.name, cause] += 1
-        self._learn(project, file, previous, judge(cause, evidence, previous, proven=proven, rules=self._rules))
+        self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
 
     def _learn(self, project: Project, file: File, previous: Verdict | None, verdict: Verdict) -> None:
         if previous is None or previous.kind is not verdict.kind:
             self._mirror.counts.verdicts[verdict.kind, verdict.cause] += 1
         project.learn(file.filename, verdict)
 
-    async def prove(self, project: Project, denied: list[_Denied]) -> None:
-        """Looks for what the denials need: a witness, and for those other than absence the same answer again after it."""
+    async def prove(self, project: Project, denied: list[Denied]) -> None:
+        """Looks for what the denials need: a witness, and after it the same answer again where none came before them."""
+        standing = self._standing(project.who)
+        self._conclude_flanked(project, standing, denied)
         if not denied:
             return
-        guard = self._standing(project.who).guard
-        unproven = []
-        for each in denied:
-            if each.cause is Cause.ABSENT and not each.known_good and guard.witnessed(each.evidence.at, self._rules.witness):
-                self._conclude(project, each.file, each.evidence, each.cause)
-            else:
-                unproven.append(each)
-        if not unproven or not await self._witness(project, unproven):
+        names = frozenset(each.file.filename for each in denied)
+        if not await self._witness(project, standing, max(each.moment for each in denied), names):
             return
-        for each in unproven:
-            if each.cause is Cause.ABSENT and guard.witnessed(each.evidence.at, self._rules.witness):
-                self._conclude(project, each.file, each.evidence, each.cause)
-        again = {each.file.filename: each for each in unproven if each.cause is not Cause.ABSENT}
+        self._conclude_flanked(project, standing, denied)
+        again = {each.file.filename: each for each in denied}
 
         def learned(file: File, evidence: Evidence) -> None:
-            if cause_of(evidence, file.size) is again[file.filename].cause and not guard.storm:
+            if cause_of(evidence, file.size) is again[file.filename].cause and not standing.guard.storm:
                 self._conclude(project, file, evidence, again[file.filename].cause)
             else:
                 self.note(project, file, evidence, [])
@@ -167,26 +154,49 @@ class Verifier:
         flows = ((each.file, probe(each.file.url, size=each.file.size, head=False)) for each in again.values())
         await self._mirror.converse_all(flows, project.who, learned=learned)
 
+    def _conclude_flanked(self, project: Project, standing: Standing, denied: list[Denied]) -> None:
+        """Concludes, and takes out of `denied`, what had a good answer before it and has one after it."""
+        guard, window = standing.guard, self._rules.witness
+        if not any(each.flanked for each in denied):
+            return
+        left = []
+        for each in denied:
+            if each.flanked and guard.delivered_since(each.moment) and guard.witnessed(each.evidence.at, window):
+                self._conclude(project, each.file, each.evidence, each.cause)
+            else:
+                left.append(each)
+        denied[:] = left
+
     def _conclude(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
         previous = project.verdicts.get(file.filename)
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=True, rules=self._rules))
 
-    async def _witness(self, project: Project, denied: list[_Denied]) -> bool:
-        """Finds a file that the mirror delivers now, after the denials; where several look for one, one search serves them all."""
-        standing = self._standing(project.who)
-        flight = "" if standing.guard.storm else project.name
-        latest = max(each.evidence.at for each in denied)
-        if standing.guard.last_good > latest and not standing.guard.storm:
-            return True
-        if self._clock() - standing.searched.get(flight, 0.0) < _WITNESS_PAUSE:
-            return False
-        return await self._searches.do((project.who.key, flight), lambda: self._search(project, standing, denied, flight))
+    async def _witness(self, project: Project, standing: Standing, moment: int, denied: frozenset[str]) -> bool:
+        """Finds a file that the mirror delivers when it is asked after `moment`, and none of those `denied`.
 
-    async def _search(self, project: Project, standing: _Standing, denied: list[_Denied], flight: str) -> bool:
-        for file in self._candidates(project, standing, {each.file.filename for each in denied}):
-            evidence = await self._mirror.converse(probe(file.url, size=file.size, head=self._head_believed), project.who)
+        Where several look for one, one search serves them all.
+        """
+        guard = standing.guard
+        # A search under way may have begun too early for this denial.
+        for _ in range(2):
+            if guard.delivered_since(moment):
+                return True
+            flight = "" if guard.storm else project.name
+            if self._clock() - standing.searched.get(flight, 0.0) < _WITNESS_PAUSE:
+                return False
+            if not await self._searches.do((project.who.key, flight), lambda: self._search(project, standing, denied, flight)):  # noqa: B023
+                return False
+        return guard.delivered_since(moment)
+
+    async def _search(self, project: Project, standing: Standing, denied: frozenset[str], flight: str) -> bool:
+        for file in self._candidates(project, standing, denied):
+            began = standing.guard.moment()
+            evidence = await self._mirror.converse(
+                probe(file.url, size=file.size, head=self._head.believed), project.who, within=_WITNESS_WITHIN
+            )
             if cause_of(evidence, file.size) is Cause.AVAILABLE:
-                standing.guard.good(evidence.at)
+                standing.guard.good(evidence.at, began)
+                standing.misses = 0
                 self._note_of_page(project, file, evidence)
                 standing.searched.pop(flight, None)
                 return not standing.guard.storm
@@ -211,7 +221,7 @@ class Verifier:
         if listed and evidence.at:
             self.note(project, file, evidence, [])
 
-    def _candidates(self, project: Project, standing: _Standing, denied: set[str]) -> list[File]:
+    def _candidates(self, project: Project, standing: Standing, denied: frozenset[str]) -> list[File]:
         chosen: dict[str, File] = {}
         for file in reversed(standing.good):
             if file.filename not in denied and len(chosen) < 2:
@@ -223,15 +233,31 @@ class Verifier:
                 if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.filename not in denied:
                     chosen.setdefault(file.url, file)
                     break
-            untried = (file for _, file in order(page, project.verdicts, None) if file.filename not in project.verdicts)
-            for file in sorted({file.filename: file for file in untried}.values(), key=_sdist_first):
+            for file in self._untold(project):
                 if len(chosen) >= _WITNESSES_ASKED:
                     break
-                if file.packaging is not Packaging.LEGACY and file.filename not in denied:
+                if file.filename not in denied:
                     chosen.setdefault(file.url, file)
         return list(chosen.values())[:_WITNESSES_ASKED]
 
-    def _known_good_failed(self, project: Project, standing: _Standing, file: File, evidence: Evidence) -> None:
+    def _untold(self, project: Project) -> list[File]:
+        """Gives the files of which nothing is known, those first that were not asked about for long, or are most likely to be delivered."""
+        if project.known is None:
+            return []
+
+        def worth(file: File) -> tuple[float, bool, bool]:
+            verdict = project.verdicts.get(file.filename)
+            return 0.0 if verdict is None else verdict.checked, self._platforms.lacks(file), file.packaging is not Packaging.SDIST
+
+        verdicts = project.verdicts
+        untold = (
+            file
+            for _, file in order(project.known.page, verdicts, None)
+            if file.packaging is not Packaging.LEGACY and (file.filename not in verdicts or verdicts[file.filename].kind is Kind.UNKNOWN)
+        )
+        return sorted({file.filename: file for file in untold}.values(), key=worth)
+
+    def _known_good_failed(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
         was_storm = standing.guard.storm
         standing.guard.known_good_failed(file.url, evidence.at)
         if standing.guard.storm and not was_storm:
@@ -243,24 +269,10 @@ class Verifier:
                 meaning="files known to be good fail: nothing is dropped until one answers",
             )
 
-    def _standing(self, who: Identity) -> _Standing:
+    def _standing(self, who: Identity) -> Standing:
         standing = self._standings.get(who.key)
         if standing is None:
             if len(self._standings) >= 1000:
                 self._standings.pop(next(key for key in self._standings if key))
-            standing = self._standings[who.key] = _Standing()
+            standing = self._standings[who.key] = Standing()
         return standing
-
-    @property
-    def _head_believed(self) -> bool:
-        return self._head_lies < _HEAD_LIES or self._head_holds > self._head_lies
-
-    def _weigh_head(self, file: File, evidence: Evidence) -> None:
-        if evidence.asked is Asked.RANGE and self._head_believed and cause_of(evidence, file.size) is Cause.AVAILABLE:
-            self._head_lies += 1
-        elif evidence.asked is Asked.HEAD and evidence.status == 200:
-            self._head_holds += 1
-
-
-def _sdist_first(file: File) -> bool:
-    return file.packaging is not Packaging.SDIST

@@ -44,8 +44,13 @@ _ASKED_OFTEN = frozenset({"/healthz", "/metrics"})
 _INTERNAL = Problem(500, "error", "mirrormend failed", "Please report this with the log line of this request.")
 
 
-def create_app(settings: Settings) -> web.Application:
-    """Builds the application for `settings`; nothing is opened before it starts."""
+def create_app(
+    settings: Settings, *, clock: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+) -> web.Application:
+    """Builds the application for `settings`; nothing is opened before it starts.
+
+    `clock` tells the seconds since the epoch, `steady` those of a clock that does not go back.
+    """
     app = web.Application(middlewares=[_log_request, _answer_errors], client_max_size=64 * 1024)
     app[SECRET] = secrets.token_bytes(32)
     app[LINK_MODE] = settings.links.mode
@@ -54,7 +59,7 @@ def create_app(settings: Settings) -> web.Application:
     app[ROUTES] = _ROUTES
     app[NEW_ID] = new_ids()
     app.on_response_prepare.append(send_request_id)
-    app.cleanup_ctx.append(_indexes(settings))
+    app.cleanup_ctx.append(_indexes(settings, clock, steady))
     for prefix in ("", "/{upstream}"):
         app.router.add_get(f"{prefix}/simple", simple_without_slash)
         app.router.add_get(f"{prefix}/simple/", project_list)
@@ -68,19 +73,21 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
-def _indexes(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
+def _indexes(
+    settings: Settings, clock: Callable[[], float], steady: Callable[[], float]
+) -> Callable[[web.Application], AsyncIterator[None]]:
     async def run(app: web.Application) -> AsyncIterator[None]:
-        store = open_store(settings.store)
+        store = open_store(settings.store, clock=clock)
         await store.open()
         mending = repairs(settings, store)
         await mending.open()
         mirrors = []
         for section in settings.upstream:
             own = settings.of(section)
-            mirror = Mirror(section, own.probe, counts=app[COUNTS].of_mirror(section.name))
+            mirror = Mirror(section, own.probe, clock=clock, steady=steady, counts=app[COUNTS].of_mirror(section.name))
             await mirror.open()
             mirrors.append(mirror)
-            app[INDEXES][mirror.name] = Index(mirror, store, own, repairs=mending)
+            app[INDEXES][mirror.name] = Index(mirror, store, own, repairs=mending, clock=clock)
         lag, indexes = LoopLag(), app[INDEXES]
         watching = asyncio.create_task(lag.watch(), name="loop lag")
         app[REGISTRY] = metrics_registry(app[COUNTS], indexes, lambda: store.stats, lag)

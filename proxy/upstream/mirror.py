@@ -56,7 +56,8 @@ class Mirror:
 
     `kind` is the product it runs: the configured one, else what its address or its answers tell; AUTO until they do.
     `key` tells it from all others in a store: by its name, and by its address, since a name may be given to another mirror one day.
-    `health` is how it does, `counts` what it was asked for so far. `clock` tells the seconds since the epoch.
+    `health` is how it does, `counts` what it was asked for so far. `clock` tells the seconds since the epoch,
+    `steady` those of a clock that does not go back.
     Raises OSError where a file of the settings' TLS cannot be read.
     """
 
@@ -66,17 +67,19 @@ class Mirror:
         probe: ProbeSection,
         *,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
         counts: MirrorCounts | None = None,
     ) -> None:
         self._section = section
         self._probe = probe
         self._clock = clock
+        self._steady = steady
         self.name = section.name
         self.url = shown(section.url)
         self.key = f"{section.name}@{sha256(self.url.encode()).hexdigest()[:12]}"
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self.counts = counts if counts is not None else MirrorCounts()
-        self._observer = Observer(section.name, time.monotonic, self.counts)
+        self._observer = Observer(section.name, steady, self.counts)
         self._client = Client(section, configured_authorization(section, os.environ), self._heard, clock)
         self._pace = Pace(probe.concurrency, rate=self._rate())
         self._fast: FastLane | None = None
@@ -310,7 +313,7 @@ class Mirror:
     async def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], who: Identity, *, streaming: bool = False
     ) -> AsyncIterator[Download]:
-        breaker, now = self._observer.breaker, time.monotonic()
+        breaker, now = self._observer.breaker, self._steady()
         if self._client.own_origin(url) and not breaker.admits(now):
             rest = max(1.0, breaker.rest_left(now))
             raise Failure(Trouble.BREAKER_OPEN, shown(url), f"the mirror did not answer lately; next try in {rest:.0f} s")

@@ -79,6 +79,20 @@ def test_legacy_files_are_never_asked_about() -> None:
     assert nothing_is_asked(page("demo-1.0.win32.exe", "demo-1.0-py2.7.egg"))
 
 
+def test_what_stays_unknown_is_asked_ever_more_rarely_but_as_often_as_a_no() -> None:
+    wheel = "demo-1.0-py3-none-any.whl"
+    one = page(wheel)
+
+    def since_the_beginning(checked: float) -> dict[str, Verdict]:
+        seen = unknown(0.0)
+        return {wheel: Verdict(seen.kind, seen.cause, seen.evidence, checked, 0.0)}
+
+    assert nothing_is_asked(one, since_the_beginning(200.0), now=399.0)
+    assert not nothing_is_asked(one, since_the_beginning(200.0), now=400.0)
+    assert nothing_is_asked(one, since_the_beginning(80_000.0), now=80_599.0)
+    assert not nothing_is_asked(one, since_the_beginning(80_000.0), now=80_600.0)
+
+
 def test_a_yes_is_asked_again_after_a_week_a_no_after_ten_minutes_an_unknown_after_one() -> None:
     one = page("demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz")
     wheel, sdist = names(one.files)

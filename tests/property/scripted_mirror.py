@@ -16,6 +16,7 @@ from proxy.upstream import FetchedPage, NotModified, Validators
 from tests.listing import content_by_name
 
 ORIGIN = "https://mirror.example.com"
+_TAKES = 0.01
 content = lru_cache(maxsize=None)(content_by_name)
 
 
@@ -26,18 +27,18 @@ class Said:
     at: float
     good: bool
     true: bool
-    outage_for: float
 
 
 class ScriptedMirror:
     """Stands in the place of `proxy.upstream.Mirror`.
 
     `files` are those listed, by project, `absent` those of them that are not there, `forbidden` those that an identity may not see.
-    `outage` is how the mirror fails, None while it does not; `since` is when that began, and
-    `pages_fail` says that it does for pages as well as for files. `now` is the time.
+    `outage` is how the mirror fails, None while it does not; `pages_fail` says that it does for pages as well as for files.
+    `coming` is the outage (None: its end) that sets in after so many answers about files.
+    `now` is the time, of which each answer takes some.
     """
 
-    name = "default"
+    name = key = "default"
     url = f"{ORIGIN}/simple/"
     kind = MirrorKind.STATIC
     breaker_open = False
@@ -51,8 +52,8 @@ class ScriptedMirror:
         self.forbidden: set[tuple[str, str]] = set()
         self.private: dict[str, str] = {}
         self.outage: str | None = None
-        self.since = 0.0
         self.pages_fail = True
+        self.coming: tuple[int, str | None] | None = None
         self.said: dict[tuple[str, str], list[Said]] = {}
 
     def delivers(self, filename: str, who: str) -> bool:
@@ -106,14 +107,18 @@ class ScriptedMirror:
             learned(key, await self.converse(flow, who))
 
     def _reply(self, ask: Ask, who: Identity) -> Reply:
+        if self.coming is not None:
+            left, outage = self.coming
+            self.coming = (left - 1, outage) if left else None
+            self.outage = self.outage if left else outage
+        self.now += _TAKES
         name = ask.url.rpartition("/")[2]
         reply = self._answer(ask, name, who)
         good = isinstance(reply, Answer) and reply.status in {200, 206} and reply.headers["content-type"] != "text/html"
         denied = isinstance(reply, Answer) and not good and reply.status < 500
         if good or (denied and ask.method is Method.GET):
             true = good or not self.delivers(name, who.key)
-            outage_for = self.now - self.since if self.outage else 0.0
-            self.said.setdefault((who.key, name), []).append(Said(self.now, good, true, outage_for))
+            self.said.setdefault((who.key, name), []).append(Said(self.now, good, true))
         return reply
 
     def _answer(self, ask: Ask, name: str, who: Identity) -> Reply:

@@ -1,5 +1,6 @@
 """Files that are deleted, and mirrors that only seem to delete."""
 
+from tests.clock import Clock
 from tests.conftest import MakeClient
 from tests.faults import artifactory_404
 from tests.mirror import BrokenMirror
@@ -22,13 +23,15 @@ async def test_known_good_files_that_all_fail_at_once_are_a_storm_and_stay_until
 ) -> None:
     for name in NAMES:
         mirror.add(name)
-    client = await app_client(upstream={"fresh": 0}, verdict={"yes": 0, "no_young": 0})
+    clock = Clock()
+    client = await app_client(clock, upstream={"fresh": 0}, verdict={"yes": 0, "no_young": 0})
     assert await names(client) == NAMES
     rule = mirror.fault("demo-*", artifactory_404())
     assert await names(client) == NAMES
     async with client.get("/simple/demo/") as response:
         assert "Mirrormend-Storm" in response.headers
     mirror.heal(rule)
+    clock.passes(10)
     assert await names(client) == NAMES
     async with client.get("/simple/demo/") as response:
         assert "Mirrormend-Storm" not in response.headers

@@ -50,7 +50,8 @@ def due(file: File, verdict: Verdict | None, now: float, rules: VerdictRules, *,
     if verdict.kind is Kind.DELIVERABLE:
         return age >= rules.yes or now - verdict.evidence.at >= 2 * rules.yes
     if verdict.kind is Kind.UNKNOWN:
-        return age >= rules.no_young
+        # What stays unknown is asked about ever more rarely: a mirror in trouble is not to be asked more than one in health.
+        return age >= max(rules.no_young, min(rules.no, verdict.checked - verdict.since))
     if awaiting:
         return age >= rules.confirm
     return age >= (rules.no_young if _uploaded_within_the_hour(file, verdict.evidence.at) else rules.no)

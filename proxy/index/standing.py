@@ -1,0 +1,96 @@
+"""How a mirror stands towards one identity, and what probes taught about the mirror itself."""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.page import File
+from proxy.core.verdict.guard import StormGuard
+from proxy.core.verdict.judge import Cause
+
+_HEAD_LIES = 3
+"""So many denials of HEAD that a GET contradicts, and HEAD is not asked any more."""
+
+_IN_VAIN = 16
+
+_LACKING = 3
+"""So many wheels of one platform denied in a row, and the next is expected to be."""
+
+
+@dataclass(slots=True)
+class Denied:
+    """A denial that needs something besides before it counts.
+
+    `moment` is when it came, by the guard's count. `flanked` says that a good answer came shortly before it
+    and that the file was not known to be good: then one that is asked for after it is all that is missing.
+    """
+
+    file: File
+    evidence: Evidence
+    cause: Cause
+    moment: int
+    flanked: bool
+
+
+@dataclass(slots=True)
+class Standing:
+    """What is remembered of a mirror for one identity: the files it delivered last, and when a witness was last looked for in vain.
+
+    `misses` is how many files were asked about since one was delivered.
+    """
+
+    guard: StormGuard = field(default_factory=StormGuard)
+    good: deque[File] = field(default_factory=lambda: deque(maxlen=16))
+    searched: dict[str, float] = field(default_factory=dict)
+    misses: int = 0
+
+    def in_vain(self, now: float, window: float) -> bool:
+        """Whether it seems to be in vain to ask: many files were not delivered, and none was within `window` seconds.
+
+        A mirror in trouble is not asked all, and not again, before one file was tried.
+        """
+        return self.misses >= _IN_VAIN and not self.guard.witnessed(now, window)
+
+
+class Platforms:
+    """Which platforms the mirror has: where it denied all wheels of one so far, asking by HEAD first is a request for nothing."""
+
+    def __init__(self) -> None:
+        self._denied: Counter[str] = Counter()
+
+    def learn(self, file: File, cause: Cause) -> None:
+        """Notes what came of asking about `file`."""
+        if cause is Cause.AVAILABLE and self._denied:
+            self._denied.pop(_platform(file), None)
+        elif cause is Cause.ABSENT:
+            self._denied[_platform(file)] += 1
+
+    def lacks(self, file: File) -> bool:
+        """Whether a denial is to be expected for `file`."""
+        return bool(self._denied) and self._denied[_platform(file)] >= _LACKING
+
+
+def _platform(file: File) -> str:
+    """The system that a wheel is for, such as `macosx`."""
+    tag = file.filename.rpartition("-")[2]
+    return tag.partition("_")[0] if file.filename.endswith(".whl") else ""
+
+
+class HeadTrust:
+    """Whether HEAD is worth asking: there are mirrors that deny by it what they deliver."""
+
+    def __init__(self) -> None:
+        self._lies = 0
+        self._holds = 0
+
+    @property
+    def believed(self) -> bool:
+        """Whether to begin with HEAD."""
+        return self._lies < _HEAD_LIES or self._holds > self._lies
+
+    def weigh(self, evidence: Evidence, cause: Cause) -> None:
+        """Notes what came of a probe that may have begun with HEAD."""
+        if evidence.asked is Asked.RANGE and self.believed and cause is Cause.AVAILABLE:
+            self._lies += 1
+        elif evidence.asked is Asked.HEAD and evidence.status == 200:
+            self._holds += 1
