@@ -3,7 +3,6 @@
 Rules for this file: pure.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,6 +40,10 @@ class Row:
         """Gives the worst that any Python meets there."""
         return worst(self.cells[platform].values())
 
+    def pythons(self, platform: str) -> tuple[str, ...]:
+        """Gives the Pythons that meet the worst there."""
+        return tuple(python for python, cell in self.cells[platform].items() if cell is self.worst(platform))
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -53,9 +56,10 @@ class Matrix:
         """Gives whether the whole lock can be installed there: the worst of all rows."""
         return worst(row.worst(platform) for row in self.rows)
 
-    def count(self, platform: str) -> Counter[Cell]:
-        """Counts the rows of each kind."""
-        return Counter(row.worst(platform) for row in self.rows)
+    def worst_first(self) -> list[Row]:
+        """Gives the rows, those that cannot be installed somewhere before those that can be."""
+        places = list(_WORST_FIRST)
+        return sorted(self.rows, key=lambda row: places.index(worst(map(row.worst, row.cells))))
 
 
 def worst(cells: Iterable[Cell]) -> Cell:

@@ -145,7 +145,13 @@ class _Budget(click.ParamType[str]):
     metavar="auto|all|N",
     help="Files to ask about per project: as many as the proxy would, all, or N. On Nexus each can be a download. [default: auto]",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="The form of the report. [default: table]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "html", "junit", "github"]),
+    default="table",
+    help="The form of the report: for people, for machines, one HTML file, JUnit's XML, annotations of CI. [default: table]",
+)
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there. [default: standard output]")
 @click.option("-q", "--quiet", is_flag=True, help="Do not tell how far it is.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. [default: error]")

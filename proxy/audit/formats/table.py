@@ -107,7 +107,7 @@ def _matrix(matrix: Matrix) -> RenderableType:
     for platform in PLATFORMS:
         table.add_column(platform.title, header_style="bold", no_wrap=True)
     plain = [row for row in matrix.rows if all(row.worst(each.name) in {Cell.WHEEL, Cell.NOT_NEEDED} for each in PLATFORMS)]
-    for row in (each for each in matrix.rows if each not in plain):
+    for row in (each for each in matrix.worst_first() if each not in plain):
         table.add_row(_plain(f"{row.project} {row.version}"), *(_cell(row, platform.name) for platform in PLATFORMS))
     if plain:
         table.add_row(_plain(f"{len(plain)} packages more", "dim"), *(Text("wheel", style="green") for _ in PLATFORMS))
@@ -122,7 +122,7 @@ def _cell(row: Row, platform: str) -> Text:
     cells = row.cells[platform]
     worst = row.worst(platform)
     word, style = _CELLS[worst]
-    pythons = [python for python, cell in cells.items() if cell is worst]
+    pythons = row.pythons(platform)
     return Text(word if len(pythons) == len(cells) else f"{word} ({', '.join(pythons)})", style=style)
 
 

@@ -1,0 +1,158 @@
+"""The forms of the report, from a report of the worst words that a mirror could send."""
+
+import re
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.console import Console
+from selectolax.lexbor import LexborHTMLParser
+
+from proxy.audit.findings import Effect, Exchange, Fault, Finding, Level, ProjectReport, Report
+from proxy.audit.formats import FORMATS
+from proxy.audit.formats.table import print_report
+from proxy.audit.matrix import Cell, Matrix, Row
+from proxy.audit.platforms import PLATFORMS
+from proxy.audit.wanted import Place, Source
+from tests.audit.conftest import MAC, Audit, Check
+from tests.faults import artifactory_404
+from tests.mirror import BrokenMirror
+
+NASTY = "<script>alert(1)</script>&\"'%,:\x1b[31m]]>\r\n::error::x {{ 7*7 }} [bold]"
+URL = "https://mirror.example.com/simple/"
+
+DEAD = Finding(
+    Level.ERROR,
+    Fault.FILE_UNDELIVERABLE,
+    "demo",
+    f"the mirror says {NASTY}",
+    "2.0",
+    MAC,
+    "macOS arm64",
+    "absent",
+    Effect.DROPPED,
+    Exchange(f"{URL}{MAC}", "GET bytes=0-0", 404, 0.0, headers={"server": NASTY}),
+    Place("locks, all/uv.lock", 7),
+)
+NOTE = Finding(Level.NOTE, Fault.PAGE_HTML_ONLY, "demo", "HTML only")
+UNCHECKED = Finding(Level.UNCHECKED, Fault.PAGE_FAILED, "other", "no answer", exchange=Exchange(URL, "GET", None, 0.0, "timeout"))
+ROW = Row("demo", "2.0", {each.name: {"3.12": Cell.WHEEL, "3.13": Cell.SDIST} for each in PLATFORMS})
+REPORT = Report(
+    URL,
+    "artifactory",
+    (Source("uv.lock", "uv.lock"),),
+    0.0,
+    1.5,
+    (
+        ProjectReport("demo", f"{URL}demo/", files=2, undeliverable=1, findings=(DEAD, NOTE)),
+        ProjectReport("other", URL, findings=(UNCHECKED,)),
+    ),
+    matrix=Matrix(("3.12", "3.13"), (ROW,)),
+    version="1",
+)
+
+
+def test_html_is_one_file_that_runs_nothing_and_fetches_nothing() -> None:
+    text = FORMATS["html"](REPORT)
+    page = LexborHTMLParser(text)
+    assert page.css("script, link, img, iframe, object, form, [src], [href], [style], [onclick]") == []
+    assert "@import" not in text
+    assert "url(" not in text
+    policy = page.css_first("meta[http-equiv='Content-Security-Policy']").attributes["content"]
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    body = page.css_first("body").text()
+    assert "<script>alert(1)</script>" in body
+    assert "{{ 7*7 }}" in body
+
+
+def test_html_can_be_read_by_ear_and_in_the_dark() -> None:
+    text = FORMATS["html"](REPORT)
+    page = LexborHTMLParser(text)
+    assert page.css_first("html").attributes["lang"] == "en"
+    assert [len(page.css(each)) for each in ("title", "h1", "main", "caption")] == [1, 1, 1, 1]
+    assert all(cell.attributes.get("scope") for cell in page.css("th"))
+    assert "prefers-color-scheme: dark" in text
+    # What scrolls can be reached without a mouse.
+    assert all(each.attributes.get("tabindex") == "0" for each in page.css(".scroll, pre"))
+
+
+def test_html_tells_the_finding_and_the_matrix() -> None:
+    page = LexborHTMLParser(FORMATS["html"](REPORT))
+    body = " ".join(page.css_first("body").text().split())
+    assert MAC in body
+    assert f"curl -sSL -o /dev/null -w '%{{http_code}} %{{content_type}}\\n' -r 0-0 {URL}{MAC}" in body
+    assert "sdist (3.13)" in body
+    assert "with builds" in body
+    assert "1 error" in body
+
+
+def test_junit_is_sound_xml_whose_counts_are_right() -> None:
+    root = ET.fromstring(FORMATS["junit"](REPORT))  # noqa: S314 - made here a moment ago
+    assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "3",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+    }
+    for suite in root.iter("testsuite"):
+        assert suite.get("tests") == str(len(suite.findall("testcase")))
+    case = next(root.iter("testcase"))
+    assert (case.get("classname"), case.get("name"), case.get("file"), case.get("line")) == (
+        "demo.2.0",
+        f"file-undeliverable {MAC}",
+        "locks, all/uv.lock",
+        "7",
+    )
+    failure = case.find("failure")
+    assert failure is not None
+    assert failure.text is not None
+    assert "curl -sSL" in failure.text
+
+
+def test_a_sound_project_is_a_passed_case_and_an_interruption_an_error() -> None:
+    sound = replace(REPORT, projects=(ProjectReport("demo", URL),), interrupted=True, unreached=3)
+    root = ET.fromstring(FORMATS["junit"](sound))  # noqa: S314 - made here a moment ago
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("2", "0", "1")
+
+
+def test_annotations_are_one_command_a_line_at_the_line_of_the_lock() -> None:
+    lines = FORMATS["github"](REPORT).splitlines()
+    assert all(re.match(r"::(error|warning|notice) [^:]+::", line) for line in lines)
+    assert lines[0].startswith(
+        "::error file=locks%2C all/uv.lock,line=7,title=demo 2.0 macOS arm64%3A file-undeliverable::the mirror says <script>"
+    )
+    assert "%25,:" in lines[0]
+    assert "%0D%0A::error::x" in lines[0]
+    assert lines[-1] == f"::notice title=mirrormend check::{URL}: 1 errors, 0 warnings, 1 projects not checked"
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_the_table_is_plain_text_whatever_the_mirror_sends(width: int) -> None:
+    text = StringIO()
+    print_report(REPORT, Console(file=text, width=width))
+    shown = text.getvalue()
+    assert "\x1b" not in shown
+    assert "[bold]" in "".join(shown.split())
+    assert f"curl -sSL -o /dev/null -w '%{{http_code}} %{{content_type}}\\n' -r 0-0 {URL}{MAC}\n" in shown
+
+
+async def test_every_form_is_written_by_the_command(stocked: BrokenMirror, check: Check, tmp_path: Path) -> None:
+    stocked.fault(MAC, artifactory_404())
+    for form, start in (("html", "<!DOCTYPE html>"), ("junit", "<?xml"), ("github", "::error title=demo 2.0 macOS arm64")):
+        done = await check("demo", "-q", "--format", form)
+        assert done.returncode == 1
+        assert done.stdout.startswith(start)
+
+
+async def test_a_mirror_without_macos_is_one_line_of_the_table(mirror: BrokenMirror, audit: Audit) -> None:
+    for number in range(1, 30):
+        for name in (f"demo-{number}.0-py3-none-any.whl", f"demo-{number}.0-cp312-cp312-macosx_11_0_arm64.whl"):
+            mirror.add(name, upload_time="2024-01-01T00:00:00Z")
+    mirror.fault("*macosx*", artifactory_404())
+    text = StringIO()
+    print_report(await audit("demo"), Console(file=text, width=160))
+    assert text.getvalue().count("macOS arm64") == 1
+    assert "29.0, 28.0, 27.0 and 26 more" in text.getvalue()
+    assert text.getvalue().count("curl") == 1
