@@ -1,6 +1,6 @@
 """The settings: frozen models of what can be set (`sections`), and where they come from (`load`)."""
 
-from proxy.config.second import ReferenceSection, SecondSection
+from proxy.config.second import ReferenceSection, RescueSection, SecondSection
 from proxy.config.sections import (
     LinkMode,
     LinksSection,
@@ -23,6 +23,7 @@ __all__ = [
     "MirrorKind",
     "ProbeSection",
     "ReferenceSection",
+    "RescueSection",
     "SecondSection",
     "ServerSection",
     "Settings",

@@ -45,7 +45,8 @@ def _read_options(options: Mapping[str, object], draft: Draft) -> None:
 
 def _check_files(settings: Settings, draft: Draft) -> None:
     mirrors: dict[Place, Section] = {("upstream", index): upstream for index, upstream in enumerate(settings.upstream)}
-    for place, section in (mirrors | {("reference",): settings.reference}).items():
+    seconds: dict[Place, Section] = {("reference",): settings.reference, ("rescue",): settings.rescue}
+    for place, section in (mirrors | seconds).items():
         for key in ("ca_bundle", "client_cert", "client_key"):
             path = getattr(section, key)
             if path is None:

@@ -1,4 +1,4 @@
-"""The section of what mends a mirror from a second index: `[reference]`. It does nothing unless it is asked for."""
+"""The sections of what mends a mirror from a second index: `[reference]` and `[rescue]`. Neither does anything unless it is asked for."""
 
 import re
 from typing import Annotated, Literal, Self, TypeAlias
@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from proxy.config.section import Allowed, PemFile, Seconds, Section, http_proxy, simple_api_url
 
 FilledField: TypeAlias = Literal["upload-time", "size", "requires-python", "yanked"]
+RescuedCause: TypeAlias = Literal["absent", "no-file", "no-answer", "mirror-error"]
 
 _SEPARATORS = re.compile(r"[-_.]+")
 
@@ -82,3 +83,18 @@ class ReferenceSection(SecondSection):
     )
     fresh: Seconds = Field(3600.0, description="How long a page of the second index is used before it is asked again.")
     absent: Seconds = Field(86400.0, description="How long it is remembered that the second index has no such project.")
+
+
+class RescueSection(SecondSection):
+    """Files that the mirror lists with a sha256 and cannot deliver are fetched from a second index, checked against that sha256.
+
+    This is off unless it is enabled. Without a `url` the second index is that of `[reference]`.
+    A file that the mirror refuses (401, 403, 451) is never fetched elsewhere: somebody may have blocked it on purpose.
+    """
+
+    enabled: bool = Field(default=False, description="Whether files are fetched from the second index at all.")
+    causes: Annotated[tuple[RescuedCause, ...], Allowed('a list of "absent", "no-file", "no-answer", "mirror-error"')] = Field(
+        ("absent", "no-file"),
+        description="What a file is rescued from: 404 and 410; success with what is no file; no answer at all; 5xx. "
+        "The last two can be a scanner that holds a file back: add them only where none is at work.",
+    )

@@ -7,9 +7,9 @@ No error of a validator quotes what was given: it may hold a password.
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from proxy.config.second import ReferenceSection
+from proxy.config.second import ReferenceSection, RescueSection
 from proxy.config.section import Allowed, Budget, Bytes, PemFile, Rate, Seconds, Section, Unit, http_proxy, simple_api_url
 from proxy.core.verdict.budget import MirrorKind
 
@@ -209,6 +209,7 @@ class Settings(Section):
     probe: ProbeSection = ProbeSection()
     verdict: VerdictSection = VerdictSection()
     reference: ReferenceSection = ReferenceSection()
+    rescue: RescueSection = RescueSection()
     store: StoreSection = StoreSection()
     links: LinksSection = LinksSection()
     log: LogSection = LogSection()
@@ -231,3 +232,21 @@ class Settings(Section):
             if names.count(name) > 1:
                 raise ValueError(f"two upstreams are called {name!r}; give each a name of its own")
         return upstream
+
+    @field_validator("rescue")
+    @classmethod
+    def _rescued_from_somewhere(cls, rescue: RescueSection, info: ValidationInfo) -> RescueSection:
+        reference = info.data.get("reference")
+        if rescue.enabled and rescue.url is None and reference is not None and reference.url is None:
+            raise ValueError("enabled needs a second index; give its url here or below [reference]")
+        return rescue
+
+    @field_validator("links")
+    @classmethod
+    def _rescued_files_pass_through(cls, links: LinksSection, info: ValidationInfo) -> LinksSection:
+        rescue = info.data.get("rescue")
+        if rescue is not None and rescue.enabled and links.mode is LinkMode.DIRECT:
+            raise ValueError(
+                "mode cannot be direct where [rescue] is enabled: a rescued file comes through mirrormend; write proxy or redirect"
+            )
+        return links

@@ -1,7 +1,8 @@
 """The gate: core metadata for every wheel, whatever the mirror offers.
 
 The mirror's own copy comes first, then METADATA read out of the wheel by ranges,
-then that of the release's other wheels in the order in which uv would read them, then the sdist's PKG-INFO where it is static.
+then that of the release's other wheels in the order in which uv would read them, then the sdist's PKG-INFO where it is static,
+then the wheel itself as a second index has it.
 uv itself takes one wheel's metadata for all of a version.
 """
 
@@ -22,6 +23,7 @@ from proxy.core.verdict.judge import is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project, Read, mark_of
+from proxy.index.rescue import Rescue
 from proxy.index.verification import Verifier
 from proxy.upstream import Mirror
 
@@ -55,9 +57,12 @@ class CoreMetadata:
 class Gate:
     """Gives core metadata of the files of one mirror."""
 
-    def __init__(self, mirror: Mirror, verifier: Verifier, tasks: Tasks, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, mirror: Mirror, verifier: Verifier, tasks: Tasks, clock: Callable[[], float] = time.time, rescue: Rescue | None = None
+    ) -> None:
         self._mirror = mirror
         self._verifier = verifier
+        self._rescue = rescue
         self._clock = clock
         self._ranges_ignored = False
         self._flights: SingleFlight[tuple[str, str, str], CoreMetadata] = SingleFlight(tasks, "metadata")
@@ -135,6 +140,10 @@ class Gate:
                 self._mirror.counts.metadata[_source_of(project, file, source)] += 1
                 self._remember(project, file, source, content)
                 return CoreMetadata(content, source.filename)
+        rescued = None if self._rescue is None else await self._rescue.metadata(project, file, release.spelling)
+        if rescued is not None:
+            self._remember(project, file, file, rescued)
+            return CoreMetadata(rescued, file.filename)
         if not is_undeliverable(project.verdicts.get(file.filename)):
             project.unreadable[file.filename] = self._clock()
             project.offers += 1

@@ -28,6 +28,7 @@ from proxy.index.pages import Pages
 from proxy.index.project import KnownPage, Project
 from proxy.index.projects import Projects
 from proxy.index.repairs import NO_REPAIRS, Repairs
+from proxy.index.rescue import Rescue
 from proxy.index.schedule import Schedule
 from proxy.index.served import Revision, ServedPage
 from proxy.index.verification import Verifier
@@ -79,7 +80,8 @@ class Index:
         self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
         self.tasks = Tasks()
         self._verifier = Verifier(mirror, rules, self.tasks, clock)
-        self._gate = Gate(mirror, self._verifier, self.tasks, clock)
+        self.rescue = _rescue(repairs, settings, self.tasks, clock)
+        self._gate = Gate(mirror, self._verifier, self.tasks, clock, self.rescue)
         self._projects = Projects(self._keeper, clock)
         reference = repairs.reference
         self._pages = Pages(
@@ -103,6 +105,7 @@ class Index:
             policy=self._policy,
             fetch=self._fresh,
             clock=clock,
+            rescue=self.rescue,
         )
 
     def now(self) -> float:
@@ -141,6 +144,8 @@ class Index:
         project.asked_for = True
         self._schedule.look_ahead(project, client)
         await self._schedule.wait(project, started)
+        if self.rescue is not None:
+            await self.rescue.prepare(project)
         return self._serve(project)
 
     def spelled(self, name: str, spelling: str) -> None:
@@ -219,7 +224,8 @@ class Index:
         served = project.served
         current = self._revision(project, known)
         if served is None or served.revision != current or stale is not None or served.stale_for is not None:
-            mended = settle(known.page, project.verdicts, self._policy)
+            rescued = () if self.rescue is None else self.rescue.listed(project, known.page)
+            mended = settle(known.page, project.verdicts, self._policy, rescued)
             served = ServedPage(
                 mended=mended,
                 links=self._links(project),
@@ -249,7 +255,7 @@ class Index:
         counts.releases_lost += len(set(after.mended.lost) - set(() if before is None else before.mended.lost))
 
     def _revision(self, project: Project, known: KnownPage) -> Revision:
-        return project.revision, project.offers, known.digest + known.filled, self._verifier.storm(project.who)
+        return project.revision, project.offers, known.digest + known.filled, self._verifier.storm(project.who), project.rescues
 
     def _links(self, project: Project) -> LinkMaker:
         if self._settings.links.mode is LinkMode.DIRECT:
@@ -260,6 +266,13 @@ class Index:
         if self._settings.links.mode is LinkMode.DIRECT:
             return lambda files: [file.core_metadata if file.filename in project.copied else None for file in files]
         return self._gate.offers(project)
+
+
+def _rescue(repairs: Repairs, settings: Settings, tasks: Tasks, clock: Callable[[], float]) -> Rescue | None:
+    if repairs.rescue is None:
+        return None
+    patience, deadline, no = settings.reference.patience, settings.probe.deadline, settings.verdict.no
+    return Rescue(repairs.rescue, settings.rescue, tasks, patience=patience, deadline=deadline, no=no, clock=clock)
 
 
 def _known(project: Project) -> KnownPage:

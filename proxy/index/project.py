@@ -43,6 +43,14 @@ class Read(msgspec.Struct, frozen=True, array_like=True):
     mark: str
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a file can be had that the mirror does not deliver, None where nowhere; when that was looked for (seconds since the epoch)."""
+
+    file: File | None
+    sought: float
+
+
 def mark_of(file: File) -> str:
     """Gives what tells a file from another of the same name: its hash, else where it is and how large."""
     return file.hashes.get("sha256") or f"{file.url} {file.size}"
@@ -57,6 +65,8 @@ class Project:
     `read` is the core metadata by file name; `copied` names the files of which the mirror has a copy of it;
     `asked_for` says that a client wanted the page, `looked_ahead_for` is when the page was checked whose requirements were fetched ahead.
     `unreadable` says when a file was found to have none that can be read (seconds since the epoch).
+    `sources` says by name and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
+    `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     """
 
     name: str
@@ -66,6 +76,10 @@ class Project:
     read: OrderedDict[str, Read] = field(default_factory=OrderedDict)
     copied: set[str] = field(default_factory=set)
     unreadable: dict[str, float] = field(default_factory=dict)
+    sources: dict[tuple[str, str], Source] = field(default_factory=dict)
+    unrescued: dict[str, float] = field(default_factory=dict)
+    rescues: int = 0
+    prepared_for: int = -1
     read_since_stored: bool = False
     revision: int = 0
     stored_revision: int = 0

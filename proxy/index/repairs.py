@@ -1,4 +1,4 @@
-"""What mends a mirror from a second index: built once for all mirrors, from the settings of `[reference]`."""
+"""What mends a mirror from a second index: built once for all mirrors, from the settings of `[reference]` and `[rescue]`."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,10 @@ from proxy.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """The second index that fills pages; None where there is none."""
+    """The second index that fills pages, and the one that files are rescued from; often the same one, None where there is none."""
 
     reference: SecondIndex | None = None
+    rescue: SecondIndex | None = None
 
     async def open(self) -> None:
         """Makes ready; nothing is dialled yet."""
@@ -25,7 +26,8 @@ class Repairs:
             await second.mirror.close()
 
     def _all(self) -> list[SecondIndex]:
-        return [each for each in (self.reference,) if each is not None]
+        own = None if self.rescue is self.reference else self.rescue
+        return [each for each in (self.reference, own) if each is not None]
 
 
 NO_REPAIRS = Repairs()
@@ -33,7 +35,10 @@ NO_REPAIRS = Repairs()
 
 def repairs(settings: Settings, store: Store) -> Repairs:
     """Gives what `settings` ask for; it is to be opened, and closed. Raises OSError where a file of its TLS cannot be read."""
-    section = settings.reference
-    if section.url is None:
-        return NO_REPAIRS
-    return Repairs(SecondIndex(second_mirror(section, "reference", settings.probe), section, section, store))
+    section, rescue = settings.reference, settings.rescue
+    reference = own = None
+    if section.url is not None:
+        reference = SecondIndex(second_mirror(section, "reference", settings.probe), section, section, store)
+    if rescue.enabled and rescue.url is not None:
+        own = SecondIndex(second_mirror(rescue, "rescue", settings.probe), rescue, section, store)
+    return Repairs(reference, own or reference if rescue.enabled else None)

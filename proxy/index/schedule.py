@@ -20,6 +20,7 @@ from proxy.index.flights import SingleFlight, Tasks, finished
 from proxy.index.gate import Gate
 from proxy.index.project import Progress, Project
 from proxy.index.projects import Projects
+from proxy.index.rescue import Rescue
 from proxy.index.verification import Verifier
 from proxy.upstream import Mirror
 
@@ -48,6 +49,7 @@ class Schedule:
         policy: Policy,
         fetch: Callable[[str, Identity, ClientPlatform], Awaitable[object]],
         clock: Callable[[], float],
+        rescue: Rescue | None = None,
     ) -> None:
         self._mirror = mirror
         self._verifier = verifier
@@ -59,6 +61,7 @@ class Schedule:
         self._policy = policy
         self._fetch = fetch
         self._clock = clock
+        self._rescue = rescue
         self._burst = Burst(clock)
         self._rests: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "rest")
         self._verifying = 0
@@ -173,6 +176,8 @@ class Schedule:
             wanted = await self._plan_all(project, page, left, client)
             await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
+            if self._rescue is not None:
+                await self._rescue.prepare(project)
             if first or wanted.files:
                 self._report(project, page)
                 self._projects.learned(project)
@@ -218,7 +223,8 @@ class Schedule:
         return BUDGETS[self._mirror.kind].probes if chosen == "auto" else chosen
 
     def _report(self, project: Project, page: Page) -> None:
-        mended = settle(page, project.verdicts, self._policy)
+        rescued = () if self._rescue is None else self._rescue.listed(project, page)
+        mended = settle(page, project.verdicts, self._policy, rescued)
         log = _log.warning if mended.dropped or mended.unknown else _log.info
         log(
             "verified",
@@ -227,6 +233,7 @@ class Schedule:
             links=len(page.files),
             dropped=len(mended.dropped),
             dropped_for={cause.value: count for cause, count in mended.causes.items()},
+            rescued=len(mended.rescued),
             unknown=sum(mended.unknown.values()),
             unknown_for={cause.value: count for cause, count in mended.unknown.items()},
             unasked=mended.unasked,

@@ -11,9 +11,9 @@ from aiohttp import web
 from proxy.config import Settings
 from proxy.core.errors import MirrormendError
 from proxy.index import Index, repairs
-from proxy.server.context import INDEXES, LINK_MODE, SECRET, facts_of
+from proxy.server.context import INDEXES, LINK_MODE, SECRET, abort, facts_of
 from proxy.server.counting import COUNTS, ROUTES, count
-from proxy.server.files import abort, distribution_file
+from proxy.server.files import distribution_file
 from proxy.server.operations import REGISTRY, healthz, metrics
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash

@@ -38,3 +38,9 @@ def facts_of(request: web.Request) -> dict[str, Any]:
     if facts is None:
         facts = request[FACTS] = {}
     return facts
+
+
+def abort(request: web.Request) -> None:
+    """Breaks the client's connection, so that it sees a broken transfer and never takes what it has for the whole."""
+    if request.transport is not None:
+        request.transport.abort()

@@ -13,6 +13,7 @@ from proxy.config import LinkMode
 from proxy.core.errors import (
     DestinationRefused,
     FileUndeliverable,
+    MirrormendError,
     UpstreamBroke,
     UpstreamError,
     UpstreamStatus,
@@ -26,9 +27,10 @@ from proxy.core.page import File, normalised_name
 from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.index import Index
 from proxy.index.project import Project
-from proxy.server.context import LINK_MODE, facts_of, identity_of, index_of
+from proxy.server.context import LINK_MODE, abort, facts_of, identity_of, index_of
 from proxy.server.pages import matches
 from proxy.server.ranges import ByteRange, parse_range
+from proxy.server.rescues import may_rescue, rescued_file
 from proxy.upstream import Download, retry_after
 
 _log = structlog.get_logger("mirrormend.server")
@@ -84,6 +86,20 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
     if filename.endswith(".metadata"):
         return await _core_metadata(request, index, name, filename.removesuffix(".metadata"))
     project, file = await index.file(name, filename, identity_of(request))
+    instead = index.rescue is not None and index.rescue.instead(project, file)
+    response = await rescued_file(request, index, project, file) if instead else None
+    if response is not None:
+        return response
+    try:
+        return await _of_mirror(request, index, project, file)
+    except MirrormendError as error:
+        response = await rescued_file(request, index, project, file) if not instead and may_rescue(index, error) else None
+        if response is None:
+            raise
+        return response
+
+
+async def _of_mirror(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
     asked_range = parse_range(request.headers.get("Range")) if request.method == "GET" else None
     if request.app[LINK_MODE] is LinkMode.REDIRECT and asked_range is None and request.method == "GET":
         facts_of(request)["outcome"] = "redirected"
@@ -276,12 +292,6 @@ async def _resume(response: web.StreamResponse, wanted: _Wanted, broken: Downloa
         if part.complete:
             return True
     return False
-
-
-def abort(request: web.Request) -> None:
-    """Breaks the client's connection, so that it sees a broken transfer and never takes what it has for the whole."""
-    if request.transport is not None:
-        request.transport.abort()
 
 
 async def _note_good(wanted: _Wanted, download: Download) -> None:

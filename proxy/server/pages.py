@@ -116,6 +116,8 @@ def page_headers(served: ServedPage) -> dict[str, str]:
         "Mirrormend-Unknown": _counted(sum(mended.unknown.values()), {cause.value: count for cause, count in mended.unknown.items()}),
         "Mirrormend-Verified": "complete" if served.complete else f"partial; unasked={mended.unasked}",
     }
+    if mended.rescued:
+        headers["Mirrormend-Rescued"] = str(len(mended.rescued))
     if mended.lost:
         headers["Mirrormend-Lost"] = ", ".join(_token(version) for version in mended.lost[:20])
     if mended.sdist_only:
@@ -146,5 +148,7 @@ def note_page(request: web.Request, served: ServedPage) -> None:
     facts["outcome"] = "stale" if served.stale_for is not None else "mended" if mended.dropped else "as-is"
     facts["files"] = len(mended.page.files)
     facts["dropped"] = len(mended.dropped)
+    if mended.rescued:
+        facts["rescued"] = len(mended.rescued)
     facts["unknown"] = sum(mended.unknown.values())
     facts["unasked"] = mended.unasked

@@ -286,3 +286,32 @@ def test_an_error_of_the_models_does_not_quote_what_was_given() -> None:
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate({"upstream": {"url": "user:geheim@mirror.example.com"}})
     assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("[rescue]\nenabled = true", "[rescue]: enabled needs a second index; give its url here or below [reference]"),
+        ('[rescue]\nenabled = true\nurl = "https://x.example.com"\n[links]\nmode = "direct"', "a rescued file comes through mirrormend"),
+        ('[reference]\nurl = "mirror.example.com"', "[reference] url in DIR/mend.toml: give the whole address"),
+        ('[reference]\ntoken = "t"', "[reference]: token is for a second index of its own; give its url as well"),
+        ('[reference]\nurl = "https://x.example.com"\nfields = ["hashes"]', "'hashes' is not allowed; write a list of"),
+        ('[rescue]\ncauses = ["blocked"]', "'blocked' is not allowed; write a list of"),
+        (
+            '[reference]\nurl = "https://x.example.com"\nca_bundle = "missing.pem"',
+            "[reference] ca_bundle in DIR/mend.toml: missing.pem cannot",
+        ),
+    ],
+)
+def test_a_second_index_that_cannot_be_used_is_told_of_at_the_start(toml: str, said: str, tmp_path: Path) -> None:
+    assert said in complaint(toml, {"MIRRORMEND_UPSTREAM": MIRROR}, folder=tmp_path)
+
+
+def test_no_second_index_is_asked_by_default_and_nothing_is_rescued() -> None:
+    settings = load(upstream=MIRROR)
+    assert (settings.reference.url, settings.rescue.url, settings.rescue.enabled) == (None, None, False)
+
+
+def test_names_of_projects_are_spelled_as_one_likes() -> None:
+    environ = {"MIRRORMEND_REFERENCE_URL": MIRROR, "MIRRORMEND_REFERENCE_EXCLUDE": "Acme_*, Secret.Tool"}
+    assert load(environ=environ, upstream=MIRROR).reference.exclude == ("acme-*", "secret-tool")

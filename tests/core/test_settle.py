@@ -65,3 +65,24 @@ def test_a_release_with_only_its_sdist_left_goes_where_the_operator_wants_no_bui
 
 def test_a_release_that_never_had_a_wheel_is_not_called_sdist_only() -> None:
     assert settle(page(OLD, SDIST), {}, Policy()).sdist_only == ()
+
+
+def test_a_file_that_can_be_had_elsewhere_stays_and_is_named() -> None:
+    mended = settle(page(OLD, MAC, LINUX, SDIST), {MAC: no(), LINUX: no(), SDIST: yes()}, Policy(), rescued={MAC})
+    assert names(mended) == [OLD, MAC, SDIST]
+    assert [file.filename for file in mended.rescued] == [MAC]
+    assert [each.file.filename for each in mended.dropped] == [LINUX]
+
+
+def test_a_file_that_the_mirror_delivers_is_not_called_rescued() -> None:
+    assert settle(page(OLD, MAC), {MAC: yes()}, Policy(), rescued={MAC, OLD}).rescued == ()
+
+
+def test_a_release_of_which_a_file_is_rescued_is_not_lost() -> None:
+    mended = settle(page(MAC, LINUX), {MAC: no(), LINUX: no()}, Policy(), rescued={MAC})
+    assert (names(mended), mended.awaiting, mended.lost) == ([MAC], (), ())
+
+
+def test_a_page_of_which_all_can_be_rescued_is_not_held() -> None:
+    mended = settle(page(MAC, OLD), {MAC: no(), OLD: no()}, Policy(), rescued={MAC, OLD})
+    assert (names(mended), mended.held) == ([MAC, OLD], Held.NOTHING)

@@ -1,5 +1,7 @@
 """Faults of distribution files and their metadata."""
 
+from hashlib import sha256
+
 import pytest
 from aiohttp import ClientPayloadError, web
 
@@ -43,6 +45,29 @@ async def test_05_a_listed_file_answers_404(stocked: BrokenMirror, site: MakeSit
     assert not direct.ok
     assert MAC in direct.stderr
     assert set((await proxied.lock()).files) == {LINUX, SDIST}
+
+
+@row(5, "a listed file answers 404", "fetches it from a second index where `[rescue]` is enabled: with the page's sha256, or not at all")
+async def test_05_a_dead_file_is_rescued(stocked: BrokenMirror, site: MakeSite) -> None:
+    stocked.fault(MAC, artifactory_404())
+    async with BrokenMirror() as whole:
+        whole.add(MAC)
+        proxied = await site(rescue={"enabled": True, "url": whole.url})
+        assert set((await proxied.lock()).files) == {MAC, LINUX, SDIST}
+        assert (await proxied.get(f"/files/demo/{MAC}"))[2] == content_by_name(MAC)
+        whole.add(MAC, content_by_name(LINUX), hashes={"sha256": sha256(content_by_name(MAC)).hexdigest()})
+        assert (await proxied.problem(f"/files/demo/{MAC}"))["status"] == 502
+
+
+@row(7, "a policy blocks a file with 403", "never fetches it elsewhere")
+async def test_07_a_blocked_file_is_not_rescued(stocked: BrokenMirror, site: MakeSite) -> None:
+    stocked.fault(MAC, status(403))
+    async with BrokenMirror() as whole:
+        whole.add(MAC)
+        proxied = await site(rescue={"enabled": True, "url": whole.url})
+        assert set((await proxied.lock()).files) == {LINUX, SDIST}
+        assert (await proxied.problem(f"/files/demo/{MAC}"))["status"] == 403
+        assert not whole.asked
 
 
 @pytest.mark.parametrize("code", [404, 403, 502, 507])

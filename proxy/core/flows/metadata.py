@@ -34,6 +34,7 @@ _STATIC_FROM = Version("2.2")
 _BOUNDED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 """The compressions of which `zipfile` unpacks no more than is asked for; of the others a few bytes can fill the memory."""
 
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, EOFError, RuntimeError)
 _DYNAMIC_MATTERS = frozenset({"requires-dist", "requires-python", "provides-extra"})
 
 
@@ -149,7 +150,7 @@ def _read_archive(archive: _PartialFile, url: str, project: str, version: str, e
             if not isinstance(reply, Answer) or not _is_part(reply, ask):
                 return _failed(reply, evidence)
             archive.add(missing.first, reply.body)
-        except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, EOFError, RuntimeError) as error:
+        except _UNREADABLE as error:
             return MetadataRead(None, evidence, f"the wheel is no sound zip file ({error})")
         else:
             if content is None:
@@ -157,6 +158,17 @@ def _read_archive(archive: _PartialFile, url: str, project: str, version: str, e
             why = metadata_mismatch(content, project, version)
             return MetadataRead(None if why else content, evidence, why)
     return MetadataRead(None, evidence, "the wheel's directory is scattered over too many places")
+
+
+def metadata_in_wheel(wheel: bytes, project: str, version: str) -> bytes | None:
+    """Gives METADATA of a wheel that is here as a whole, None where it holds none that names `project` and `version`."""
+    archive = _PartialFile(len(wheel))
+    archive.add(0, wheel)
+    try:
+        content = _metadata_in(archive, project)
+    except _UNREADABLE:
+        return None
+    return content if content is not None and not metadata_mismatch(content, project, version) else None
 
 
 def _metadata_in(archive: _PartialFile, project: str) -> bytes | None:

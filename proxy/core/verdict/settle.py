@@ -5,7 +5,7 @@ a page is never emptied unless the operator wants it.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -50,6 +50,7 @@ class Mended:
     `unknown` are the files kept without a good answer, by cause; `unasked` is how many were not asked about yet.
     `lost` names the releases that left wholly, `sdist_only` those of which only an sdist is left where wheels were listed.
     `awaiting` are the files that only a second confirmation will drop, since they are the last of their release.
+    `rescued` are the files that the mirror does not deliver and that stay, since they can be had elsewhere.
     """
 
     page: Page
@@ -60,6 +61,7 @@ class Mended:
     sdist_only: tuple[str, ...] = ()
     awaiting: tuple[File, ...] = ()
     held: Held = Held.NOTHING
+    rescued: tuple[File, ...] = ()
 
     @property
     def causes(self) -> Mapping[Cause, int]:
@@ -67,8 +69,8 @@ class Mended:
         return Counter(each.verdict.cause for each in self.dropped if each.verdict is not None)
 
 
-def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy) -> Mended:
-    """Takes from `page` what `verdicts` (by file name) prove to be undeliverable.
+def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, rescued: Collection[str] = ()) -> Mended:
+    """Takes from `page` what `verdicts` (by file name) prove to be undeliverable, but for the files named in `rescued`.
 
     The last file of a release leaves only where two answers, `policy.confirm` seconds apart, agree.
     """
@@ -76,12 +78,13 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy) -> Mende
     # Most verdicts of a large page are good ones: these are passed over once, and not looked at again.
     good = Kind.DELIVERABLE
     others = [(name, verdict) for name, verdict in verdicts.items() if verdict.kind is not good and name in listed]
+    denied = [name for name, verdict in others if verdict.kind is Kind.UNDELIVERABLE]
     drop: dict[str, Dropped] = {}
     awaiting: list[File] = []
     sdist_only: list[str] = []
     lost: list[str] = []
-    for release in _touched(page, [name for name, verdict in others if verdict.kind is Kind.UNDELIVERABLE]):
-        dead = [file for file in release.files if is_undeliverable(verdicts.get(file.filename))]
+    for release in _touched(page, [name for name in denied if name not in rescued]):
+        dead = [file for file in release.files if is_undeliverable(verdicts.get(file.filename)) and file.filename not in rescued]
         if len(dead) == len(release.files):
             awaiting += [file for file in dead if not verdicts[file.filename].confirmed_for(policy.confirm)]
             dead = [file for file in dead if verdicts[file.filename].confirmed_for(policy.confirm)]
@@ -100,7 +103,17 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy) -> Mende
         drop, sdist_only, lost, held = {}, [], [], Held.EMPTY
     unknown = Counter(verdict.cause for _, verdict in others if verdict.kind is Kind.UNKNOWN)
     unasked = max(0, page.probeable - sum(map(listed.__contains__, verdicts)))
-    return Mended(page.without(drop.keys()), tuple(drop.values()), unknown, unasked, tuple(lost), tuple(sdist_only), tuple(awaiting), held)
+    return Mended(
+        page.without(drop.keys()),
+        tuple(drop.values()),
+        unknown,
+        unasked,
+        tuple(lost),
+        tuple(sdist_only),
+        tuple(awaiting),
+        held,
+        tuple(listed[name] for name in denied if name in rescued),
+    )
 
 
 def _only_sdist_left(release: Release, left: list[File]) -> bool:

@@ -1,0 +1,222 @@
+"""Rescuing files: what the mirror lists with a SHA-256 and cannot deliver comes from a second index, checked against that SHA-256.
+
+Rules for this file: a file that the mirror refuses is not rescued, since somebody may have blocked it on purpose; what has not the bytes
+that the mirror's page promises never comes to its end; the second index gets no credentials but its own.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+import structlog
+
+from proxy.config import RescueSection
+from proxy.core.errors import MirrormendError, UpstreamStatus
+from proxy.core.filling import sha256_of
+from proxy.core.flows.metadata import metadata_copy, metadata_in_wheel
+from proxy.core.flows.probe import probe
+from proxy.core.identity import SHARED
+from proxy.core.page import File, Page, Sha256
+from proxy.core.verdict.judge import Cause, Kind, Verdict, cause_of
+from proxy.index.flights import SingleFlight, Tasks
+from proxy.index.project import Project, Source
+from proxy.index.second import SecondIndex, is_among
+from proxy.upstream import Download
+
+_log = structlog.get_logger("mirrormend.index")
+
+_HELD_BACK = 256 * 1024
+"""Bytes that are not passed on before more have come or all are checked; a file that is not larger is checked before it begins."""
+
+_HAS_IT_NOT = frozenset({401, 403, 404, 410, 451})
+
+_WHEEL_LIMIT = 64 * 1024 * 1024
+"""Bytes of the largest wheel that is fetched whole for its metadata."""
+
+
+class NotTheFile(Exception):
+    """What came from the second index is not the file that the mirror's page lists."""
+
+
+class Rescue:
+    """Finds and fetches files of one mirror at `second`, as the settings of `[rescue]` have it.
+
+    `patience` is how long a page waits for the second index, `deadline` how long a file does, and `no` for how long a denial of the mirror
+    counts; all in seconds.
+    """
+
+    def __init__(
+        self,
+        second: SecondIndex,
+        section: RescueSection,
+        tasks: Tasks,
+        *,
+        patience: float,
+        deadline: float,
+        no: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._second = second
+        self._section = section
+        self._causes = frozenset(Cause(each) for each in section.causes)
+        self._patience = patience
+        self._deadline = deadline
+        self._no = no
+        self._clock = clock
+        self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "sources")
+
+    @property
+    def url(self) -> str:
+        """The address of the second index, without credentials."""
+        return self._second.mirror.url
+
+    def covers(self, cause: Cause) -> bool:
+        """Whether a file is rescued from this."""
+        return cause in self._causes
+
+    def instead(self, project: Project, file: File) -> bool:
+        """Whether the mirror denied `file` so lately that the second index is asked at once."""
+        verdict = project.verdicts.get(file.filename)
+        return verdict is not None and self._is_denial(verdict) and self._clock() - verdict.checked < self._no
+
+    def listed(self, project: Project, page: Page) -> frozenset[str]:
+        """Gives the names of files on `page` that the mirror does not deliver and the second index was seen to list with the same hash."""
+        names = {name for name, _ in project.sources if name in page.by_filename and self._denied(project, name)}
+        return frozenset(name for name in names if self._source(project, page.by_filename[name]) is not None)
+
+    async def prepare(self, project: Project) -> None:
+        """Looks where the files come from that the mirror turned out not to deliver, for as long as a page can wait."""
+        known = project.known
+        if known is None or project.prepared_for == project.revision or not self._asked_about(project):
+            return
+        denied = (known.page.by_filename.get(name) for name in project.verdicts if self._denied(project, name))
+        files = [file for file in denied if file is not None and self._unsought(project, file)]
+        if files:
+            looking = self._flights.start((project.who.key, project.name), lambda: self._look(project, files))
+            await self._second.patiently(looking, project.name, self._patience)
+        else:
+            project.prepared_for = project.revision
+
+    async def find(self, project: Project, file: File) -> File | None:
+        """Gives the file of the second index that has the name and the SHA-256 of `file`; None where there is none."""
+        if not self._asked_about(project):
+            return None
+        if self._unsought(project, file):
+            try:
+                async with asyncio.timeout(self._deadline):
+                    await self._look(project, [file])
+            except (MirrormendError, TimeoutError) as error:
+                _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=str(error) or "too late")
+                return None
+        return self._source(project, file)
+
+    def failed(self, project: Project, file: File, error: Exception) -> None:
+        """Notes that the second index did not deliver `file` either; where that is for good, it is no help for a while."""
+        _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=str(error))
+        if isinstance(error, NotTheFile):
+            project.unrescued[file.filename] = self._clock()
+            project.rescues += 1
+
+    def download(self, source: File) -> AbstractAsyncContextManager[Download]:
+        """Asks the second index for one of its files; raises UpstreamError where no answer comes."""
+        return self._second.mirror.download("GET", source.url, SHARED)
+
+    async def length(self, source: File) -> int | None:
+        """Gives the size in bytes of a file that the second index delivers; None where it does not, or does not say."""
+        evidence = await self._second.mirror.converse(probe(source.url, size=source.size), SHARED)
+        return evidence.length if cause_of(evidence, source.size) is Cause.AVAILABLE else None
+
+    async def metadata(self, project: Project, file: File, version: str) -> bytes | None:
+        """Gives the core metadata of a wheel that the mirror does not deliver, None where it cannot be had.
+
+        It is the second index's copy where the mirror's page gives its hash, else it is read out of the whole wheel, once that is checked.
+        """
+        verdict = project.verdicts.get(file.filename)
+        if verdict is None or verdict.kind is Kind.DELIVERABLE or not self.covers(verdict.cause) or not file.filename.endswith(".whl"):
+            return None
+        source = await self.find(project, file)
+        if source is None:
+            return None
+        if isinstance(file.core_metadata, Sha256):
+            path, mark, query = source.url.partition("?")
+            flow = metadata_copy(f"{path}.metadata{mark}{query}", project.name, version, file.core_metadata.sha256)
+            copy = await self._second.mirror.converse(flow, SHARED)
+            if copy.content is not None:
+                return copy.content
+        try:
+            async with self.download(source) as download:
+                wheel = await _whole(download, sha256_of(file) or "")
+        except (MirrormendError, NotTheFile) as error:
+            self.failed(project, file, error)
+            return None
+        return metadata_in_wheel(wheel, project.name, version)
+
+    async def _look(self, project: Project, files: list[File]) -> None:
+        told = await self._second.page(project.name)
+        for file in files:
+            source, digest = told.page.by_filename.get(file.filename), sha256_of(file) or ""
+            same = source is not None and sha256_of(source) == digest
+            project.sources[file.filename, digest] = Source(source if same else None, self._clock())
+        project.rescues += 1
+
+    def _source(self, project: Project, file: File) -> File | None:
+        found = project.sources.get((file.filename, sha256_of(file) or ""))
+        failed_at = project.unrescued.get(file.filename)
+        if found is None or (failed_at is not None and self._clock() - failed_at < self._no):
+            return None
+        return found.file
+
+    def _unsought(self, project: Project, file: File) -> bool:
+        """Whether the second index is to be looked at for `file`: never without a hash to know it by, and again after a while in vain."""
+        digest = sha256_of(file)
+        if digest is None:
+            return False
+        found = project.sources.get((file.filename, digest))
+        return found is None or (found.file is None and self._clock() - found.sought >= self._no)
+
+    def _asked_about(self, project: Project) -> bool:
+        return is_among(project.name, self._section) and self._second.asked_about(project.name)
+
+    def _denied(self, project: Project, name: str) -> bool:
+        verdict = project.verdicts.get(name)
+        return verdict is not None and self._is_denial(verdict)
+
+    def _is_denial(self, verdict: Verdict) -> bool:
+        return verdict.kind is Kind.UNDELIVERABLE and verdict.cause in self._causes
+
+
+async def checked(chunks: AsyncIterator[bytes], sha256: str) -> AsyncIterator[bytes]:
+    """Passes on the bytes of a file, and the last of them only once all of them are seen to have the `sha256`.
+
+    Raises NotTheFile where they have another: what was given until then is never the whole file.
+    """
+    hashed = hashlib.sha256()
+    held = bytearray()
+    async for chunk in chunks:
+        hashed.update(chunk)
+        if held and len(held) + len(chunk) > _HELD_BACK:
+            yield bytes(held)
+            held = bytearray()
+        held += chunk
+    if hashed.hexdigest() != sha256:
+        raise NotTheFile(f"its sha256 is {hashed.hexdigest()}, and the mirror's page says {sha256}")
+    yield bytes(held)
+
+
+def begun(download: Download) -> None:
+    """Sees to it that the second index begins to send a file; raises NotTheFile where it has none, UpstreamStatus where it fails."""
+    if download.status in _HAS_IT_NOT:
+        raise NotTheFile(f"it answered {download.status}")
+    if download.status != 200:
+        raise UpstreamStatus(download.url, download.status)
+
+
+async def _whole(download: Download, sha256: str) -> bytes:
+    begun(download)
+    content = bytearray()
+    async for piece in checked(download.chunks(), sha256):
+        content += piece
+        if len(content) > _WHEEL_LIMIT:
+            raise NotTheFile("the wheel is too large to be read for its metadata")
+    return bytes(content)

@@ -1,0 +1,101 @@
+"""Answering with a file from a second index, where the mirror lists it and does not deliver it.
+
+A range of such a file cannot be checked, so it is always sent as a whole, as a server may (RFC 9110, section 14.2).
+"""
+
+import structlog
+from aiohttp import web
+
+from proxy.core.errors import (
+    FileUndeliverable,
+    MirrormendError,
+    UpstreamBroke,
+    UpstreamError,
+    UpstreamStatus,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxy.core.filling import sha256_of
+from proxy.core.page import File
+from proxy.core.verdict.judge import Cause
+from proxy.index import Index
+from proxy.index.project import Project
+from proxy.index.rescue import NotTheFile, Rescue, begun, checked
+from proxy.server.context import abort, facts_of
+from proxy.server.pages import matches
+
+_log = structlog.get_logger("mirrormend.server")
+
+
+def may_rescue(index: Index, error: MirrormendError) -> bool:
+    """Whether a file that failed at the mirror with `error` may come from elsewhere: never where the mirror refuses it."""
+    cause = _cause_of(error)
+    return index.rescue is not None and cause is not None and index.rescue.covers(cause)
+
+
+def _cause_of(error: MirrormendError) -> Cause | None:
+    if isinstance(error, FileUndeliverable):
+        return {404: Cause.ABSENT, 410: Cause.ABSENT, 200: Cause.NO_FILE, 206: Cause.NO_FILE, 416: Cause.NO_FILE}.get(error.status)
+    if isinstance(error, UpstreamTimeout | UpstreamUnreachable | UpstreamBroke):
+        return Cause.NO_ANSWER
+    return Cause.MIRROR_ERROR if isinstance(error, UpstreamStatus) and error.status >= 500 else None
+
+
+async def rescued_file(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse | None:
+    """Answers with `file` as the second index has it; None where it has not, and then nothing was sent.
+
+    What has another SHA-256 than the mirror's page gives ends in a broken transfer, or is not begun at all where it is small.
+    """
+    rescue, digest = index.rescue, sha256_of(file)
+    source = None if rescue is None or digest is None else await rescue.find(project, file)
+    if rescue is None or digest is None or source is None:
+        return None
+    response = web.StreamResponse(headers=_headers(rescue, digest))
+    if matches(request.headers.get("If-None-Match"), response.headers["ETag"]):
+        return web.Response(status=304, headers=response.headers)
+    try:
+        if request.method == "HEAD":
+            return await _head(rescue, source, response)
+        await _send(request, rescue, file, source, response)
+    except (NotTheFile, UpstreamError) as error:
+        rescue.failed(project, file, error)
+        if not response.prepared:
+            return None
+        facts_of(request)["outcome"] = "broken-transfer"
+        abort(request)
+        return response
+    _log.info("rescued", project=project.name, file=file.filename, index=rescue.url)
+    facts_of(request)["outcome"] = "rescued"
+    return response
+
+
+def _headers(rescue: Rescue, digest: str) -> dict[str, str]:
+    return {
+        "Content-Type": "application/octet-stream",
+        "ETag": f'"{digest[:32]}"',
+        "Accept-Ranges": "none",
+        "Vary": "Authorization",
+        "Mirrormend-Rescued-From": rescue.url,
+    }
+
+
+async def _head(rescue: Rescue, source: File, response: web.StreamResponse) -> web.StreamResponse:
+    length = await rescue.length(source)
+    if length is None:
+        raise UpstreamBroke(rescue.url, "it does not deliver the file just now, or does not say how long it is")
+    return web.Response(headers={**response.headers, "Content-Length": str(length)})
+
+
+async def _send(request: web.Request, rescue: Rescue, file: File, source: File, response: web.StreamResponse) -> None:
+    async with rescue.download(source) as download:
+        begun(download)
+        length = download.headers.get("Content-Length", "")
+        if length.isascii() and length.isdigit():
+            if file.size is not None and int(length) != file.size:
+                raise NotTheFile(f"it has {length} bytes, and the page says {file.size}")
+            response.content_length = int(length)
+        async for piece in checked(download.chunks(), sha256_of(file) or ""):
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(piece)
+    await response.write_eof()
