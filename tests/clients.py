@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -232,6 +233,28 @@ def _signal(process: asyncio.subprocess.Process, what: signal.Signals) -> None:
     # Not by the process's own methods: they would reap one that has just ended, and asyncio would not learn its exit code.
     with suppress(ProcessLookupError):
         os.kill(process.pid, what)
+
+
+def free_port() -> int:
+    """Gives a port of loopback that was free a moment ago."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+async def reachable(*ports: int, within: float = 30.0) -> None:
+    """Waits until something listens at each of these ports of loopback; fails after `within` seconds."""
+    async with asyncio.timeout(within):
+        for port in ports:
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    break
 
 
 def _find(command: str) -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import PurePosixPath
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from aiohttp import web
@@ -37,7 +38,7 @@ def last_stage() -> dict[str, str]:
 
 
 def command() -> list[str]:
-    words: list[str] = json.loads(last_stage()["CMD"])
+    words: list[str] = [*json.loads(last_stage()["ENTRYPOINT"]), *json.loads(last_stage()["CMD"])]
     return words
 
 
@@ -51,12 +52,15 @@ def settings_of_the_container() -> Settings:
 
 
 @pytest.fixture
-def service() -> Any:
-    """The one service of docker-compose.yml."""
-    composed = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-    (only,) = composed["services"].values()
-    assert set(composed["volumes"]) == {volume.partition(":")[0] for volume in only["volumes"]}
-    return only
+def composed() -> Any:
+    """What docker-compose.yml says."""
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def service(composed: Any) -> Any:
+    """The proxy's service of docker-compose.yml."""
+    return composed["services"]["mirrormend"]
 
 
 def test_the_process_is_not_root() -> None:
@@ -111,24 +115,41 @@ def test_what_is_copied_exists_and_is_not_ignored_and_nothing_else_is_sent() -> 
 
 
 def test_it_is_built_with_what_a_shared_store_needs() -> None:
-    assert '".[redis]"' in next(rest for word, rest in instructions() if word == "RUN" and "pip install" in rest)
+    needed = next(rest for word, rest in instructions() if word == "RUN" and "requirements.txt" in rest)
+    assert "project['optional-dependencies']['redis']" in needed
 
 
-def test_composed_it_is_reachable_from_its_own_machine_only(service: Any) -> None:
-    port = last_stage()["EXPOSE"]
-    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+def test_what_is_needed_is_installed_before_the_code_is_copied_so_that_its_layer_stays() -> None:
+    steps = [f"{word} {rest}" for word, rest in instructions()]
+    installed = next(at for at, step in enumerate(steps) if "-r requirements.txt" in step)
+    assert installed < steps.index("COPY proxy proxy")
+    assert [step for step in steps[:installed] if step.startswith("COPY")] == ["COPY pyproject.toml ./"]
 
 
-def test_composed_it_is_built_from_this_dockerfile_and_keeps_its_store(service: Any) -> None:
+def test_the_compose_file_is_one(composed: Any) -> None:
+    assert valid("compose-spec", "docker-compose.yml")
+    named = {volume.partition(":")[0] for each in composed["services"].values() for volume in each.get("volumes", [])}
+    assert set(composed["volumes"]) == {name for name in named if not name.startswith(".")}
+    assert [name for name in named if name.startswith(".") and not (ROOT / name).is_file()] == []
+
+
+def test_composed_nothing_is_reachable_but_from_its_own_machine(composed: Any) -> None:
+    published = [port for each in composed["services"].values() for port in each.get("ports", [])]
+    assert len(published) >= 2
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    assert f"127.0.0.1:{last_stage()['EXPOSE']}:{last_stage()['EXPOSE']}" in composed["services"]["mirrormend"]["ports"]
+
+
+def test_composed_it_is_built_from_this_dockerfile(service: Any) -> None:
     assert (ROOT / service["build"]["context"] / service["build"]["dockerfile"]).samefile(ROOT / "docker" / "Dockerfile")
-    assert [volume.partition(":")[2] for volume in service["volumes"]] == [last_stage()["VOLUME"]]
 
 
-def test_composed_it_can_write_nowhere_but_to_its_store(service: Any) -> None:
-    assert service["read_only"] is True
-    assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - a path inside of the container
-    assert service["cap_drop"] == ["ALL"]
-    assert service["security_opt"] == ["no-new-privileges:true"]
+def test_composed_nothing_can_write_but_to_its_volumes(composed: Any) -> None:
+    for each in composed["services"].values():
+        assert each["read_only"] is True
+        assert each["tmpfs"] == ["/tmp"]  # noqa: S108 - a path inside of the container
+        assert each["cap_drop"] == ["ALL"]
+        assert each["security_opt"] == ["no-new-privileges:true"]
 
 
 def test_composed_it_takes_the_mirror_from_the_environment_and_demands_it(service: Any) -> None:
@@ -142,3 +163,34 @@ def test_composed_every_variable_is_one_that_the_real_command_reads(service: Any
 
 def test_composed_it_is_not_killed_before_requests_in_flight_are_done(service: Any) -> None:
     assert int(service["stop_grace_period"].removesuffix("s")) > settings_of_the_container().server.drain
+
+
+def test_what_is_not_asked_for_is_not_started(composed: Any) -> None:
+    profiles = {name: each.get("profiles") for name, each in composed["services"].items()}
+    assert {name for name, profile in profiles.items() if profile is None} == {"mirrormend", "redis"}
+    assert {name for name, profile in profiles.items() if profile == ["demo"]} == {"broken-mirror"}
+
+
+@pytest.mark.parametrize(("schema", "file"), [("gitlab-ci", "gitlab-ci.yml"), ("github-workflows", "github-actions.yml")])
+def test_the_sidecars_of_ci_services_are_what_these_services_read(schema: str, file: str) -> None:
+    assert valid(schema, f"docker/sidecar/{file}")
+
+
+def test_the_sidecar_of_a_pod_is_what_kubernetes_reads() -> None:
+    pod = yaml.safe_load((ROOT / "docker/sidecar/kubernetes-pod.yaml").read_text(encoding="utf-8"))
+    kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("file", ["kubernetes-pod.yaml", "gitlab-ci.yml", "github-actions.yml"])
+def test_every_sidecar_sends_uv_to_the_proxy_and_names_variables_that_the_real_command_reads(file: str) -> None:
+    text = (ROOT / "docker/sidecar" / file).read_text(encoding="utf-8")
+    known = {variable for key in all_keys() for variable in key.variables}
+    assert set(re.findall(r"MIRRORMEND_[A-Z_]+", text)) <= known
+    assert re.search(r"UV_DEFAULT_INDEX(?:: |\n +value: )http://(?:127\.0\.0\.1|mirrormend):8080/simple/", text)
+
+
+def valid(schema: str, file: str) -> bool:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", str(ROOT / file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    return True

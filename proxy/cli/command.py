@@ -82,12 +82,18 @@ def serve(config: Path | None, **options: str | None) -> int:
 
 @commands.command()
 @click.option("--keep", is_flag=True, help="Go on serving until Ctrl-C, to be looked at.")
-def demo(keep: bool) -> int:
+@click.option(
+    "--mirror", metavar="HOST:PORT", help="Serve the broken mirror alone there, until Ctrl-C: to put a proxy of your own before it."
+)
+def demo(keep: bool, mirror: str | None) -> int:
     """Show the repair on a broken mirror that is made up on this machine."""
-    from proxy.demo import run  # noqa: PLC0415 - as above
+    from proxy.demo import run, serve_mirror  # noqa: PLC0415 - as above
 
-    status: int = run(keep)
-    return status
+    if mirror is None:
+        return run(keep)
+    if keep:
+        raise click.UsageError("--keep and --mirror do not go together: --mirror serves until Ctrl-C anyway")
+    return serve_mirror(mirror)
 
 
 _CHECK_EPILOG = """\

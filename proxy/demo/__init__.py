@@ -3,6 +3,6 @@
 Nothing is dialled but loopback, and what is written goes to a temporary folder.
 """
 
-from proxy.demo.show import run
+from proxy.demo.show import run, serve_mirror
 
-__all__ = ["run"]
+__all__ = ["run", "serve_mirror"]

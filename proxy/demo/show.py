@@ -11,8 +11,9 @@ from pathlib import Path
 import aiohttp
 import click
 from aiohttp import web
+from pydantic import ValidationError
 
-from proxy.config import LogSection, Settings
+from proxy.config import LogSection, ServerSection, Settings
 from proxy.core.errors import MirrormendError
 from proxy.demo import telling
 from proxy.demo.comparing import compare
@@ -35,6 +36,30 @@ def run(keep: bool, say: Say = click.echo) -> int:
             return asyncio.run(_show(Path(folder), keep, say))
         except asyncio.CancelledError:
             return 128 + signal.SIGTERM
+
+
+def serve_mirror(listen: str, say: Say = click.echo) -> int:
+    """Serves the broken mirror at `listen` (HOST:PORT) until SIGINT or SIGTERM, and gives 0.
+
+    Raises click.ClickException where `listen` is not written so, or listening there is not possible.
+    """
+    try:
+        where = ServerSection(listen=listen)
+    except ValidationError as error:
+        raise click.UsageError("--mirror: write it as HOST:PORT, such as 127.0.0.1:8081") from error
+
+    async def serve() -> None:
+        async with _serving(create_mirror(), where.host, where.port) as address:
+            say(telling.mirror_told(f"{address}{BASE}/simple/"))
+            await _told_to_end()
+
+    try:
+        asyncio.run(serve())
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {listen} ({os.strerror(error.errno or 0).lower()}); choose another address"
+        ) from error
+    return 0
 
 
 @contextmanager
@@ -96,12 +121,12 @@ async def _locks(uv: str, folder: Path, mirror: str, mended: str, say: Say) -> t
 
 
 @asynccontextmanager
-async def _serving(app: web.Application) -> AsyncIterator[str]:
+async def _serving(app: web.Application, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, host, port).start()
+        yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 

@@ -108,3 +108,12 @@ Both stay up until Ctrl-C. To try:
   the mended page    curl -i {mended}{PROJECT}/
   a lock             uv lock --default-index {mended}
   an installation    uv pip install -t here --default-index {mended} {PROJECT}"""
+
+
+def mirror_told(mirror: str) -> str:
+    """Gives what the broken mirror is, while it is up alone."""
+    return f"""\
+A broken mirror is up until Ctrl-C; it lists {MISSING} and answers 404 for it.
+  its simple API  {mirror}
+  to mend it      mirrormend serve --upstream {mirror}
+  projects        {PROJECT}, and {DEPENDENT}, which requires it"""

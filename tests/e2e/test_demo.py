@@ -155,3 +155,24 @@ def test_where_nothing_is_mended_the_demo_says_so_and_fails(start: Callable[...,
     assert process.returncode == 1, out
     assert out.count("=> FAILED in") == 2
     assert "was not mended" in out
+
+
+def test_the_broken_mirror_can_be_had_alone_to_put_a_proxy_of_ones_own_before_it(start: Callable[..., Any]) -> None:
+    process = start("--mirror", "127.0.0.1:0")
+    said = told(process, "projects")
+    simple = re.search(r"its simple API +(http://127\.0\.0\.1:\d+/\S+)", said)
+    assert simple is not None
+    with urlopen(f"{simple[1]}stormwind/") as page:  # noqa: S310 - an address of loopback
+        assert WHEEL in page.read().decode()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("words", "why"), [(["nowhere"], "HOST:PORT"), (["127.0.0.1:0", "--keep"], "do not go together")])
+def test_what_does_not_fit_is_said_in_one_line(start: Callable[..., Any], words: list[str], why: str) -> None:
+    process = start("--mirror", *words)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert why in err
+    assert err.count("\n") == 1
