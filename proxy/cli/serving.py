@@ -23,7 +23,7 @@ def run_server(config: Path | None, options: Mapping[str, str | None]) -> int:
     # A warning of a library, written as plain text, would break a stream of JSON lines.
     logging.captureWarnings(True)
     try:
-        run_loop(serve(settings))
+        run_loop(serve(settings, load=lambda: settings_for(config, options)))
     except OSError as error:
         raise click.ClickException(_why_not(error, settings.server.listen)) from error
     return 0

@@ -78,6 +78,7 @@ class Index:
         self._keeper = Keeper(store, mirror.key, pages_for=upstream.fresh + upstream.stale, verdicts_for=verdict.yes)
         rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
+        self._retired = False
         self.tasks = Tasks()
         self._verifier = Verifier(mirror, rules, self.tasks, clock)
         self.rescue = _rescue(repairs, settings, self.tasks, clock)
@@ -112,9 +113,20 @@ class Index:
         """Seconds since the epoch."""
         return self._clock()
 
+    def retire(self) -> None:
+        """Hands what was learned to the store, since another index takes the place of this one. Requests that have it may go on."""
+        self._retired = True
+        self._keep_all()
+
     async def close(self) -> None:
         """Stops the work in the background; what was learned is in the store's hands by then."""
         await self.tasks.close()
+        if not self._retired:
+            # Else another index may know more by now.
+            self._keep_all()
+        self._projects.clear()
+
+    def _keep_all(self) -> None:
         for project in self._projects:
             self._keeper.keep(project)
 
@@ -153,7 +165,12 @@ class Index:
         self._pages.spelled(name, spelling)
 
     def at_hand(self, name: str) -> ServedPage | None:
-        """Gives the page that `page` would give the shared identity this instant; None where it would have to wait or to work for it."""
+        """Gives the page that `page` would give the shared identity this instant; None where it would have to wait or to work for it.
+
+        A retired index has none at hand: the one in its place has.
+        """
+        if self._retired:
+            return None
         project = self._projects.known(SHARED, name)
         now = self._clock()
         if project is None or project.known is None or project.served is None or now - project.used > _RECENTLY:

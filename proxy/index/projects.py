@@ -55,6 +55,11 @@ class Projects:
         """Notes that the project is used just now."""
         self._held.move_to_end((project.who.key, project.name))
 
+    def clear(self) -> None:
+        """Forgets all of them."""
+        self._held.clear()
+        self._commons.clear()
+
     def drop(self, project: Project) -> None:
         """Forgets the project."""
         self._held.pop((project.who.key, project.name), None)

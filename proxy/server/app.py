@@ -10,10 +10,10 @@ from aiohttp import web
 
 from proxy.config import Settings
 from proxy.core.errors import MirrormendError
-from proxy.index import Index, repairs
-from proxy.server.context import INDEXES, LINK_MODE, SECRET, abort, facts_of
+from proxy.server.context import GENERATIONS, INDEXES, SECRET, abort, facts_of, generation_of
 from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.files import distribution_file
+from proxy.server.generations import Generations
 from proxy.server.operations import REGISTRY, healthz, metrics
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
@@ -23,7 +23,6 @@ from proxy.status.metrics import metrics_registry
 from proxy.store import open_store
 from proxy.telemetry.counts import Counts
 from proxy.telemetry.lag import LoopLag
-from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -53,13 +52,13 @@ def create_app(
     """
     app = web.Application(middlewares=[_log_request, _answer_errors], client_max_size=64 * 1024)
     app[SECRET] = secrets.token_bytes(32)
-    app[LINK_MODE] = settings.links.mode
     app[INDEXES] = {}
     app[COUNTS] = Counts()
+    app[GENERATIONS] = Generations(settings, app[COUNTS], app[INDEXES], clock=clock, steady=steady)
     app[ROUTES] = _ROUTES
     app[NEW_ID] = new_ids()
     app.on_response_prepare.append(send_request_id)
-    app.cleanup_ctx.append(_indexes(settings, clock, steady))
+    app.cleanup_ctx.append(_indexes(settings, clock))
     for prefix in ("", "/{upstream}"):
         app.router.add_get(f"{prefix}/simple", simple_without_slash)
         app.router.add_get(f"{prefix}/simple/", project_list)
@@ -73,31 +72,17 @@ def create_app(
     return app
 
 
-def _indexes(
-    settings: Settings, clock: Callable[[], float], steady: Callable[[], float]
-) -> Callable[[web.Application], AsyncIterator[None]]:
+def _indexes(settings: Settings, clock: Callable[[], float]) -> Callable[[web.Application], AsyncIterator[None]]:
     async def run(app: web.Application) -> AsyncIterator[None]:
         store = open_store(settings.store, clock=clock)
         await store.open()
-        mending = repairs(settings, store)
-        await mending.open()
-        mirrors = []
-        for section in settings.upstream:
-            own = settings.of(section)
-            mirror = Mirror(section, own.probe, clock=clock, steady=steady, counts=app[COUNTS].of_mirror(section.name))
-            await mirror.open()
-            mirrors.append(mirror)
-            app[INDEXES][mirror.name] = Index(mirror, store, own, repairs=mending, clock=clock)
+        await app[GENERATIONS].open(store)
         lag, indexes = LoopLag(), app[INDEXES]
         watching = asyncio.create_task(lag.watch(), name="loop lag")
         app[REGISTRY] = metrics_registry(app[COUNTS], indexes, lambda: store.stats, lag)
         yield
         watching.cancel()
-        for index in app[INDEXES].values():
-            await index.close()
-        for mirror in mirrors:
-            await mirror.close()
-        await mending.close()
+        await app[GENERATIONS].close()
         await store.close()
 
     return run
@@ -112,7 +97,8 @@ async def _log_request(request: web.Request, handler: Handler) -> web.StreamResp
     status = 500
     bound = structlog.contextvars.bind_contextvars(request_id=request_id_of(request))
     try:
-        response = await handler(request)
+        with generation_of(request).used():
+            response = await handler(request)
     except web.HTTPException as answer:
         status = answer.status
         raise
@@ -157,6 +143,6 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
 def _answer(request: web.Request, problem: Problem, error: MirrormendError | None) -> web.StreamResponse:
     if "prepared" in facts_of(request):
         abort(request)
-    indexes = request.app[INDEXES]
+    indexes = generation_of(request).indexes
     index = indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))
     return problem_response(problem, error, None if index is None else index.mirror.url, request_id_of(request))

@@ -4,20 +4,30 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.config import LinkMode
 from proxy.core.errors import NoSuchMirror
 from proxy.core.identity import Identity
 from proxy.index import Index
+from proxy.server.generations import Generation, Generations
 
 INDEXES = web.AppKey("indexes", dict[str, Index])
-LINK_MODE = web.AppKey("link_mode", LinkMode)
+"""Those that new requests have, by the names of their mirrors."""
+GENERATIONS = web.AppKey("generations", Generations)
 SECRET = web.AppKey("secret", bytes)
 FACTS = web.RequestKey("facts", dict[str, Any])
+_GENERATION = web.RequestKey("generation", Generation)
+
+
+def generation_of(request: web.Request) -> Generation:
+    """Gives what the settings made that were in force when the request came."""
+    generation = request.get(_GENERATION)
+    if generation is None:
+        generation = request[_GENERATION] = request.app[GENERATIONS].current
+    return generation
 
 
 def index_of(request: web.Request) -> Index:
     """Gives the index of the mirror named in the address, of the first one where none is named; raises NoSuchMirror."""
-    indexes = request.app[INDEXES]
+    indexes = generation_of(request).indexes
     name = request.match_info.get("upstream")
     index = next(iter(indexes.values())) if name is None else indexes.get(name)
     if index is None:

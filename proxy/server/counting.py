@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from proxy.server.context import INDEXES, facts_of
+from proxy.server.context import facts_of, generation_of
 from proxy.telemetry.counts import Answered, Counts
 
 COUNTS = web.AppKey("counts", Counts)
@@ -27,7 +27,7 @@ def answered(request: web.Request, status: int) -> Answered:
     found = request.match_info
     route, upstream = request.app[ROUTES].get(found.handler, "other"), ""
     if route in _OF_A_MIRROR:
-        indexes = request.app[INDEXES]
+        indexes = generation_of(request).indexes
         named = found.get("upstream")
         upstream = next(iter(indexes), "") if named is None else named if named in indexes else ""
     if route == "file" and found["filename"].endswith(".metadata"):

@@ -27,7 +27,7 @@ from proxy.core.page import File, normalised_name
 from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.index import Index
 from proxy.index.project import Project
-from proxy.server.context import LINK_MODE, abort, facts_of, identity_of, index_of
+from proxy.server.context import abort, facts_of, generation_of, identity_of, index_of
 from proxy.server.pages import matches
 from proxy.server.ranges import ByteRange, parse_range
 from proxy.server.rescues import may_rescue, rescued_file
@@ -101,7 +101,7 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
 
 async def _of_mirror(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
     asked_range = parse_range(request.headers.get("Range")) if request.method == "GET" else None
-    if request.app[LINK_MODE] is LinkMode.REDIRECT and asked_range is None and request.method == "GET":
+    if generation_of(request).links is LinkMode.REDIRECT and asked_range is None and request.method == "GET":
         facts_of(request)["outcome"] = "redirected"
         raise web.HTTPTemporaryRedirect(URL(file.url, encoded=True))
     if request.method == "HEAD":

@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -12,15 +14,16 @@ from aiohttp import web
 from proxy.config import Settings
 from proxy.server.app import create_app
 from proxy.server.context import INDEXES
+from proxy.server.reload import reload
 from proxy.server.warm import WarmRunner
 
 _log = structlog.get_logger("mirrormend.server")
 
 
-async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
+async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, load: Callable[[], Settings] | None = None) -> None:
     """Serves until SIGTERM or SIGINT; requests in flight then have the drain time of `[server]` to finish.
 
-    Calls `ready` with the address once it listens. Raises OSError where it cannot listen.
+    Calls `ready` with the address once it listens. SIGHUP puts in force what `load` gives. Raises OSError where it cannot listen.
     """
     app = create_app(settings)
     runner = WarmRunner(app, access_log=None, handle_signals=False, shutdown_timeout=settings.server.drain, keepalive_timeout=75.0)
@@ -42,7 +45,7 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
         _log.info("listening", address=address, upstreams={mirror.name: mirror.url for mirror in mirrors})
         if ready is not None:
             ready(address)
-        await _told_to_end()
+        await _told_to_end(None if load is None else partial(reload, app, load))
         _log.info("ending", drain=settings.server.drain)
     finally:
         await runner.cleanup()
@@ -54,13 +57,50 @@ def _address(runner: web.AppRunner) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _told_to_end() -> None:
-    told = asyncio.Event()
+async def _told_to_end(on_hangup: Callable[[], Awaitable[None]] | None) -> None:
+    """Waits for SIGTERM or SIGINT; a second one ends the process at once. At SIGHUP it calls `on_hangup`."""
+    end, again = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, told.set)
+    had_terminal = _has_terminal()
+
+    def hung_up() -> None:
+        # The terminal that it was started from was closed: nobody asks for a reload then.
+        if had_terminal and not _has_terminal():
+            end.set()
+        else:
+            again.set()
+
+    handlers = {signal.SIGTERM: end.set, signal.SIGINT: end.set}
+    reloading: asyncio.Task[None] | None = None
+    if on_hangup is not None and sys.platform != "win32":
+        handlers[signal.SIGHUP] = hung_up
+        reloading = asyncio.create_task(_each_time(again, on_hangup), name="reloading")
+    for each, handler in handlers.items():
+        loop.add_signal_handler(each, handler)
     try:
-        await told.wait()
+        await end.wait()
     finally:
-        for each in (signal.SIGTERM, signal.SIGINT):
+        for each in handlers:
             loop.remove_signal_handler(each)
+        if reloading is not None:
+            # One more hangup while requests are drained must not end the process before they are.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            reloading.cancel()
+            await asyncio.gather(reloading, return_exceptions=True)
+
+
+async def _each_time(told: asyncio.Event, act: Callable[[], Awaitable[None]]) -> None:
+    """Calls `act` each time that `told` is set; once more where that happened while it was at it."""
+    while True:
+        await told.wait()
+        told.clear()
+        await act()
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a terminal that it belongs to."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

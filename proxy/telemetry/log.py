@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, cast
 
 import msgspec
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import BindableLogger, EventDict, Processor, WrappedLogger
 
 # At the end of a key only: facts are kept by file name too, and tokenizers-0.21.0.tar.gz is no token.
 _SECRET_KEY = re.compile(r"(^|[_-])(authorization|password|passwd|secret|token|cookie|credential|api[_-]?key)s?$", re.IGNORECASE)
@@ -45,7 +45,8 @@ class LogChoice(Protocol):
 def configure_logging(section: LogChoice, stream: TextIO | None = None) -> None:
     """Sends all that is logged, also by aiohttp and asyncio, to `stream` (standard error where None), as `section` says.
 
-    Loggers keep the configuration that they were first used with, for speed: call this once, before anything is logged.
+    Loggers keep the configuration that they were first used with, for speed: call this once, before anything is logged,
+    and `change_logging` later on.
     """
     stream = sys.stderr if stream is None else stream
     level = logging.getLevelNamesMapping()[section.level.upper()]
@@ -53,7 +54,7 @@ def configure_logging(section: LogChoice, stream: TextIO | None = None) -> None:
     lines = _Lines(stream)
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=_levelled(level),
         logger_factory=lines.named,
         cache_logger_on_first_use=True,
     )
@@ -61,6 +62,37 @@ def configure_logging(section: LogChoice, stream: TextIO | None = None) -> None:
     for handler in [each for each in root.handlers if isinstance(each, _FromStandardLibrary)]:
         root.removeHandler(handler)
     root.addHandler(_FromStandardLibrary(processors, lines))
+    _set_level_of_libraries(root, level)
+
+
+def change_logging(section: LogChoice) -> None:
+    """Changes format and level to what `section` says, for all loggers, also those that are in use; it needs `configure_logging` before."""
+    root = logging.getLogger()
+    handler = next((each for each in root.handlers if isinstance(each, _FromStandardLibrary)), None)
+    settings = structlog.get_config()
+    if handler is None or handler.processors is not settings["processors"]:
+        return
+    level = logging.getLevelNamesMapping()[section.level.upper()]
+    # Loggers in use hold this very list and this very class.
+    handler.processors[:] = _processors(section.format, handler.stream)
+    _set_level(settings["wrapper_class"], level)
+    _set_level_of_libraries(root, level)
+
+
+def _levelled(level: int) -> type[BindableLogger]:
+    """Gives a class of loggers that write from `level` on, which can be changed later on: what structlog makes is shared by all who ask."""
+    made = type("Logger", (structlog.make_filtering_bound_logger(level),), {})
+    return cast("type[BindableLogger]", made)
+
+
+def _set_level(loggers: type, level: int) -> None:
+    """Gives the class the methods of one made for `level`: those below it do nothing, at no cost."""
+    for name, method in vars(structlog.make_filtering_bound_logger(level)).items():
+        if not name.startswith("__"):
+            setattr(loggers, name, method)
+
+
+def _set_level_of_libraries(root: logging.Logger, level: int) -> None:
     # What libraries tell below a warning is of use to nobody but who looks for an error in them.
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
 
@@ -107,16 +139,16 @@ class _Lines:
 
     def __init__(self, stream: TextIO, name: str = "") -> None:
         self.name = name
-        self._stream = stream
+        self.stream = stream
 
     def named(self, name: str = "", *_: object) -> "_Lines":
         """Gives a writer to the same stream for the logger called `name`."""
-        return _Lines(self._stream, name)
+        return _Lines(self.stream, name)
 
     def msg(self, line: str) -> None:
         try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            self.stream.write(line + "\n")
+            self.stream.flush()
         except (OSError, ValueError):
             return
 
@@ -154,8 +186,13 @@ class _FromStandardLibrary(logging.Handler):
 
     def __init__(self, processors: list[Processor], lines: _Lines) -> None:
         super().__init__()
-        self._processors = processors
+        self.processors = processors
         self._lines = lines
+
+    @property
+    def stream(self) -> TextIO:
+        """Where it writes to."""
+        return self._lines.stream
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -163,7 +200,7 @@ class _FromStandardLibrary(logging.Handler):
             event: Any = {"event": record.getMessage()}
             if record.exc_info:
                 event["exc_info"] = record.exc_info
-            for process in self._processors:
+            for process in self.processors:
                 event = process(lines, record.levelname.lower(), event)
             lines.msg(event)
         except Exception:  # noqa: BLE001 - a record that cannot be written is the logging module's to report

@@ -35,7 +35,7 @@ async def test_a_mended_page_is_counted_from_the_request_to_the_verdict(mirror: 
     assert found.of("mirrormend_request_duration_seconds_bucket", route="page", le="+Inf") == 2
     assert found.of("mirrormend_page_fetches_total", outcome="fetched") == 1
     assert found.of("mirrormend_probes_total", cause="absent") >= 1
-    assert found.of("mirrormend_probes_total", cause="available", asked="HEAD") == 1
+    assert found.of("mirrormend_probes_total", cause="available", asked="HEAD") >= 1
     assert found.of("mirrormend_verdicts_total", verdict="undeliverable", cause="absent") == 1
     assert found.of("mirrormend_verdicts_total", verdict="deliverable", cause="available") == 1
     assert found.of("mirrormend_files_dropped_total", cause="absent") == 1

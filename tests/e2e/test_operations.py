@@ -1,0 +1,110 @@
+"""What operators do to a running mirrormend: reload it, drain it, take its terminal away."""
+
+import asyncio
+import http.client
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from contextlib import closing
+from fcntl import ioctl
+from pathlib import Path
+from typing import Any
+
+from tests.clients import ProxyProcess, clean_environment
+from tests.mirror import BrokenMirror
+
+WHEEL = "demo-1.0-py3-none-any.whl"
+ACCEPT = {"Accept": "application/vnd.pypi.simple.v1+json"}
+
+
+class Connection:
+    """One connection of a client that keeps it."""
+
+    def __init__(self, proxy: ProxyProcess) -> None:
+        self._connection = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=20)
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        """Gives the status and the JSON or the bytes of the answer, on the same connection as ever: it fails where that was closed."""
+
+        def ask() -> tuple[int, Any]:
+            if self._connection.sock is None:
+                self._connection.connect()
+            self._connection.auto_open = 0
+            self._connection.request("GET", path, headers=ACCEPT)
+            answer = self._connection.getresponse()
+            body = answer.read()
+            return answer.status, json.loads(body) if "json" in answer.headers.get("Content-Type", "") else body
+
+        return await asyncio.to_thread(ask)
+
+    def close(self) -> None:
+        """Lets go of it."""
+        self._connection.close()
+
+    async def link(self) -> str:
+        """The address of the only file on the page."""
+        return str((await self.get("/simple/demo/"))[1]["files"][0]["url"])
+
+
+async def told(proxy: ProxyProcess, event: str) -> dict[str, Any]:
+    """Waits until the log has a line for `event`, and gives it."""
+    async with asyncio.timeout(20):
+        while True:
+            found = [line for line in proxy.log if line.get("event") == event]
+            if found:
+                return found[-1]
+            await asyncio.sleep(0.02)
+
+
+async def test_sighup_puts_the_changed_file_in_force_without_dropping_a_connection(mirror: BrokenMirror, tmp_path: Path) -> None:
+    mirror.add(WHEEL)
+    file = tmp_path / "mend.toml"
+    file.write_text('[links]\nmode = "proxy"\n', encoding="utf-8")
+    async with ProxyProcess(mirror.url, tmp_path, "--config", str(file)) as proxy:
+        with closing(Connection(proxy)) as connection:
+            assert (await connection.link()).startswith("../../files/")
+            file.write_text('[links]\nmode = "direct"\n[server]\ndrain = 3\n', encoding="utf-8")
+            os.kill(proxy.pid, signal.SIGHUP)
+            assert (await told(proxy, "reloaded"))["changed"] == ["[links] mode"]
+            assert (await told(proxy, "restart-needed"))["settings"] == ["[server] drain"]
+            assert await connection.link() == mirror.file_url(WHEEL)
+            file.write_text('[links]\nmode = "sideways"\n', encoding="utf-8")
+            os.kill(proxy.pid, signal.SIGHUP)
+            failed = await told(proxy, "reload-failed")
+            assert "sideways" in failed["why"]
+            assert "exception" not in failed
+            assert await connection.link() == mirror.file_url(WHEEL)
+        assert await proxy.stop() == 0
+
+
+def test_a_terminal_that_is_closed_ends_the_process(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    log = tmp_path / "log"
+    with log.open("wb") as lines:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "proxy", "serve", "--upstream", "http://127.0.0.1:9/simple/", "--listen", "127.0.0.1:0"],
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=lines,
+            start_new_session=True,
+            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - so a terminal becomes a process's own
+            env=clean_environment(tmp_path / "home") | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            cwd=tmp_path,
+        )
+    os.close(theirs)
+    try:
+        until = time.monotonic() + 20
+        while "listening" not in log.read_text(encoding="utf-8") and time.monotonic() < until:
+            time.sleep(0.05)
+        os.close(ours)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert "ended" in log.read_text(encoding="utf-8")
+    assert "reloaded" not in log.read_text(encoding="utf-8")
