@@ -10,18 +10,9 @@ from proxy.audit.platforms import platform_of
 from proxy.audit.wanted import Place
 from proxy.core.flows.evidence import Evidence
 from proxy.core.page import File, Page
-from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict
+from proxy.core.verdict.explain import said_of, unproven
+from proxy.core.verdict.judge import Kind, Verdict
 from proxy.core.verdict.settle import Held, Mended
-
-_SAYS = {
-    Cause.ABSENT: "the mirror lists it and answers {answer}",
-    Cause.BLOCKED: "the mirror lists it and refuses it with {answer}",
-    Cause.NO_FILE: "what the mirror delivers is no distribution file: {answer}, {what}",
-    Cause.AUTHENTICATION: "the mirror wants credentials for it ({answer})",
-    Cause.MIRROR_ERROR: "the mirror failed with {answer}",
-    Cause.NO_ANSWER: "no answer came: {answer}",
-    Cause.NOT_UNDERSTOOD: "the answer {answer} does not tell whether it is there",
-}
 
 
 def file_findings(
@@ -50,7 +41,7 @@ def file_findings(
                 Level.ERROR if denied else Level.WARNING,
                 Fault.FILE_UNDELIVERABLE if denied else Fault.FILE_UNKNOWN,
                 page.project,
-                said_of(verdict.cause, verdict.evidence, file.size) + (_unproven(verdict) if not denied else ""),
+                said_of(verdict.cause, verdict.evidence, file.size) + unproven(verdict),
                 release.spelling,
                 file.filename,
                 platform_of(file),
@@ -59,20 +50,6 @@ def file_findings(
                 exchange_of(file.url, verdict.evidence),
                 places.get(release.spelling),
             )
-
-
-def _unproven(verdict: Verdict) -> str:
-    return ", but delivered no other file at that time that would prove it" if verdict.cause in PROOF else ""
-
-
-def said_of(cause: Cause, evidence: Evidence, size: int | None) -> str:
-    """Says in half a sentence what `evidence` of a file of `size` bytes shows."""
-    if cause is Cause.AVAILABLE:
-        return "the mirror delivers it"
-    what = evidence.media_type or "no content type"
-    if evidence.length is not None:
-        what += f", {evidence.length} bytes" + (f" where the page says {size}" if size is not None and evidence.length != size else "")
-    return _SAYS[cause].format(answer=evidence.trouble if evidence.status is None else evidence.status, what=what)
 
 
 def counted(files: Iterable[File], verdicts: Mapping[str, Verdict]) -> dict[Kind, int]:

@@ -5,7 +5,7 @@ What was learned can be reported at any moment, also after somebody ended the su
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, Self
 
@@ -26,9 +26,9 @@ from proxy.core.errors import PageUnreadable, UpstreamError, UpstreamStatus
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
 from proxy.core.verdict.budget import BUDGETS
-from proxy.core.verdict.judge import Kind, VerdictRules
+from proxy.core.verdict.judge import Kind, Verdict, VerdictRules
 from proxy.core.verdict.plan import plan
-from proxy.core.verdict.settle import Policy
+from proxy.core.verdict.settle import Mended, Policy, settle
 from proxy.index.flights import Tasks
 from proxy.index.gate import Gate
 from proxy.index.project import KnownPage
@@ -169,6 +169,10 @@ class Survey:
             except (UpstreamError, PageUnreadable) as error:
                 subject.findings.append(self._failure(subject, error))
         return subject
+
+    def settled(self, page: Page, verdicts: Mapping[str, Verdict]) -> Mended:
+        """Gives what the proxy would make of `page` by these verdicts."""
+        return settle(page, verdicts, self._policy)
 
     async def _fetch(self, subject: Subject) -> None:
         want = subject.want

@@ -181,3 +181,36 @@ def check(  # noqa: PLR0917 - click gives them by name
 
     asked = Asked(requirement, locks, requirements, closure, budget, form, output, quiet)
     return run_check(config, options, asked)
+
+
+_EXPLAIN_EPILOG = """\
+Without --proxy the mirror itself is asked: for the page, and for the file by HEAD and by a GET of one byte, as the proxy would. \
+With --proxy a running proxy tells what it knows, and nothing is asked about the file.
+
+\b
+Exit status:
+  0  the file is listed, and nothing is known against it
+  1  it is not listed, or would be dropped, or could not be had just now
+  2  nothing could be learned
+
+\b
+Examples:
+  mirrormend explain --upstream https://mirror.example.com/simple/ \\
+      tornado-6.4.2-cp38-abi3-macosx_10_9_universal2.whl
+  mirrormend explain --proxy http://127.0.0.1:8080 tornado-6.4.2.tar.gz
+"""
+
+
+@commands.command(epilog=_EXPLAIN_EPILOG)
+@click.argument("filename")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; see config.example.toml.")
+@click.option("--upstream", metavar="URL", help="The simple API of the mirror to ask.")
+@click.option("--proxy", metavar="URL", help="Ask a running proxy instead, such as http://127.0.0.1:8080.")
+@click.option("--project", metavar="NAME", help="The project that the file is of. [default: what its name says]")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="The form of the answer. [default: text]")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. [default: error]")
+def explain(filename: str, config: Path | None, proxy: str | None, project: str | None, form: str, **options: str | None) -> int:
+    """Tell what is known of one file, and why it is listed or is not."""
+    from proxy.cli.explaining import run_explain  # noqa: PLC0415 - as above
+
+    return run_explain(config, options, filename, project=project, proxy=proxy, form=form)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -18,8 +19,10 @@ from proxy.core.identity import SHARED, Identity
 from proxy.core.page import File, Page
 from proxy.core.render import LinkMaker, MetadataOffer, proxied_links
 from proxy.core.verdict.client import ClientPlatform
+from proxy.core.verdict.explain import explain
 from proxy.core.verdict.judge import VerdictRules
 from proxy.core.verdict.settle import Policy, settle
+from proxy.index.explaining import explanation_data
 from proxy.index.filling import Filling
 from proxy.index.flights import Tasks
 from proxy.index.gate import CoreMetadata, Gate
@@ -204,6 +207,18 @@ class Index:
         project = self._projects.of(who, name)
         await self._pages.freshen(project)
         return _page_of(project)
+
+    async def explained(self, name: str, filename: str, who: Identity) -> dict[str, Any]:
+        """Gives what is known of a file and why it is listed or not, as data, and asks about no file; raises what `page` raises.
+
+        Nothing is told that another identity learned, but for what that identity's pages share.
+        """
+        project = self._projects.of(who, name)
+        await self._pages.freshen(project)
+        page = _page_of(project)
+        explanation = explain(page, filename, project.verdicts, settle(page, project.verdicts, self._policy))
+        storm, last_good = self._verifier.storm(who), self._verifier.last_good(who)
+        return explanation_data(explanation, self.mirror.url, storm=storm, last_good=last_good)
 
     async def metadata(self, name: str, filename: str, who: Identity) -> CoreMetadata:
         """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""

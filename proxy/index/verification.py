@@ -49,6 +49,11 @@ class Verifier:
         """Whether dropping has stopped for this identity, since files known to be good fail."""
         return who.key in self._standings and self._standings[who.key].guard.storm
 
+    def last_good(self, who: Identity) -> float | None:
+        """When a file was last delivered to this identity, in seconds since the epoch."""
+        last = self._standings[who.key].guard.last_good if who.key in self._standings else 0.0
+        return last if last > 0 else None
+
     @property
     def storms(self) -> int:
         """For how many identities dropping has stopped."""

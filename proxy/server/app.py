@@ -12,6 +12,7 @@ from proxy.config import Settings
 from proxy.core.errors import MirrormendError
 from proxy.server.context import GENERATIONS, INDEXES, SECRET, abort, facts_of, generation_of
 from proxy.server.counting import COUNTS, ROUTES, count
+from proxy.server.explaining import explained_file
 from proxy.server.files import distribution_file
 from proxy.server.generations import Generations
 from proxy.server.operations import REGISTRY, healthz, metrics
@@ -34,6 +35,7 @@ _ROUTES: dict[object, str] = {
     project_list: "list",
     project_page: "page",
     distribution_file: "file",
+    explained_file: "explanation",
     files_of_project: "whereabouts",
     mirror_of_files: "whereabouts",
     healthz: "health",
@@ -67,6 +69,7 @@ def create_app(
         app.router.add_get(f"{prefix}/files/{{project}}/{{filename}}", distribution_file)
         app.router.add_get(f"{prefix}/files/{{project}}/", files_of_project)
         app.router.add_get(f"{prefix}/files/", mirror_of_files)
+        app.router.add_get(f"{prefix}/explain/{{project}}/{{filename}}", explained_file)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     return app

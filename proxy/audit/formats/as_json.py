@@ -1,6 +1,5 @@
 """The report as JSON; `docs/check-report.schema.json` is its schema, `docs/check.md` tells what it means."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ from proxy.audit.findings import Exchange, Finding, Level, ProjectReport, Report
 from proxy.audit.matrix import Cell, Matrix
 from proxy.audit.platforms import PLATFORMS
 from proxy.audit.wanted import Place
+from proxy.index.explaining import moment
 
 SCHEMA = 1
 """The number of the schema; it grows when a reader of the old one could misread the new one."""
@@ -46,11 +46,6 @@ def as_data(report: Report) -> dict[str, Any]:
         "projects": [_project(each) for each in projects],
         "platforms": None if report.matrix is None else _matrix(report.matrix),
     }
-
-
-def moment(seconds: float) -> str:
-    """Gives a time as RFC 3339 writes it, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _project(project: ProjectReport) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import jinja2
 
 from proxy.audit.curl import curl_line
 from proxy.audit.findings import Level, Report
-from proxy.audit.formats.as_json import moment
 from proxy.audit.grouping import grouped
 from proxy.audit.matrix import Cell
 from proxy.audit.platforms import PLATFORMS
+from proxy.index.explaining import moment
 
 WORDS = {Cell.WHEEL: "wheel", Cell.SDIST: "sdist", Cell.NONE: "none", Cell.UNKNOWN: "not known", Cell.NOT_NEEDED: "not needed"}
 WHOLES = {Cell.WHEEL: "yes", Cell.SDIST: "with builds", Cell.NONE: "no", Cell.UNKNOWN: "not known", Cell.NOT_NEEDED: "yes"}

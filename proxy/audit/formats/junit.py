@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from proxy.audit.curl import curl_line
 from proxy.audit.findings import Finding, Level, ProjectReport, Report
-from proxy.audit.formats.as_json import moment
+from proxy.index.explaining import moment
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no way to write (section 2.2)."""

@@ -1,0 +1,120 @@
+"""`mirrormend explain`: what is known of one file, asked of the mirror itself or of a proxy that runs."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import click
+import msgspec
+
+from proxy.audit import Survey
+from proxy.audit.curl import curl_line
+from proxy.audit.explaining import LookedAt, look_at, project_of
+from proxy.audit.formats.as_json import exchange_data
+from proxy.cli.progress import Telling
+from proxy.cli.running import run_loop, settings_for
+from proxy.config import LogSection, Settings
+from proxy.config.complaints import on_one_line
+from proxy.core.page import normalised_name
+from proxy.index.explaining import moment
+from proxy.telemetry.log import configure_logging
+from proxy.upstream.addresses import shown
+
+_PATIENCE = 60.0
+"""Seconds after which a proxy is given up; it may have to fetch a page first."""
+
+
+def run_explain(
+    config: Path | None, options: Mapping[str, str | None], filename: str, *, project: str | None, proxy: str | None, form: str
+) -> int:
+    """Tells about the file; gives 0 where clients see it and nothing is known against it, 1 where not, 2 where nothing could be learned.
+
+    Raises MirrormendError for what the user wrote.
+    """
+    name = project_of(filename) if project is None else normalised_name(project)
+    if proxy is not None:
+        told = run_loop(_from_proxy(proxy, name, filename))
+        looked = LookedAt(told)
+    else:
+        settings = settings_for(config, options)
+        configure_logging(LogSection(format=settings.log.format, level=settings.log.level if options.get("log_level") else "error"))
+        looked = run_loop(_live(settings, name, filename))
+    if looked.told is None:
+        raise click.UsageError(looked.failure.says if looked.failure is not None else "the mirror gave no page; try again")
+    if form == "json":
+        data = {**looked.told, "asked": [exchange_data(each) for each in looked.asked]}
+        click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+    else:
+        for label, text in _lines(looked.told, looked):
+            click.echo(f"{label:<10} {on_one_line(text)}")
+    verdict = looked.told["verdict"]
+    return 0 if looked.told["listed"] and (verdict is None or verdict["kind"] == "deliverable") and looked.metadata is None else 1
+
+
+async def _live(settings: Settings, project: str, filename: str) -> LookedAt:
+    # Somebody waits for the answer, whatever it is: what fails in passing is told as it is.
+    once = tuple(each.model_copy(update={"retries": 0}) for each in settings.upstream)
+    async with Survey(settings.model_copy(update={"upstream": once}), Telling("explaining", quiet=True)) as survey:
+        return await look_at(survey, project, filename)
+
+
+async def _from_proxy(proxy: str, project: str, filename: str) -> dict[str, Any]:
+    if urlsplit(proxy).scheme not in {"http", "https"}:
+        raise click.UsageError("--proxy: write the address of the proxy, such as http://127.0.0.1:8080")
+    base = proxy.rstrip("/").removesuffix("/simple")
+    url = f"{base}/explain/{quote(project)}/{quote(filename)}"
+    timeout = aiohttp.ClientTimeout(total=_PATIENCE)
+    try:
+        async with aiohttp.ClientSession(trust_env=True, timeout=timeout) as session, session.get(url) as response:
+            body = await response.read()
+            status = response.status
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        why = str(error) or "no answer in time"
+        raise click.UsageError(f"the proxy at {shown(base)} cannot be asked ({why}); check that it runs there") from error
+    try:
+        told = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        told = None
+    if status == 200 and isinstance(told, dict) and "standing" in told:
+        return told
+    detail = told.get("detail", "") if isinstance(told, dict) else ""
+    raise click.UsageError(f"the proxy at {shown(base)} answered {status}{f': {detail}' if detail else '; is it mirrormend?'}")
+
+
+def _lines(told: dict[str, Any], looked: LookedAt) -> Iterator[tuple[str, str]]:
+    yield "file", told["filename"]
+    yield "project", told["project"] + (f", release {told['release']}" if told["release"] else "")
+    yield "mirror", told["mirror"]
+    file, verdict = told["file"], told["verdict"]
+    if file is not None:
+        yield "page says", _of_page(file)
+    for exchange in looked.asked:
+        answer = exchange.trouble if exchange.status is None else str(exchange.status)
+        headers = "".join(f", {name}: {value}" for name, value in exchange.headers.items())
+        yield "asked", f"{exchange.asked} at {moment(exchange.at)}: {answer}{headers}"
+        yield "repeat", curl_line(exchange)
+    if looked.metadata_asked:
+        yield "metadata", "can be had" if looked.metadata is None else looked.metadata.says
+    if verdict is not None:
+        yield "verdict", f"{verdict['kind']} ({verdict['cause']}) since {verdict['since']}, last asked at {verdict['checked']}"
+    if told["last_good"]:
+        yield "witness", f"the mirror delivered a file at {told['last_good']}"
+    if told["storm"]:
+        yield "storm", "files known to be good fail: nothing is dropped until the mirror delivers again"
+    if told["nearest"]:
+        yield "nearest", ", ".join(told["nearest"])
+    yield "listed", f"{'yes' if told['listed'] else 'no'}: {told['says']}"
+
+
+def _of_page(file: dict[str, Any]) -> str:
+    parts = [file["url"]]
+    parts += [f"{file['size']} bytes"] if file["size"] is not None else []
+    parts += [f"{name} {digest}" for name, digest in file["hashes"].items()]
+    parts += [f"requires-python {file['requires_python']}"] if file["requires_python"] else []
+    parts += [f"uploaded {file['upload_time']}"] if file["upload_time"] else []
+    parts += ["core metadata advertised"] if file["core_metadata"] else []
+    if file["yanked"]:
+        parts.append("yanked" if file["yanked"] is True else f"yanked: {file['yanked']}")
+    return ", ".join(parts)

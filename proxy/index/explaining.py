@@ -1,0 +1,69 @@
+"""What is known of one file, as data: for whoever asks a running proxy, and for the command that asks the mirror itself.
+
+No secret is in it: addresses come without user information and query.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from proxy.core.page import File
+from proxy.core.verdict.explain import Explanation
+from proxy.core.verdict.judge import Verdict
+from proxy.upstream.addresses import shown
+
+
+def explanation_data(explanation: Explanation, mirror: str, *, storm: bool, last_good: float | None) -> dict[str, Any]:
+    """Gives an explanation as what JSON can hold.
+
+    `mirror` is its address without credentials; `last_good` is when it delivered some file last (seconds since the epoch), and
+    `storm` says that nothing is dropped for the moment.
+    """
+    return {
+        "project": explanation.project,
+        "filename": explanation.filename,
+        "release": explanation.release or None,
+        "mirror": mirror,
+        "standing": explanation.standing.value,
+        "listed": explanation.standing.listed,
+        "says": explanation.says,
+        "file": None if explanation.file is None else file_data(explanation.file),
+        "verdict": None if explanation.verdict is None else verdict_data(explanation.verdict),
+        "nearest": list(explanation.nearest),
+        "storm": storm,
+        "last_good": None if last_good is None else moment(last_good),
+    }
+
+
+def file_data(file: File) -> dict[str, Any]:
+    """Gives what the mirror's page says of a file."""
+    return {
+        "url": shown(file.url),
+        "size": file.size,
+        "hashes": dict(file.hashes),
+        "requires_python": file.requires_python,
+        "upload_time": file.upload_time,
+        "yanked": file.yanked if file.yanked is not None else False,
+        "core_metadata": bool(file.core_metadata),
+    }
+
+
+def verdict_data(verdict: Verdict) -> dict[str, Any]:
+    """Gives a verdict with the answer that it rests on."""
+    evidence = verdict.evidence
+    return {
+        "kind": verdict.kind.value,
+        "cause": verdict.cause.value,
+        "asked": evidence.asked.value,
+        "status": evidence.status,
+        "trouble": evidence.trouble or None,
+        "media_type": evidence.media_type or None,
+        "length": evidence.length,
+        "at": moment(evidence.at),
+        "checked": moment(verdict.checked),
+        "since": moment(verdict.since),
+    }
+
+
+def moment(seconds: float) -> str:
+    """Gives a time as RFC 3339 writes it, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
