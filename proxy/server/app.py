@@ -10,7 +10,7 @@ from aiohttp import web
 
 from proxy.config import Settings
 from proxy.core.errors import MirrormendError
-from proxy.server.context import GENERATIONS, INDEXES, SECRET, abort, facts_of, generation_of
+from proxy.server.context import BEGUN, GENERATIONS, INDEXES, SECRET, abort, facts_of, generation_of
 from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.explaining import explained_file
 from proxy.server.files import distribution_file
@@ -60,6 +60,7 @@ def create_app(
     app[ROUTES] = _ROUTES
     app[NEW_ID] = new_ids()
     app.on_response_prepare.append(send_request_id)
+    app.on_response_prepare.append(_note_begun)
     app.cleanup_ctx.append(_indexes(settings, clock))
     for prefix in ("", "/{upstream}"):
         app.router.add_get(f"{prefix}/simple", simple_without_slash)
@@ -143,8 +144,14 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return _answer(request, _INTERNAL, None)
 
 
+async def _note_begun(request: web.Request, _: web.StreamResponse) -> None:
+    request[BEGUN] = True
+
+
 def _answer(request: web.Request, problem: Problem, error: MirrormendError | None) -> web.StreamResponse:
-    if "prepared" in facts_of(request):
+    if BEGUN in request:
+        # The head of another answer has left: a second one would stand in the middle of its body.
+        facts_of(request)["outcome"] = "broken-transfer"
         abort(request)
     indexes = generation_of(request).indexes
     index = indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))

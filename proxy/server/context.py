@@ -14,6 +14,8 @@ INDEXES = web.AppKey("indexes", dict[str, Index])
 GENERATIONS = web.AppKey("generations", Generations)
 SECRET = web.AppKey("secret", bytes)
 FACTS = web.RequestKey("facts", dict[str, Any])
+BEGUN = web.RequestKey("begun", bool)
+"""That the head of an answer has left, or is about to."""
 _GENERATION = web.RequestKey("generation", Generation)
 
 

@@ -3,13 +3,14 @@
 import asyncio
 import gzip
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from aiohttp import encode_basic_auth
 
 from tests.conftest import MakeClient
-from tests.faults import artifactory_404, hang, lies_on_head, redirects, slow, status, wrong_type
+from tests.faults import Fault, artifactory_404, cut, hang, lies_on_head, redirects, slow, status, wrong_type
 from tests.mirror import BrokenMirror
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -373,3 +374,20 @@ async def test_a_header_that_makes_no_sense_costs_nobody_the_page(stocked: Broke
     answer = await asyncio.wait_for(reader.read(), 20)
     writer.close()
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer
+
+
+@pytest.mark.parametrize("fault", [cut(100_000, 5_000), cut(100_000, 100)])
+async def test_a_project_list_that_breaks_off_is_never_followed_by_another_answer(
+    stocked: BrokenMirror, app_client: MakeClient, fault: Fault
+) -> None:
+    stocked.fault(lambda name: name == "list", fault)
+    client = await app_client()
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"GET /simple/ HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n")
+    answer = b""
+    with suppress(ConnectionResetError):
+        while piece := await asyncio.wait_for(reader.read(100_000), 20):
+            answer += piece
+    writer.close()
+    assert answer.count(b"HTTP/1.1") == 1, answer[-400:]
+    assert not answer.endswith(b"0\r\n\r\n")
