@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -214,3 +214,35 @@ def explain(filename: str, config: Path | None, proxy: str | None, project: str 
     from proxy.cli.explaining import run_explain  # noqa: PLC0415 - as above
 
     return run_explain(config, options, filename, project=project, proxy=proxy, form=form)
+
+
+_LOCK_EPILOG = """\
+The status is that of uv lock; 1 where the lock could not be made to name the mirror, or where --check finds a proxy; \
+2 for wrong words or settings.
+
+\b
+Examples:
+  mirrormend lock
+  mirrormend lock -- --upgrade-package tornado
+  mirrormend lock --proxy http://proxy.example.com:8080/simple/
+  mirrormend lock --check
+"""
+
+
+@commands.command(epilog=_LOCK_EPILOG)
+@click.option("--upstream", metavar="URL", help="The mirror. [default: of the settings, else the index that uv's settings name]")
+@click.option("--proxy", metavar="URL", help="A mirrormend that runs; without it, one is started for the time of the lock.")
+@click.option("--project", type=click.Path(path_type=Path), metavar="DIR", help="Where the project is. [default: here]")
+@click.option("--to", type=click.Choice(["mirror", "proxy"]), help="Change the addresses in uv.lock only, without uv.")
+@click.option("--check", is_flag=True, help="Change nothing; end with 1 where uv.lock names a proxy.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML, as for serve.")
+@click.option("--log-level", metavar="LEVEL", default="error", help="Of the proxy that is started. [default: error]")
+@click.argument("uv_arguments", nargs=-1, metavar="[-- UV_LOCK_ARGUMENTS...]")
+def lock(project: Path | None, uv_arguments: tuple[str, ...], **typed: Any) -> int:
+    """Run uv lock through the proxy, and let uv.lock name the mirror.
+
+    Such a lock works without the proxy, for everybody who reaches the mirror.
+    """
+    from proxy.cli.locking import Order, run_lock  # noqa: PLC0415 - as above
+
+    return run_lock(Order(folder=project, arguments=uv_arguments, **typed))

@@ -1,0 +1,168 @@
+"""`mirrormend lock`: from the command line to a lock that names the mirror, and back to an exit status."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from proxy.cli.running import run_loop, settings_for
+from proxy.config import Settings, UpstreamSection
+from proxy.config.complaints import no_upstream
+from proxy.config.load import SettingsError
+from proxy.core.lockfile import LockUnreadable
+from proxy.locking.addresses import Door, same_index
+from proxy.locking.errors import LockFailed
+from proxy.locking.indexes import UvIndex, configured, credentials_of, credentials_variables, index_named, with_credentials
+from proxy.locking.project import Project
+from proxy.locking.serving import proxy_for_a_while
+from proxy.locking.steps import Way, check, lock, rename
+from proxy.locking.uv import refused
+from proxy.locking.whereabouts import mirror_behind
+from proxy.telemetry import configure_logging
+from proxy.upstream.addresses import without_credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was typed: `to` is `mirror`, `proxy` or None, `arguments` are those for `uv lock`."""
+
+    folder: Path | None
+    config: Path | None
+    upstream: str | None
+    proxy: str | None
+    to: str | None
+    check: bool
+    log_level: str
+    arguments: tuple[str, ...]
+
+
+def run_lock(order: Order) -> int:
+    """Does what was ordered, and gives the exit status: uv's own, or 1 from a check that finds a proxy's address.
+
+    Raises SettingsError and its like for what the user wrote, click.ClickException for what could not be done.
+    """
+    _refuse_contradictions(order)
+    project = Project.at(order.folder or Path(os.environ.get("UV_PROJECT") or "."))
+    indexes = configured(project.settings(os.environ), os.environ)
+    try:
+        if order.check:
+            mirrors = [url for url in (order.upstream, os.environ.get("MIRRORMEND_UPSTREAM")) if url]
+            return check(project, mirrors, [order.proxy] if order.proxy else [], indexes, _say)
+        return run_loop(_until_told_to_end(order, project, indexes))
+    except (LockFailed, LockUnreadable) as error:
+        raise click.ClickException(str(error)) from error
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+
+
+def _refuse_contradictions(order: Order) -> None:
+    if order.check and (order.to or order.arguments):
+        raise click.UsageError(
+            "--check looks at the lock only; leave out --to and what is for uv (uv lock --check is: mirrormend lock -- --check)"
+        )
+    if order.to and order.arguments:
+        raise click.UsageError("--to changes addresses only, without uv; leave out what is for uv")
+    if order.to == "proxy" and not order.proxy:
+        raise click.UsageError("--to proxy needs the proxy's address: --proxy URL")
+    if order.proxy and order.upstream and not order.check:
+        raise click.UsageError("give either --upstream or --proxy: a proxy that runs knows its mirror")
+    option = refused(order.arguments)
+    if option is not None:
+        instead = (
+            "say --project DIR before the --" if option in {"--project", "--directory"} else "the index is the mirror: say --upstream URL"
+        )
+        raise click.UsageError(f"{option} cannot be passed on to uv; {instead}")
+
+
+async def _until_told_to_end(order: Order, project: Project, indexes: Sequence[UvIndex]) -> int:
+    this = asyncio.current_task()
+    if this is not None:
+        # Windows has no such handlers.
+        with suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    async with _way(order, indexes) as way:
+        if order.to:
+            return await rename(project, indexes, way, to_mirror=order.to == "mirror", say=_say)
+        return await lock(project, indexes, way, order.arguments, _say)
+
+
+@asynccontextmanager
+async def _way(order: Order, indexes: Sequence[UvIndex]) -> AsyncIterator[Way]:
+    """Opens the way to the mirror: through the proxy that was named, else through one of our own before the mirror of the settings.
+
+    Where neither says which mirror, it is uv's own index; if that is a mirrormend already, the way leads through it.
+    """
+    if order.proxy:
+        yield Way((await _running(order.proxy, indexes),), own=False)
+        return
+    settings = _settings_or_none(order)
+    if settings is None:
+        named = index_named(indexes)
+        if named is None:
+            raise SettingsError("", f"{no_upstream().why}, or name it as uv's default index in pyproject.toml")
+        door = await _if_it_is_a_proxy(named.url, indexes)
+        if door is not None:
+            yield Way((door,), own=False)
+            return
+        settings = _settings(order, without_credentials(named.url))
+    settings, without = _with_credentials_of(indexes, settings)
+    configure_logging(settings.log)
+    async with proxy_for_a_while(settings) as doors:
+        yield Way(doors, own=True, without=without)
+
+
+async def _running(proxy: str, indexes: Sequence[UvIndex]) -> Door:
+    parts = urlsplit(proxy)
+    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
+        raise SettingsError("--proxy", "give the whole address of the proxy's simple API, such as http://127.0.0.1:8080/simple/")
+    address = f"{without_credentials(proxy).rstrip('/')}/"
+    if not address.endswith("/simple/"):
+        address += "simple/"
+    given = (unquote(parts.username or ""), unquote(parts.password or "")) if parts.username or parts.password else None
+    mirror = await mirror_behind(Door("", address, given), by_environment=True)
+    known = (credentials_of(index, os.environ) for index in indexes if same_index(index.url, mirror) or same_index(index.url, address))
+    return Door(mirror, address, given or next(filter(None, known), None))
+
+
+async def _if_it_is_a_proxy(url: str, indexes: Sequence[UvIndex]) -> Door | None:
+    try:
+        return await _running(url, indexes)
+    except LockFailed:
+        return None
+
+
+def _settings(order: Order, upstream: str | None) -> Settings:
+    return settings_for(order.config, {"upstream": upstream, "log_level": order.log_level})
+
+
+def _settings_or_none(order: Order) -> Settings | None:
+    try:
+        return _settings(order, order.upstream)
+    except SettingsError as error:
+        if error.why == no_upstream().why:
+            return None
+        raise
+
+
+def _with_credentials_of(indexes: Sequence[UvIndex], settings: Settings) -> tuple[Settings, frozenset[str]]:
+    """Gives the settings with uv's own credentials for the mirrors that have none there, and the variables that uv took them from."""
+    upstreams: list[UpstreamSection] = []
+    without: set[str] = set()
+    for section in settings.upstream:
+        index = next((each for each in indexes if same_index(each.url, section.url) and credentials_of(each, os.environ)), None)
+        if index is None or section.token or section.username or section.password or urlsplit(section.url).username:
+            upstreams.append(section)
+            continue
+        upstreams.append(section.model_copy(update={"url": with_credentials(section.url, credentials_of(index, os.environ))}))
+        without.update(credentials_variables(index))
+    return settings.model_copy(update={"upstream": tuple(upstreams)}), frozenset(without)
+
+
+def _say(what: str) -> None:
+    click.echo(f"mirrormend: {what}", err=True)

@@ -1,0 +1,145 @@
+"""Addresses in locks: of the mirror, and of proxies before it.
+
+Rules for this file: pure.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from proxy.core.lockfile import Lock, LockedPackage
+from proxy.core.render.pages import file_segment
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_KEPT_BY_UV = "".join(chr(each) for each in range(0x21, 0x7F) if chr(each) not in '"<>`{}\\^')
+"""What a URL's path keeps unescaped when uv writes it (URL Standard, path percent-encode set)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A mirror and a proxy before it: the addresses of their simple APIs, without credentials; the proxy's ends with a slash.
+
+    `credentials` are user and password for the proxy, where it wants any.
+    """
+
+    mirror: str
+    proxy: str
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def files(self) -> str:
+        """Where the proxy has its files, and tells where the mirror has them."""
+        return f"{base_of(self.proxy)}files/"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """A file of a lock that is named by the proxy's address: `url` is that address, `project` and `filename` what it means."""
+
+    url: str
+    door: Door
+    project: str
+    filename: str
+
+
+def as_locked(url: str) -> str:
+    """Gives the address of an index as uv writes it into a lock: without credentials, scheme and host in small letters, no default port.
+
+    Raises ValueError where it is no address.
+    """
+    parts = urlsplit(url)
+    host, scheme = (parts.hostname or "").lower(), parts.scheme.lower()
+    port = "" if parts.port in {None, _DEFAULT_PORTS.get(scheme)} else f":{parts.port}"
+    place = f"[{host}]{port}" if ":" in host else f"{host}{port}"
+    return urlunsplit((scheme, place, parts.path or "/", parts.query, ""))
+
+
+def same_index(one: str, other: str) -> bool:
+    """Whether two addresses lead to the same index: credentials and the slash at the end do not matter."""
+    try:
+        return as_locked(one).rstrip("/") == as_locked(other).rstrip("/")
+    except ValueError:
+        return False
+
+
+def file_of_mirror(url: str) -> str:
+    """Gives a file's address at the mirror as it may stand in a lock: as uv would spell it, without credentials, query and fragment."""
+    parts = urlsplit(url)
+    path = quote(parts.path.encode("utf-8", "surrogateescape"), safe=_KEPT_BY_UV)
+    return urlunsplit((*urlsplit(as_locked(f"{parts.scheme}://{parts.netloc}/"))[:2], path, "", ""))
+
+
+def file_at(proxy: str, project: str, filename: str) -> str:
+    """Gives the address of a file at the proxy whose simple API is at `proxy`."""
+    return f"{base_of(proxy)}files/{project}/{file_segment(filename)}"
+
+
+def made_through_a_proxy(lock: Lock) -> tuple[str, ...]:
+    """Gives the indexes of the lock that are proxies by their looks: all their files have addresses as only mirrormend makes them."""
+    looks: dict[str, bool] = {}
+    for package in lock.packages:
+        own = bool(package.files) and all(_filename_at(package.registry, package.name, file.url) is not None for file in package.files)
+        looks[package.registry] = looks.get(package.registry, True) and own
+    return tuple(registry for registry, own in looks.items() if own)
+
+
+def through(lock: Lock, doors: Sequence[Door], proxies: Iterable[str] = (), *, whole: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Gives the new addresses, of indexes and of files, that lead a lock through the doors.
+
+    An index that is the mirror of a door leads to its proxy; so does one that is a proxy by its looks, or one of `proxies`.
+    Files at the mirror keep their addresses unless the `whole` lock is to lead through the proxy.
+    """
+    others = {*made_through_a_proxy(lock), *(each for each in lock.registries for proxy in proxies if same_index(each, proxy))}
+    registries, files = {}, {}
+    for package in lock.packages:
+        at_mirror = next((door for door in doors if same_index(door.mirror, package.registry)), None)
+        door = at_mirror or (_door_like(package.registry, doors) if package.registry in others else None)
+        if door is None:
+            continue
+        registries[package.registry] = door.proxy
+        for file in package.files:
+            at_proxy = _filename_at(package.registry, package.name, file.url)
+            if at_proxy is not None or whole:
+                files[file.url] = file_at(door.proxy, package.name, at_proxy or file.filename)
+    return registries, files
+
+
+def proxied_files(lock: Lock, doors: Sequence[Door]) -> Iterator[Proxied]:
+    """Gives the files that the lock names by the address of a door's proxy."""
+    for package in lock.packages:
+        door = _behind(package, doors)
+        for file in package.files if door is not None else ():
+            filename = _filename_at(package.registry, package.name, file.url)
+            if door is not None and filename is not None:
+                yield Proxied(file.url, door, package.name, filename)
+
+
+def back(lock: Lock, doors: Sequence[Door]) -> Mapping[str, str]:
+    """Gives the new addresses of indexes, from the proxies of the doors to their mirrors."""
+    behind = ((package.registry, _behind(package, doors)) for package in lock.packages)
+    return {registry: door.mirror for registry, door in behind if door is not None}
+
+
+def _behind(package: LockedPackage, doors: Sequence[Door]) -> Door | None:
+    return next((door for door in doors if same_index(door.proxy, package.registry)), None)
+
+
+def _door_like(registry: str, doors: Sequence[Door]) -> Door | None:
+    """Several mirrors are told apart by the path at the proxy; the first one has a path without its name as well."""
+    path = urlsplit(registry).path.strip("/")
+    return next((door for door in doors if urlsplit(door.proxy).path.strip("/") == path), next(iter(doors), None))
+
+
+def base_of(simple: str) -> str:
+    """Gives what the addresses of a proxy begin with, from that of its simple API."""
+    return simple.rstrip("/").removesuffix("simple")
+
+
+def _filename_at(registry: str, project: str, url: str) -> str | None:
+    """Gives the name of a file whose address is that of `project` at a proxy with the simple API `registry`, None where it is another."""
+    base = base_of(registry)
+    start = f"{base}files/{project}/"
+    if base == registry.rstrip("/") or not url.startswith(start):
+        return None
+    segment = url[len(start) :]
+    return None if not segment or "/" in segment or "?" in segment else unquote(segment)

@@ -1,0 +1,108 @@
+"""The project that is locked: where its workspace begins, and the files in which uv's settings for it stand.
+
+As uv finds them (its documentation: projects, workspaces, configuration files): the workspace of the nearest pyproject.toml;
+its uv.toml, else `[tool.uv]` of its pyproject.toml; after these the user's and the system's uv.toml.
+"""
+
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from proxy.core.errors import MirrormendError
+
+Tables = list[tuple[str, Mapping[str, Any]]]
+
+
+class NoProject(MirrormendError):
+    """There is nothing to lock in `folder`, because of `why`."""
+
+    def __init__(self, folder: Path, why: str) -> None:
+        self.folder = folder
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project of uv: `folder` is where it was looked for, `root` where its lock is."""
+
+    folder: Path
+    root: Path
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """Finds the project that `folder` is in; raises NoProject."""
+        folder = folder.expanduser().absolute()
+        if not folder.is_dir():
+            raise NoProject(folder, "there is no such folder; give one with --project DIR")
+        nearest = next((each for each in (folder, *folder.parents) if (each / "pyproject.toml").is_file()), None)
+        if nearest is None:
+            raise NoProject(folder, "neither this folder nor one above it has a pyproject.toml; give the project's with --project DIR")
+        root = next((each for each in (nearest, *nearest.parents) if _is_workspace_of(each, nearest)), nearest)
+        return cls(folder, root)
+
+    @property
+    def lock(self) -> Path:
+        """Where uv writes the lock."""
+        return self.root / "uv.lock"
+
+    def settings(self, environ: Mapping[str, str]) -> Tables:
+        """Gives uv's settings by the name of their file, the strongest first; raises NoProject where one cannot be read."""
+        named = environ.get("UV_CONFIG_FILE")
+        if named:
+            return list(_table(Path(named)))
+        if environ.get("UV_NO_CONFIG", "").lower() in {"1", "true", "yes", "on", "y", "t"}:
+            return []
+        own = list(_table(self.root / "uv.toml"))
+        if not own:
+            own = [("pyproject.toml", _tool_uv(self.root))]
+        return [*own, *(table for path in _shared(environ) for table in _table(path))]
+
+
+def _is_workspace_of(root: Path, project: Path) -> bool:
+    workspace = _tool_uv(root).get("workspace")
+    if not isinstance(workspace, dict):
+        return False
+    return root == project or (_among(root, project, workspace.get("members")) and not _among(root, project, workspace.get("exclude")))
+
+
+def _among(root: Path, project: Path, patterns: object) -> bool:
+    words = [each.rstrip("/") for each in patterns if isinstance(each, str) and each.strip("./")] if isinstance(patterns, list) else []
+    return any(project in root.glob(each) for each in words if not each.startswith("/"))
+
+
+def _tool_uv(folder: Path) -> Mapping[str, Any]:
+    path = folder / "pyproject.toml"
+    table: object = _read(path) if path.is_file() else {}
+    for key in ("tool", "uv"):
+        table = table.get(key) if isinstance(table, dict) else None
+    return table if isinstance(table, dict) else {}
+
+
+def _table(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if path.is_file():
+        yield str(path), _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoProject(path, f"it cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8'})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise NoProject(path, f"it is no TOML: {error}") from error
+
+
+def _shared(environ: Mapping[str, str]) -> Iterator[Path]:
+    if sys.platform == "win32":
+        folders = [environ.get("APPDATA", ""), environ.get("PROGRAMDATA", "")]
+    else:
+        home = environ.get("HOME", "")
+        folders = [environ.get("XDG_CONFIG_HOME", "") or (f"{home}/.config" if home else "")]
+        folders += [*(environ.get("XDG_CONFIG_DIRS", "") or "/etc/xdg").split(":"), "/etc"]
+    yield from (Path(folder) / "uv" / "uv.toml" for folder in folders if folder)

@@ -1,0 +1,45 @@
+"""A proxy for the time of a lock, on loopback."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from proxy.config import LinkMode, LinksSection, Settings
+from proxy.locking.addresses import Door
+from proxy.server import create_app
+from proxy.server.warm import WarmRunner
+from proxy.upstream.addresses import shown
+
+HOST = "127.0.0.1"
+_FIRST_PORT, _PORTS = 20_000, 10_000
+"""Below the ports that systems give away by themselves."""
+
+
+@asynccontextmanager
+async def proxy_for_a_while(settings: Settings) -> AsyncIterator[tuple[Door, ...]]:
+    """Serves while the block runs; gives a door for each mirror of `settings`, the first one at `/simple/`.
+
+    Whatever the settings say of links, they lead through the proxy, so that every core metadata comes from it.
+    """
+    settings = settings.model_copy(update={"links": LinksSection(mode=LinkMode.PROXY)})
+    runner = WarmRunner(create_app(settings), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        address = await _listen(runner, settings)
+        names = ["", *(f"{section.name}/" for section in settings.upstream[1:])]
+        yield tuple(Door(shown(each.url), f"{address}/{name}simple/") for name, each in zip(names, settings.upstream, strict=True))
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> str:
+    # uv keeps what it read by the address of the index: at the same one it finds it again.
+    told = " ".join(shown(section.url) for section in settings.upstream)
+    usual = _FIRST_PORT + int.from_bytes(hashlib.sha256(told.encode()).digest()[:4]) % _PORTS
+    try:
+        await web.TCPSite(runner, HOST, usual).start()
+    except OSError:
+        await web.TCPSite(runner, HOST, 0).start()
+    return f"http://{HOST}:{runner.addresses[0][1]}"

@@ -1,0 +1,138 @@
+"""Which indexes uv would use, and how it is led through the proxy; that real uv does so is seen in tests/e2e."""
+
+from typing import Any
+
+import pytest
+
+from proxy.locking.addresses import Door
+from proxy.locking.indexes import OtherIndex, UvIndex, configured, credentials_of, detour, index_named, spelled, with_credentials
+
+MIRROR, PROXY, OTHER = "https://mirror.example.com/simple/", "http://127.0.0.1:20000/simple/", "https://other.example.com/simple"
+DOOR = Door(MIRROR, PROXY)
+
+
+def indexes(table: dict[str, Any], *, more: dict[str, Any] | None = None, **variables: str) -> list[UvIndex]:
+    return configured([("pyproject.toml", table), ("uv.toml", more or {})], variables)
+
+
+def index(url: str, name: str | None = None, **more: bool) -> dict[str, Any]:
+    return {"url": url, **({} if name is None else {"name": name}), **more}
+
+
+def led(table: dict[str, Any], **variables: str) -> dict[str, str]:
+    return dict(detour(indexes(table, **variables), [DOOR]).environment)
+
+
+def test_without_any_setting_the_proxy_is_the_default_index() -> None:
+    assert led({}) == {"UV_DEFAULT_INDEX": PROXY}
+    assert not detour(indexes({}), [DOOR]).named
+
+
+@pytest.mark.parametrize(
+    ("table", "environment"),
+    [
+        ({"index": [index(MIRROR, "corp", default=True)]}, {"UV_DEFAULT_INDEX": f"corp={PROXY}"}),
+        ({"index": [index("https://a:b@mirror.example.com/simple", default=True)]}, {"UV_DEFAULT_INDEX": PROXY}),
+        ({"index-url": MIRROR}, {"UV_DEFAULT_INDEX": PROXY}),
+        ({"index": [index(MIRROR, "corp")]}, {"UV_INDEX": f"corp={PROXY}"}),
+        ({"extra-index-url": [MIRROR]}, {"UV_INDEX": PROXY}),
+        ({"index": [index(OTHER, "o"), index(MIRROR, "corp"), index(OTHER, default=True)]}, {"UV_INDEX": f"o={OTHER} corp={PROXY}"}),
+        ({"index": [index(OTHER, "o"), index(MIRROR, default=True)]}, {"UV_DEFAULT_INDEX": PROXY}),
+        (
+            {"index": [index(MIRROR, "corp", explicit=True), index(OTHER, "o"), index(MIRROR, "main", default=True)]},
+            {"UV_DEFAULT_INDEX": f"main={PROXY}", "UV_INDEX": f"o={OTHER} corp={PROXY}"},
+        ),
+    ],
+)
+def test_the_proxy_takes_the_place_and_the_name_of_the_mirror(table: dict[str, Any], environment: dict[str, str]) -> None:
+    assert led(table) == environment
+    assert detour(indexes(table), [DOOR]).named
+
+
+def test_the_environment_is_led_as_well_and_what_it_names_otherwise_stays() -> None:
+    assert led({}, UV_DEFAULT_INDEX=f"corp={MIRROR}") == {"UV_DEFAULT_INDEX": f"corp={PROXY}"}
+    assert led({}, UV_INDEX_URL=MIRROR) == {"UV_DEFAULT_INDEX": PROXY}
+    assert led({}, UV_INDEX=f"a={OTHER} corp={MIRROR}") == {"UV_INDEX": f"a={OTHER} corp={PROXY}"}
+    assert led({"index": [index(MIRROR, default=True)]}, UV_INDEX=OTHER) == {"UV_DEFAULT_INDEX": PROXY}
+    route = detour(indexes({}, UV_EXTRA_INDEX_URL=MIRROR, UV_INDEX=OTHER), [DOOR])
+    assert (route.environment, route.without) == ({"UV_INDEX": f"{OTHER} {PROXY}"}, {"UV_EXTRA_INDEX_URL"})
+
+
+@pytest.mark.parametrize("variable", ["UV_DEFAULT_INDEX", "UV_INDEX_URL"])
+def test_a_default_index_that_only_the_environment_names_gives_way(variable: str) -> None:
+    assert led({}, **{variable: OTHER}) == {"UV_DEFAULT_INDEX": PROXY}
+    assert led({"index": [index(MIRROR, "corp", default=True)]}, **{variable: OTHER}) == {"UV_DEFAULT_INDEX": f"corp={PROXY}"}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"index": [index(OTHER, default=True)]},
+        {"index-url": OTHER},
+        {"index": [index(OTHER, default=True), index(MIRROR, default=True)]},
+        {"index": [index(MIRROR, explicit=True)]},
+        {"index": [index(PROXY, default=True)]},
+    ],
+)
+def test_a_project_whose_index_is_not_the_mirror_is_told_so(table: dict[str, Any]) -> None:
+    with pytest.raises(OtherIndex) as raised:
+        led(table)
+    assert "pyproject.toml" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_explicit_index_that_stands_alone_is_left_to_uv() -> None:
+    table = {"index": [index(MIRROR, "corp"), index(MIRROR, "bound", explicit=True)]}
+    route = detour(indexes(table), [DOOR])
+    assert route.environment == {"UV_INDEX": f"corp={PROXY}"}
+    assert [each.name for each in route.left] == ["bound"]
+
+
+def test_each_mirror_has_its_own_proxy() -> None:
+    team = Door(OTHER, "http://127.0.0.1:20000/team/simple/")
+    route = detour(indexes({"index": [index(OTHER, "team"), index(MIRROR, default=True)]}), [DOOR, team])
+    assert route.environment == {"UV_DEFAULT_INDEX": PROXY, "UV_INDEX": f"team={team.proxy}"}
+
+
+def test_the_proxy_is_given_the_credentials_it_wants() -> None:
+    door = Door(MIRROR, PROXY, ("me@x", "a/b"))
+    assert detour(indexes({}), [door]).environment == {"UV_DEFAULT_INDEX": "http://me%40x:a%2Fb@127.0.0.1:20000/simple/"}
+    assert "a/b" not in repr(door)
+    assert with_credentials("http://a:b@host/", ("c", "d")) == "http://a:b@host/"
+
+
+def test_the_first_index_of_a_name_counts_and_folders_do_not() -> None:
+    table = {"index": [index(MIRROR, "corp", default=True), {"url": "wheels", "format": "flat"}, {"name": 1}, 5]}
+    assert [each.url for each in indexes(table, more={"index": [index(OTHER, "corp")]})] == [MIRROR]
+    assert indexes({"index": 1, "extra-index-url": 2, "index-url": 3}) == []
+
+
+def test_the_mirror_is_spelled_as_a_file_has_it_then_the_environment_then_the_lock() -> None:
+    bare = MIRROR.rstrip("/")
+    named = indexes({"index": [index("https://a:b@MIRROR.example.com/simple", default=True)]}, UV_DEFAULT_INDEX=MIRROR)
+    assert spelled(named, [DOOR])[0].mirror == bare
+    assert spelled(indexes({}, UV_DEFAULT_INDEX=bare), [DOOR], [MIRROR])[0].mirror == bare
+    assert spelled([], [DOOR], [bare])[0].mirror == bare
+    assert spelled([], [DOOR], [OTHER])[0].mirror == MIRROR
+
+
+def test_where_nobody_says_which_mirror_it_is_the_default_index_of_a_file_first() -> None:
+    def url(found: list[UvIndex]) -> str | None:
+        named = index_named(found)
+        return None if named is None else named.url
+
+    assert url(indexes({"index": [index(OTHER), index(MIRROR, default=True)]}, UV_DEFAULT_INDEX=PROXY)) == MIRROR
+    assert url(indexes({"index": [index(OTHER)]}, UV_DEFAULT_INDEX=PROXY)) == PROXY
+    assert url(indexes({"index": [index(OTHER)]})) == OTHER
+    assert url(indexes({"index": [index(OTHER, explicit=True), index("wheels")]})) is None
+
+
+def test_uvs_own_credentials_are_found() -> None:
+    named = UvIndex(MIRROR, indexes({"index": [index(MIRROR)]})[0].role, "", "my-corp")
+    variables = {"UV_INDEX_MY_CORP_USERNAME": "me", "UV_INDEX_MY_CORP_PASSWORD": "pw"}
+    assert credentials_of(named, variables) == ("me", "pw")
+    assert credentials_of(named, {"UV_INDEX_MY_CORP_PASSWORD": "pw"}) == ("", "pw")
+    assert credentials_of(named, {}) is None
+    in_address, nameless = indexes({"index": [index("https://a%40b:c@mirror.example.com/simple"), index(MIRROR)]})
+    assert credentials_of(in_address, variables) == ("a@b", "c")
+    assert credentials_of(nameless, variables) is None
