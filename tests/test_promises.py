@@ -37,7 +37,7 @@ def test_the_example_loads_as_it_is_and_changes_nothing_but_the_mirror() -> None
 
 def test_the_example_loads_with_every_setting_uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in re.findall(r'"([\w-]+\.pem)"', uncommented()):
+    for name in re.findall(r'"([\w-]+\.(?:pem|txt|htpasswd))"', uncommented()):
         Path(name).touch()
     Path("all.toml").write_text(uncommented(), encoding="utf-8")
     settings = load_settings(file=Path("all.toml"), environ={}, options={})

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from proxy.config import Settings
 from proxy.config.load import SettingsError, load_settings
+from proxy.server.access import read_accounts
+from proxy.server.tls import listener_tls
 from proxy.upstream.tls import tls_context
 
 Outcome = TypeVar("Outcome")
@@ -23,6 +25,11 @@ def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Sett
         except OSError as error:
             why = "ca_bundle, client_cert or client_key is no PEM file that TLS can use, or the key is another certificate's"
             raise SettingsError(f"upstream {upstream.name}", f"{why} ({reason(error)})") from error
+    try:
+        listener_tls(settings.server)
+    except OSError as error:
+        raise SettingsError("[server]", str(error)) from error
+    read_accounts(settings.access)
     return settings
 
 

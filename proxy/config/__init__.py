@@ -1,7 +1,9 @@
 """The settings: frozen models of what can be set (`sections`), and where they come from (`load`)."""
 
+from proxy.config.complaints import SettingsError
 from proxy.config.second import ReferenceSection, RescueSection, SecondSection
 from proxy.config.sections import (
+    AccessSection,
     LinkMode,
     LinksSection,
     LogFormat,
@@ -16,6 +18,7 @@ from proxy.config.sections import (
 from proxy.core.verdict.budget import MirrorKind
 
 __all__ = [
+    "AccessSection",
     "LinkMode",
     "LinksSection",
     "LogFormat",
@@ -27,6 +30,7 @@ __all__ = [
     "SecondSection",
     "ServerSection",
     "Settings",
+    "SettingsError",
     "StoreSection",
     "UpstreamSection",
     "VerdictSection",

@@ -43,16 +43,19 @@ def _read_options(options: Mapping[str, object], draft: Draft) -> None:
         draft.put(section, key, value, option)
 
 
+_FILES = ("ca_bundle", "client_cert", "client_key", "tls_cert", "tls_key", "tokens_file", "htpasswd")
+
+
 def _check_files(settings: Settings, draft: Draft) -> None:
+    named: list[tuple[Place, Path | None]] = []
     mirrors: dict[Place, Section] = {("upstream", index): upstream for index, upstream in enumerate(settings.upstream)}
-    seconds: dict[Place, Section] = {("reference",): settings.reference, ("rescue",): settings.rescue}
-    for place, section in (mirrors | seconds).items():
-        for key in ("ca_bundle", "client_cert", "client_key"):
-            path = getattr(section, key)
-            if path is None:
-                continue
-            try:
-                path.open("rb").close()
-            except OSError as error:
-                why = f"{path} cannot be read ({error.strerror or error})"
-                raise SettingsError(draft.origins[(*place, key)], why) from error
+    others: dict[Place, Section] = {(name,): getattr(settings, name) for name in ("server", "reference", "rescue", "access")}
+    for place, section in (mirrors | others).items():
+        named += [((*place, key), getattr(section, key)) for key in _FILES if key in type(section).model_fields]
+    for place, path in named:
+        if path is None:
+            continue
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise SettingsError(draft.origins[place], f"{path} cannot be read ({error.strerror or error})") from error

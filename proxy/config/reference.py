@@ -1,6 +1,7 @@
 """The reference of all settings, `docs/settings.md`, made from the models: `python -m proxy.config.reference > docs/settings.md`."""
 
 import sys
+from inspect import cleandoc
 
 from pydantic_core import PydanticUndefined
 
@@ -47,7 +48,7 @@ def _section(name: str) -> str:
     model = sections()[name]
     rows = [f"| {' | '.join(_row(key))} |" for key in keys_of(name).values()]
     head = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
-    return "\n".join([f"## `[{name}]`", "", f"{model.__doc__}", "", *head, *rows, ""])
+    return "\n".join([f"## `[{name}]`", "", cleandoc(model.__doc__ or ""), "", *head, *rows, ""])
 
 
 def _row(key: Key) -> tuple[str, ...]:

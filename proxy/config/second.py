@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from proxy.config.section import Allowed, PemFile, Seconds, Section, http_proxy, simple_api_url
+from proxy.config.section import Allowed, File, Seconds, Section, http_proxy, simple_api_url
 
 FilledField: TypeAlias = Literal["upload-time", "size", "requires-python", "yanked"]
 RescuedCause: TypeAlias = Literal["absent", "no-file", "no-answer", "mirror-error"]
@@ -28,9 +28,9 @@ class SecondSection(Section):
     username: str | None = Field(None, description="User for Basic authentication at the second index.")
     password: SecretStr | None = Field(None, description="Password for Basic authentication at the second index.")
     token: SecretStr | None = Field(None, description="Bearer token for the second index; it goes before user and password.")
-    ca_bundle: PemFile | None = Field(None, description="PEM file of the authorities trusted for the second index, beside SSL_CERT_FILE.")
-    client_cert: PemFile | None = Field(None, description="PEM file of a client certificate to show to the second index.")
-    client_key: PemFile | None = Field(None, description="PEM file of the client certificate's key, where it is not in client_cert.")
+    ca_bundle: File | None = Field(None, description="PEM file of the authorities trusted for the second index, beside SSL_CERT_FILE.")
+    client_cert: File | None = Field(None, description="PEM file of a client certificate to show to the second index.")
+    client_key: File | None = Field(None, description="PEM file of the client certificate's key, where it is not in client_cert.")
     proxy: Annotated[SecretStr | None, Allowed("an address starting with http://")] = Field(
         None, description="Outbound HTTP proxy to the second index, instead of HTTPS_PROXY and HTTP_PROXY."
     )

@@ -49,7 +49,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), Unit.SECONDS]
 Bytes = Annotated[int, Field(gt=0), Unit.BYTES]
 Budget = Literal["auto"] | Annotated[int, Field(ge=0)]
 Rate = Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
-PemFile = Annotated[Path, AfterValidator(_from_home), Allowed("path of a file")]
+File = Annotated[Path, AfterValidator(_from_home), Allowed("path of a file")]
 
 
 def _speakable(url: str) -> bool:
@@ -80,3 +80,14 @@ def http_proxy(proxy: SecretStr | None) -> SecretStr | None:
         if not _speakable(url) or urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
             raise ValueError("write it as http://HOST:PORT")
     return proxy
+
+
+_SHORTEST_TOKEN = 16
+
+
+def check_token(token: str) -> None:
+    """Raises ValueError where `token` is none for clients: too easily guessed, or not to be sent by every kind of authentication."""
+    if len(token) < _SHORTEST_TOKEN:
+        raise ValueError(f"a token has at least {_SHORTEST_TOKEN} characters; `openssl rand -hex 24` makes one")
+    if ":" in token or not all("!" <= letter <= "~" for letter in token):
+        raise ValueError("a token holds letters, digits and signs of ASCII, but no space and no colon; `openssl rand -hex 24` makes one")

@@ -5,12 +5,13 @@ No error of a validator quotes what was given: it may hold a password.
 """
 
 from enum import StrEnum
+from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from proxy.config.second import ReferenceSection, RescueSection
-from proxy.config.section import Allowed, Budget, Bytes, PemFile, Rate, Seconds, Section, Unit, http_proxy, simple_api_url
+from proxy.config.section import Allowed, Budget, Bytes, File, Rate, Seconds, Section, Unit, check_token, http_proxy, simple_api_url
 from proxy.core.verdict.budget import MirrorKind
 
 
@@ -36,6 +37,14 @@ class ServerSection(Section):
         "127.0.0.1:8080", description="Address and port to listen on, as HOST:PORT; port 0 takes a free one."
     )
     drain: Seconds = Field(10.0, description="How long requests in flight may take to finish after SIGTERM.")
+    tls_cert: File | None = Field(None, description="PEM file of the certificate to serve https with, followed by those that vouch for it.")
+    tls_key: File | None = Field(None, description="PEM file of the certificate's key, where it is not in tls_cert.")
+
+    @model_validator(mode="after")
+    def _whole_certificate(self) -> Self:
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ValueError("tls_key belongs to a certificate; give tls_cert as well")
+        return self
 
     @field_validator("listen")
     @classmethod
@@ -77,9 +86,9 @@ class UpstreamSection(Section):
     username: str | None = Field(None, description="User for Basic authentication at the mirror.")
     password: SecretStr | None = Field(None, description="Password for Basic authentication at the mirror.")
     token: SecretStr | None = Field(None, description="Bearer token for the mirror, instead of user and password.")
-    ca_bundle: PemFile | None = Field(None, description="PEM file of the authorities trusted for the mirror, beside SSL_CERT_FILE.")
-    client_cert: PemFile | None = Field(None, description="PEM file of a client certificate to show to the mirror.")
-    client_key: PemFile | None = Field(None, description="PEM file of the client certificate's key, where it is not in client_cert.")
+    ca_bundle: File | None = Field(None, description="PEM file of the authorities trusted for the mirror, beside SSL_CERT_FILE.")
+    client_cert: File | None = Field(None, description="PEM file of a client certificate to show to the mirror.")
+    client_key: File | None = Field(None, description="PEM file of the client certificate's key, where it is not in client_cert.")
     proxy: Annotated[SecretStr | None, Allowed("an address starting with http://")] = Field(
         None, description="Outbound HTTP proxy to the mirror, instead of HTTPS_PROXY and HTTP_PROXY."
     )
@@ -194,6 +203,54 @@ class LinksSection(Section):
     )
 
 
+class AccessSection(Section):
+    """Who may use the proxy, and how much of it.
+
+    With a token or a user named here, every client has to sign in, and Authorization is the proxy's: it never goes on to a mirror.
+    """
+
+    tokens: Annotated[tuple[SecretStr, ...], Allowed("a list of at least 16 letters, digits and signs each, without a colon")] = Field(
+        (), description="Tokens of clients: as password or user name of Basic, or as Bearer."
+    )
+    tokens_file: File | None = Field(
+        None, description="A file with a token on each line; empty lines and those that start with # do not count."
+    )
+    htpasswd: File | None = Field(
+        None, description="A file of users and passwords, as `htpasswd -B` writes it: bcrypt, and nothing weaker."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], Allowed("a list of addresses or networks, such as 10.0.0.0/8")] = Field(
+        (), description="Who is believed where X-Forwarded-For or Forwarded says which client a request comes from."
+    )
+    requests_at_once: Literal["off"] | Annotated[int, Field(ge=1)] = Field(
+        "off", description="Requests of one client under way at once; more wait for a moment, and are then answered by 429."
+    )
+    requests_per_second: Literal["off"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        "off", description="Requests of one client per second, ten seconds' worth of them in a row; more, as above."
+    )
+
+    @field_validator("tokens")
+    @classmethod
+    def _strong_tokens(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for token in tokens:
+            check_token(token.get_secret_value())
+        return tokens
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ip_network(network, strict=False)
+            except ValueError:
+                raise ValueError("write addresses or networks, such as 10.1.2.3 or 10.0.0.0/8") from None
+        return networks
+
+    @property
+    def controlled(self) -> bool:
+        """Whether clients have to sign in."""
+        return bool(self.tokens) or self.tokens_file is not None or self.htpasswd is not None
+
+
 class LogSection(Section):
     """What is logged, and how."""
 
@@ -212,6 +269,7 @@ class Settings(Section):
     rescue: RescueSection = RescueSection()
     store: StoreSection = StoreSection()
     links: LinksSection = LinksSection()
+    access: AccessSection = AccessSection()
     log: LogSection = LogSection()
 
     def of(self, upstream: UpstreamSection) -> Self:

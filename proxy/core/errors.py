@@ -3,6 +3,8 @@
     MirrormendError
     ├── InvalidProjectName        the client asked for what no project can be called
     ├── NoSuchMirror              the address names a mirror that is not configured
+    ├── AccessDenied              nobody knows the client
+    ├── TooManyRequests           the client wants more of the proxy than is its share
     ├── FileNotListed             the page of the project lists no such file
     ├── PageUnreadable            the mirror's bytes are no simple-API page
     ├── MetadataUnavailable       no wheel or sdist of the release gave its metadata
@@ -45,6 +47,28 @@ class NoSuchMirror(MirrormendError):
 
     def __str__(self) -> str:
         return f"there is no mirror called {self.name!r} here, but {', '.join(self.known)}"
+
+
+class AccessDenied(MirrormendError):
+    """The client at the address `client` showed no credentials, or (`given`) such as nobody has."""
+
+    def __init__(self, client: str, *, given: bool = False) -> None:
+        self.client = client
+        self.given = given
+
+    def __str__(self) -> str:
+        return "the credentials are not known to the proxy" if self.given else "the proxy wants credentials, and none were given"
+
+
+class TooManyRequests(MirrormendError):
+    """The client at the address `client` asks for more than its share, and may try again in so many `seconds`."""
+
+    def __init__(self, client: str, seconds: float) -> None:
+        self.client = client
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"{self.client} asks for more than its share"
 
 
 class FileNotListed(MirrormendError):

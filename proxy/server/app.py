@@ -9,7 +9,8 @@ import structlog
 from aiohttp import web
 
 from proxy.config import Settings
-from proxy.core.errors import MirrormendError
+from proxy.core.errors import AccessDenied, MirrormendError, NoSuchMirror, TooManyRequests
+from proxy.server.access import ADMISSION, Admission, keep_from_shared_caches
 from proxy.server.context import BEGUN, GENERATIONS, INDEXES, SECRET, abort, facts_of, generation_of
 from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.explaining import explained_file
@@ -51,16 +52,19 @@ def create_app(
     """Builds the application for `settings`; nothing is opened before it starts.
 
     `clock` tells the seconds since the epoch, `steady` those of a clock that does not go back.
+    Raises SettingsError where a file of `[access]` is not right.
     """
-    app = web.Application(middlewares=[_log_request, _answer_errors], client_max_size=64 * 1024)
+    admission = Admission(settings.access)
+    app = web.Application(middlewares=[_log_request, _answer_errors, admission.admit], client_max_size=64 * 1024)
+    app[ADMISSION] = admission
     app[SECRET] = secrets.token_bytes(32)
     app[INDEXES] = {}
     app[COUNTS] = Counts()
     app[GENERATIONS] = Generations(settings, app[COUNTS], app[INDEXES], clock=clock, steady=steady)
     app[ROUTES] = _ROUTES
     app[NEW_ID] = new_ids()
-    app.on_response_prepare.append(send_request_id)
-    app.on_response_prepare.append(_note_begun)
+    app.on_response_prepare.extend([send_request_id, keep_from_shared_caches, _note_begun])
+    app.cleanup_ctx.append(admission.looked_after)
     app.cleanup_ctx.append(_indexes(settings, clock))
     for prefix in ("", "/{upstream}"):
         app.router.add_get(f"{prefix}/simple", simple_without_slash)
@@ -155,4 +159,7 @@ def _answer(request: web.Request, problem: Problem, error: MirrormendError | Non
         abort(request)
     indexes = generation_of(request).indexes
     index = indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))
+    # Who was not let in learns nothing of the mirror.
+    if isinstance(error, (AccessDenied, TooManyRequests, NoSuchMirror)):
+        index = None
     return problem_response(problem, error, None if index is None else index.mirror.url, request_id_of(request))

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.core.errors import NoSuchMirror
-from proxy.core.identity import Identity
+from proxy.core.identity import SHARED, Identity
 from proxy.index import Index
 from proxy.server.generations import Generation, Generations
 
@@ -16,6 +16,8 @@ SECRET = web.AppKey("secret", bytes)
 FACTS = web.RequestKey("facts", dict[str, Any])
 BEGUN = web.RequestKey("begun", bool)
 """That the head of an answer has left, or is about to."""
+SIGNED_IN = web.RequestKey("signed_in", bool)
+"""Whether the client signed in at the proxy, so that what it showed for that is for the proxy alone."""
 _GENERATION = web.RequestKey("generation", Generation)
 
 
@@ -40,7 +42,9 @@ def index_of(request: web.Request) -> Index:
 
 
 def identity_of(request: web.Request) -> Identity:
-    """Gives who asks: the client's own credentials, or the shared identity."""
+    """Gives who asks the mirror: the client with its own credentials, or all together, with those of the settings."""
+    if SIGNED_IN in request:
+        return SHARED
     return Identity.of(request.headers.get("Authorization"), request.app[SECRET])
 
 

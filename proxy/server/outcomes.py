@@ -4,12 +4,14 @@ Bodies are problem details (RFC 9457): uv shows `title` and `detail`.
 An upstream failure is never a 404: that would send a client to its next index.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
 
 from proxy.core.errors import (
+    AccessDenied,
     DestinationRefused,
     FileNotListed,
     FileUndeliverable,
@@ -18,6 +20,7 @@ from proxy.core.errors import (
     MirrormendError,
     NoSuchMirror,
     PageUnreadable,
+    TooManyRequests,
     UpstreamBroke,
     UpstreamError,
     UpstreamOverLimit,
@@ -46,6 +49,14 @@ _ASK_ADMIN = "Try again; if it lasts, ask the mirror's admin."
 
 _PROBLEMS: dict[type[MirrormendError], Problem] = {
     InvalidProjectName: Problem(400, "invalid-name", "No project can have this name", "Check the spelling of the requirement."),
+    AccessDenied: Problem(
+        401,
+        "access-denied",
+        "The proxy wants credentials",
+        "Give your client a user and a password, or a token, of this proxy: for uv UV_INDEX_<NAME>_USERNAME and _PASSWORD, netrc, "
+        "or http://user:password@… as the index URL.",
+        headers=(("WWW-Authenticate", 'Basic realm="mirrormend", charset="UTF-8"'),),
+    ),
     # A 404 would send a client on to its next index, which may be a public one: a slip of the pen is not to decide that.
     NoSuchMirror: Problem(
         400, "no-such-mirror", "The proxy serves no mirror of this name", "Correct the index URL: /simple/ is the first mirror's."
@@ -88,6 +99,14 @@ def problem_of(error: MirrormendError) -> Problem:
     """Gives what a client is told of `error`."""
     if isinstance(error, UpstreamStatus):
         return _problem_of_status(error)
+    if isinstance(error, TooManyRequests):
+        return Problem(
+            429,
+            "too-many-requests",
+            "The proxy is asked too much by this client",
+            "Try again later, or with fewer requests at once (UV_CONCURRENT_DOWNLOADS); `[access]` of the proxy's settings has the limits.",
+            headers=(("Retry-After", str(max(1, math.ceil(error.seconds)))),),
+        )
     if isinstance(error, FileUndeliverable):
         return Problem(
             403 if error.status in {403, 451} else 502,

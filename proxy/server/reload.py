@@ -11,13 +11,14 @@ from aiohttp import web
 
 from proxy.config import Settings
 from proxy.core.errors import MirrormendError
+from proxy.server.access import ADMISSION, read_accounts
 from proxy.server.context import GENERATIONS
 from proxy.server.counting import COUNTS
 from proxy.telemetry import change_logging
 
 _log = structlog.get_logger("mirrormend.server")
 
-CHANGEABLE = ("upstream", "probe", "verdict", "reference", "rescue", "links", "log")
+CHANGEABLE = ("upstream", "probe", "verdict", "reference", "rescue", "links", "access", "log")
 """Sections that a running server can change."""
 
 
@@ -27,7 +28,9 @@ async def reload(app: web.Application, load: Callable[[], Settings]) -> None:
     try:
         wanted = await asyncio.to_thread(load)
         settings, left = changeable(current, wanted)
+        accounts = await asyncio.to_thread(read_accounts, settings.access)
         await app[GENERATIONS].change(settings)
+        app[ADMISSION].change(settings.access, accounts)
     except (MirrormendError, OSError) as error:
         app[COUNTS].reloads["failed"] += 1
         _log.error("reload-failed", why=" ".join(str(error).split()), in_force="the settings as they were")

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from functools import partial
+from ipaddress import ip_address
 
 import structlog
 from aiohttp import web
@@ -15,6 +15,7 @@ from proxy.config import Settings
 from proxy.server.app import create_app
 from proxy.server.context import INDEXES
 from proxy.server.reload import reload
+from proxy.server.tls import listener_tls, renew
 from proxy.server.warm import WarmRunner
 
 _log = structlog.get_logger("mirrormend.server")
@@ -23,8 +24,10 @@ _log = structlog.get_logger("mirrormend.server")
 async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, load: Callable[[], Settings] | None = None) -> None:
     """Serves until SIGTERM or SIGINT; requests in flight then have the drain time of `[server]` to finish.
 
-    Calls `ready` with the address once it listens. SIGHUP puts in force what `load` gives. Raises OSError where it cannot listen.
+    Calls `ready` with the address once it listens. SIGHUP puts in force what `load` gives, and a renewed certificate.
+    Raises OSError where it cannot listen, SettingsError where a file of `[access]` is not right.
     """
+    tls = listener_tls(settings.server)
     app = create_app(settings)
     runner = WarmRunner(app, access_log=None, handle_signals=False, shutdown_timeout=settings.server.drain, keepalive_timeout=75.0)
     await runner.setup()
@@ -36,25 +39,52 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
     # While a thread renders a large page, the event loop waits no longer than this to have its turn.
     sys.setswitchinterval(0.001)
     try:
-        site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024)
+        site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024, ssl_context=tls)
         await site.start()
-        address = _address(runner)
+        address = _address(runner, "http" if tls is None else "https")
         mirrors = [index.mirror for index in app[INDEXES].values()]
         for mirror in mirrors:
             _log.info("mirror", mirror=mirror.name, at="/simple/" if mirror is mirrors[0] else f"/{mirror.name}/simple/", **mirror.facts)
+        _warn(runner, settings)
         _log.info("listening", address=address, upstreams={mirror.name: mirror.url for mirror in mirrors})
         if ready is not None:
             ready(address)
-        await _told_to_end(None if load is None else partial(reload, app, load))
+
+        async def begin_again() -> None:
+            if load is not None:
+                await reload(app, load)
+            renew(tls, settings.server)
+
+        await _told_to_end(None if load is None else begin_again)
         _log.info("ending", drain=settings.server.drain)
     finally:
         await runner.cleanup()
     _log.info("ended")
 
 
-def _address(runner: web.AppRunner) -> str:
+def _address(runner: web.AppRunner, scheme: str) -> str:
     host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _warn(runner: web.AppRunner, settings: Settings) -> None:
+    """Warns of what others in the network could do, where the proxy listens to them."""
+    if all(ip_address(each[0].partition("%")[0]).is_loopback for each in runner.addresses):
+        return
+    if not settings.access.controlled:
+        _log.warning(
+            "open-to-the-network",
+            listen=settings.server.listen,
+            meaning="whoever reaches this address may read the mirrors, with the credentials that the settings have for them",
+            remedy="set tokens or htpasswd below [access], or listen on 127.0.0.1",
+        )
+    elif settings.server.tls_cert is None and not settings.access.trusted_proxies:
+        _log.warning(
+            "passwords-in-clear",
+            listen=settings.server.listen,
+            meaning="clients sign in over plain HTTP, where others in the network can read along",
+            remedy="set tls_cert below [server], or name the TLS proxy before this one in trusted_proxies below [access]",
+        )
 
 
 async def _told_to_end(on_hangup: Callable[[], Awaitable[None]] | None) -> None:

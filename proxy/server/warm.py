@@ -20,6 +20,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from proxy.core.render import Form
 from proxy.index import Index, ServedPage
+from proxy.server.access import ADMISSION
+from proxy.server.access.callers import FORWARDED
 from proxy.server.context import facts_of
 from proxy.server.counting import COUNTS, answered
 from proxy.server.request_id import HEADER, new_ids, without_id
@@ -66,7 +68,7 @@ class AtHand:
 class _Answer:
     """What a request gets as long as the page is the one with this serial number; the time goes between the two parts of the head.
 
-    It holds no page, so that none outlives its use.
+    It holds no page, so that none outlives its use. Where the `client` is not simply who connects, it is so for this `peer` alone.
     """
 
     index: Index
@@ -75,7 +77,9 @@ class _Answer:
     before: bytes
     after: bytes
     body: tuple[Form, str] | None
-    tell: Callable[[str], None]
+    tell: Callable[[str, str], None]
+    client: str | None
+    peer: str
     tally: Tally
 
 
@@ -88,11 +92,11 @@ class WarmAnswers:
         self._date = b""
         self._new_id = new_ids()
 
-    def answer(self, request: bytes) -> tuple[bytes, bytes] | None:
-        """Gives head and body of the answer to `request`, None where it has to go the ordinary way."""
+    def answer(self, request: bytes, peer: str) -> tuple[bytes, bytes] | None:
+        """Gives head and body of the answer to `request`, which came from the address `peer`; None where it has to go the ordinary way."""
         request, request_id = without_id(request)
         known = self._answers.get(request)
-        if known is None:
+        if known is None or (known.client is not None and known.peer != peer):
             return None
         served = known.index.at_hand(known.name)
         if served is None or served.serial != known.serial:
@@ -106,11 +110,11 @@ class WarmAnswers:
             content = body.content
         known.tally.at_hand += 1
         request_id = request_id or self._new_id()
-        known.tell(request_id)
+        known.tell(request_id, known.client or peer)
         return b"".join((known.before, self._date_now(), _ID_LINE, request_id.encode(), known.after)), content
 
-    def remember(self, raw: bytes, request: web.Request, response: web.Response, page: AtHand) -> None:
-        """Notes that `raw`, which was `request`, was answered by `response`, unless it is a request of an unusual kind."""
+    def remember(self, raw: bytes, peer: str, request: web.Request, response: web.Response, page: AtHand) -> None:
+        """Notes how `raw` from the address `peer`, which was `request`, was answered, unless it is a request of an unusual kind."""
         usual = request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive
         raw, _ = without_id(raw)
         # An id that is left was refused, so that this request is unlike the next one.
@@ -126,7 +130,8 @@ class WarmAnswers:
         after = "\r\n" + "\r\n".join(headers) + "\r\n\r\n"
         if len(self._answers) >= _ANSWERS:
             self._answers.clear()
-        facts = facts_of(request)
+        facts = dict(facts_of(request))
+        client = facts.pop("client", peer)
         self._answers[raw] = _Answer(
             page.index,
             page.name,
@@ -142,7 +147,10 @@ class WarmAnswers:
                 status=response.status,
                 ms=0.0,
                 **facts,
+                of_each=("request_id", "client"),
             ),
+            None if client == peer and not any(name in request.headers for name in FORWARDED) else client,
+            peer,
             request.app[COUNTS].requests.tally(answered(request, response.status)),
         )
 
@@ -156,14 +164,21 @@ class WarmAnswers:
 class WarmHandler(RequestHandler):
     """A connection that answers what is at hand itself, and leaves the rest to aiohttp."""
 
-    __slots__ = ("_at_start_of_request", "_request_bytes", "_warm")
+    __slots__ = ("_at_start_of_request", "_peer", "_request_bytes", "_warm")
 
     def __init__(self, manager: web.Server, warm: WarmAnswers, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(manager, loop=loop, **options)
         self._warm = warm
         self._request_bytes = b""
+        self._peer = ""
         # Once a request came in pieces, or with a body, where the next one begins is the parser's knowledge alone.
         self._at_start_of_request = all(hasattr(self, name) for name in _NEEDED)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Notes who connects."""
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
 
     def data_received(self, data: bytes) -> None:
         """Takes what arrives; answers it where it is one whole request for a page at hand, and nothing else is under way."""
@@ -173,7 +188,7 @@ class WarmHandler(RequestHandler):
         waiter, transport = self._waiter, self.transport
         idle = waiter is not None and not waiter.done() and not self._messages and not self._paused
         if idle and transport is not None and not self._force_close and not self._close:
-            answer = self._warm.answer(data)
+            answer = self._warm.answer(data, self._peer)
             if answer is not None:
                 transport.writelines(answer)
                 self._request_count += 1
@@ -191,7 +206,7 @@ class WarmHandler(RequestHandler):
         """Notes how the request under way was answered, for the next one with the same bytes."""
         raw, self._request_bytes = self._request_bytes, b""
         if raw:
-            self._warm.remember(raw, request, response, page)
+            self._warm.remember(raw, self._peer, request, response, page)
 
 
 class WarmRunner(web.AppRunner):
@@ -212,5 +227,5 @@ class _WarmServer(web.Server):
 
 def remember(request: web.Request, response: web.Response, page: AtHand) -> None:
     """Notes how `request` was answered, where its connection can make use of it."""
-    if isinstance(request.protocol, WarmHandler):
+    if isinstance(request.protocol, WarmHandler) and request.app[ADMISSION].short_way:
         request.protocol.remember(request, response, page)

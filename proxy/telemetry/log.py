@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +28,6 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _HIDDEN = "***"
 _DEEPEST = 6
 _NO_TIME = "0000-00-00 00:00:00"
-_NO_ID = "id-of-the-request"
 
 
 class LogChoice(Protocol):
@@ -155,11 +155,11 @@ class _Lines:
     debug = info = warning = error = critical = exception = log = msg
 
 
-def line_told_often(logger: str, event: str, **facts: object) -> Callable[[str], None]:
-    """Gives a function that logs `event` at level info, always with the same facts, as the logger of that name would.
+def line_told_often(logger: str, event: str, *, of_each: tuple[str, ...], **facts: object) -> Callable[..., None]:
+    """Gives a function that logs `event` at level info, always with the same facts but for those called `of_each`, which it is given.
 
-    The line is rendered once, and each call changes its time and the request's id only, which it is given: rendering costs more than
-    serving a page that is at hand.
+    The line is rendered once, and each call changes its time and these facts only: rendering costs more than serving a page that is at
+    hand. They have to be texts that need no escaping, such as an address.
     """
     log = structlog.get_logger(logger)
     if not log.is_enabled_for(logging.INFO):
@@ -168,16 +168,23 @@ def line_told_often(logger: str, event: str, **facts: object) -> Callable[[str],
     clock = next((each for each in settings["processors"] if isinstance(each, _Clock)), None)
     lines = settings["logger_factory"](logger)
     if clock is None or not isinstance(lines, _Lines):
-        return lambda request_id: log.info(event, request_id=request_id, **facts)
-    rendered: Any = {"event": event, "request_id": _NO_ID, **facts}
+        return lambda *given: log.info(event, **dict(zip(of_each, given, strict=True)), **facts)
+    # Whoever could put such a word into another fact cannot know it.
+    marks = [_NO_TIME, *(secrets.token_hex(16) for _ in of_each)]
+    rendered: Any = {"event": event, **dict(zip(of_each, marks[1:], strict=True)), **facts}
     for processor in settings["processors"]:
         rendered = rendered | {"timestamp": _NO_TIME} if processor is clock else processor(lines, "info", rendered)
-    before, _, rest = str(rendered).partition(_NO_TIME)
-    between, _, after = rest.partition(_NO_ID)
-    return lambda request_id: lines.msg(f"{before}{clock.now()}{between}{request_id}{after}")
+    start, *parts = re.split(f"({'|'.join(marks)})", str(rendered))
+    places = [(marks.index(mark), text) for mark, text in zip(parts[::2], parts[1::2], strict=True)]
+
+    def tell(*given: str) -> None:
+        values = (clock.now(), *given)
+        lines.msg(start + "".join([values[place] + text for place, text in places]))
+
+    return tell
 
 
-def _nothing(_: str) -> None:
+def _nothing(*_: str) -> None:
     return
 
 

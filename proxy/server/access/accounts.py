@@ -1,0 +1,60 @@
+"""Who is let in: tokens, and users with the hashes of their passwords, as the settings and their files name them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proxy.config import AccessSection, SettingsError
+from proxy.config.section import check_token
+
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-9])\$[./A-Za-z0-9]{53}")
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """All who are known: `tokens`, and bcrypt hashes by name of the user."""
+
+    tokens: tuple[str, ...] = field(repr=False)
+    hashes: Mapping[str, bytes] = field(repr=False)
+
+
+def read_accounts(section: AccessSection) -> Accounts:
+    """Gives who is let in; raises SettingsError where a file cannot be read or is not understood, or where nobody is named."""
+    tokens = [each.get_secret_value() for each in section.tokens]
+    hashes: dict[str, bytes] = {}
+    if section.tokens_file is not None:
+        for place, line in _lines(section.tokens_file, "tokens_file"):
+            try:
+                check_token(line)
+            except ValueError as error:
+                raise SettingsError(place, str(error)) from None
+            tokens.append(line)
+    if section.htpasswd is not None:
+        for place, line in _lines(section.htpasswd, "htpasswd"):
+            user, colon, hashed = line.partition(":")
+            if not (colon and user and _BCRYPT.fullmatch(hashed)):
+                raise SettingsError(place, "only USER:HASH with a bcrypt hash is read; `htpasswd -B FILE USER` writes such a line")
+            # The first one counts, as at other servers.
+            hashes.setdefault(user, hashed.encode())
+    if section.controlled and not tokens and not hashes:
+        raise SettingsError("[access]", "its files name nobody, so that nobody would be let in; add a token or a user")
+    return Accounts(tuple(tokens), hashes)
+
+
+def files_of(section: AccessSection) -> tuple[Path, ...]:
+    """Gives the files that `read_accounts` reads."""
+    return tuple(each for each in (section.tokens_file, section.htpasswd) if each is not None)
+
+
+def _lines(path: Path, key: str) -> Iterator[tuple[str, str]]:
+    """Gives the lines that say something, each with its place in words."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SettingsError(f"[access] {key}", f"{path} cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"[access] {key}", f"{path} is not UTF-8; save it in that encoding") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            yield f"[access] {key}: {path}, line {number}", line.strip()

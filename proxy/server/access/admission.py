@@ -1,0 +1,139 @@
+"""What stands before all handlers: which client it is, whether it is known, and whether it is its turn."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from proxy.config import AccessSection, SettingsError
+from proxy.core.errors import AccessDenied
+from proxy.server.access.accounts import Accounts, files_of, read_accounts
+from proxy.server.access.callers import FORWARDED, Callers, one_client
+from proxy.server.access.doorkeeper import Doorkeeper
+from proxy.server.access.turns import Turns
+from proxy.server.context import SIGNED_IN, facts_of
+
+_log = structlog.get_logger("mirrormend.server")
+
+OPEN = frozenset({"/healthz", "/livez", "/readyz"})
+"""What an orchestrator asks, without credentials and as often as it likes; it tells nothing of the mirror."""
+
+_LOOK_AGAIN = 5.0
+_FOR_SHARED_CACHES = ("public", "private", "s-maxage", "proxy-revalidate")
+
+
+class Admission:
+    """Lets requests in as `section` says; raises SettingsError where its files are not right."""
+
+    def __init__(self, section: AccessSection) -> None:
+        self._section = section
+        self._callers = Callers(section.trusted_proxies)
+        self._turns = _turns(section)
+        self._doorkeeper = Doorkeeper(read_accounts(section))
+
+    def change(self, section: AccessSection, accounts: Accounts) -> None:
+        """Goes by `section` from now on, whose files name these `accounts`; who waits for a turn still gets it."""
+        if _limits(self._section) != _limits(section):
+            self._turns = _turns(section)
+        self._section = section
+        self._callers = Callers(section.trusted_proxies)
+        self._doorkeeper.change(accounts)
+
+    @property
+    def short_way(self) -> bool:
+        """Whether pages at hand may be given to who asks without credentials, before anything else is looked at."""
+        return self._turns is None and not self._section.controlled
+
+    @web.middleware
+    async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Calls `handler` where the client is let in; raises AccessDenied or TooManyRequests where it is not."""
+        client = request.remote or ""
+        if self._callers.believes_headers:
+            client = self._callers.caller(client, *(request.headers.getall(name, []) for name in FORWARDED))
+        facts_of(request)["client"] = client
+        if request.path in OPEN:
+            return await handler(request)
+        if self._turns is None:
+            return await self._let_in(request, handler, client)
+        async with self._turns.turn(one_client(client)):
+            return await self._let_in(request, handler, client)
+
+    async def _let_in(self, request: web.Request, handler: Handler, client: str) -> web.StreamResponse:
+        if self._section.controlled:
+            authorization = request.headers.get("Authorization")
+            if authorization is None or not await self._doorkeeper.knows(authorization, one_client(client)):
+                raise AccessDenied(client, given=authorization is not None)
+            request[SIGNED_IN] = True
+        return await handler(request)
+
+    async def looked_after(self, _: web.Application) -> AsyncIterator[None]:
+        """Reads the files again when they change, so that who is struck off is out within seconds."""
+        looking = asyncio.create_task(self._look(), name="access files")
+        yield
+        looking.cancel()
+        self._doorkeeper.close()
+
+    async def _look(self) -> None:
+        section = self._section
+        seen = await asyncio.to_thread(_marks, files_of(section))
+        while True:
+            await asyncio.sleep(_LOOK_AGAIN)
+            if section is not self._section:
+                # They were read when it came.
+                section = self._section
+                seen = await asyncio.to_thread(_marks, files_of(section))
+                continue
+            found = await asyncio.to_thread(_marks, files_of(section)) if files_of(section) else []
+            if found != seen:
+                seen = found
+                await self._read_again(section)
+
+    async def _read_again(self, section: AccessSection) -> None:
+        try:
+            accounts = await asyncio.to_thread(read_accounts, section)
+        except SettingsError as error:
+            _log.error("access-unchanged", why=str(error), meaning="who was let in before still is")
+            return
+        if section is self._section:
+            self._doorkeeper.change(accounts)
+            _log.info("access-changed", files=[str(file) for file in files_of(section)])
+
+
+ADMISSION = web.AppKey("admission", Admission)
+
+
+async def keep_from_shared_caches(request: web.Request, response: web.StreamResponse) -> None:
+    """Says that what is given to somebody who signed in is for nobody else (RFC 9111, section 3.5), whatever the mirror said of it.
+
+    It is for `on_response_prepare`.
+    """
+    if SIGNED_IN not in request:
+        return
+    given = [each.strip() for each in response.headers.get("Cache-Control", "").split(",")]
+    kept = [each for each in given if each and each.partition("=")[0].lower() not in _FOR_SHARED_CACHES]
+    response.headers["Cache-Control"] = ", ".join(kept if "no-store" in kept else ["private", *kept])
+
+
+def _limits(section: AccessSection) -> tuple[int | None, float | None]:
+    at_once, per_second = section.requests_at_once, section.requests_per_second
+    return None if at_once == "off" else at_once, None if per_second == "off" else per_second
+
+
+def _turns(section: AccessSection) -> Turns | None:
+    at_once, per_second = _limits(section)
+    return None if at_once is per_second is None else Turns(at_once, per_second, lambda: asyncio.get_running_loop().time())
+
+
+def _marks(files: tuple[Path, ...]) -> list[tuple[int, int, int] | None]:
+    return [_mark(file) for file in files]
+
+
+def _mark(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,92 @@
+"""How much of the proxy one client may have at a time: what is too much waits its turn, and what would wait too long is refused."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from proxy.core.errors import TooManyRequests
+
+_PATIENCE = 5.0
+"""Seconds for which a request waits for its turn: pip gives up after 15, and the mirror wants its time, too."""
+
+_IN_A_ROW = 10.0
+"""So many seconds' worth of requests may come at once, as a resolver's do."""
+
+_WAITING = 256
+_CLIENTS = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    """One client: its `places`, how many requests are under way or wait, and the time at which they would end if they came evenly."""
+
+    places: asyncio.Semaphore | None
+    requests: int = 0
+    waiting: int = 0
+    even: float = float("-inf")
+
+
+class Turns:
+    """Lets each client have `at_once` requests under way, and begin `per_second` of them; None is no bound. `clock` tells seconds."""
+
+    def __init__(self, at_once: int | None, per_second: float | None, clock: Callable[[], float]) -> None:
+        self._at_once = at_once
+        self._interval = None if per_second is None else 1.0 / per_second
+        self._clock = clock
+        self._clients: dict[str, _Client] = {}
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """Waits until `client` may have another request, which lasts as long as the block; raises TooManyRequests where it may not."""
+        known = self._known(client)
+        if known.waiting >= _WAITING:
+            raise TooManyRequests(client, 1.0)
+        delay = self._delay(client, known)
+        known.requests += 1
+        try:
+            known.waiting += 1
+            try:
+                await self._wait(client, known, delay)
+            finally:
+                known.waiting -= 1
+            try:
+                yield
+            finally:
+                if known.places is not None:
+                    known.places.release()
+        finally:
+            known.requests -= 1
+
+    async def _wait(self, client: str, known: _Client, delay: float) -> None:
+        if delay > 0:
+            await asyncio.sleep(delay)
+        if known.places is not None:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await known.places.acquire()
+            except TimeoutError:
+                raise TooManyRequests(client, 1.0) from None
+
+    def _delay(self, client: str, known: _Client) -> float:
+        """Gives how long the next request has to wait for the rate's sake, and counts it: the generic cell rate algorithm (ITU-T I.371)."""
+        if self._interval is None:
+            return 0.0
+        now = self._clock()
+        even = max(known.even, now - max(_IN_A_ROW, self._interval)) + self._interval
+        if even - now > _PATIENCE:
+            raise TooManyRequests(client, even - now - _PATIENCE)
+        known.even = even
+        return even - now
+
+    def _known(self, client: str) -> _Client:
+        known = self._clients.get(client)
+        if known is None:
+            if len(self._clients) >= _CLIENTS:
+                self._forget_who_is_done()
+            known = self._clients[client] = _Client(None if self._at_once is None else asyncio.Semaphore(self._at_once))
+        return known
+
+    def _forget_who_is_done(self) -> None:
+        long_ago = self._clock() - max(_IN_A_ROW, self._interval or 0.0)
+        self._clients = {name: each for name, each in self._clients.items() if each.requests or each.even > long_ago}
