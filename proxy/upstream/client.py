@@ -90,6 +90,7 @@ class Client:
     """Asks for one mirror's pages and files, wherever its links and redirects lead within the rules.
 
     `authorization` is the configured one. `heard` is told what came of each request to the mirror's own origin, and only of those.
+    `one_each` says that the mirror takes a connection for each request, as its last good answer was by HTTP/1.0 (RFC 9112, 9.3).
     Raises OSError where a file of the settings' TLS cannot be read.
     """
 
@@ -112,6 +113,7 @@ class Client:
         self.tls: ssl.SSLContext = tls_context(section)
         self.proxied = self._route.proxy_for(section.url) is not None
         self._resolver = GuardedResolver(self.destinations, self._route.proxies(), section.connect_timeout)
+        self.one_each = False
         self._asking: aiohttp.ClientSession | None = None
         self._streaming: aiohttp.ClientSession | None = None
 
@@ -208,6 +210,8 @@ class Client:
                 self._heard(NoAnswer(failure.trouble, failure.detail, self._clock()))
             raise failure from None
         if at_home:
+            if response.ok:
+                self.one_each = _ends_with_its_answer(response)
             lowered = {name.lower(): value for name, value in response.headers.items()}
             self._heard(Answer(response.status, lowered, url=shown(str(address)), at=self._clock()))
         return response
@@ -251,6 +255,11 @@ def _address(url: str) -> URL:
         return dialled(url)
     except ValueError as error:
         raise Failure(Trouble.FORBIDDEN_DESTINATION, shown(url), sentence(error)) from None
+
+
+def _ends_with_its_answer(response: aiohttp.ClientResponse) -> bool:
+    old = response.version is not None and response.version < aiohttp.HttpVersion11
+    return old and response.headers.get("Connection", "").lower() != "keep-alive"
 
 
 def _next(url: str, location: str) -> str:

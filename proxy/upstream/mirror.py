@@ -117,8 +117,7 @@ class Mirror:
             retries=self._section.retries,
             own_origin=self._client.own_origin,
             clock=self._clock,
-            # Trials of an open breaker go by the slow lane, which copes with whatever the answer is.
-            admit=lambda: not self._observer.breaker.open,
+            admit=self._is_plain,
             heard=self._heard,
             took=self.counts.took["probe"].add,
         )
@@ -269,8 +268,8 @@ class Mirror:
             self.counts.took["page"].add(time.monotonic() - began)
 
     async def _plain_answer(self, url: str, way: Way, who: Identity) -> Answer | None:
-        """Asks for a page by the lane of pages, unless the mirror is left alone: its trials go by the ordinary client."""
-        if self._pages is None or self._observer.breaker.open:
+        """Asks for a page by the lane of pages, where the mirror is one for it."""
+        if self._pages is None or not self._is_plain():
             return None
         try:
             answer = await self._pages.answer(url, way.headers(), self._client.authorization_for(who.authorization))
@@ -327,15 +326,19 @@ class Mirror:
     def _heard(self, reply: Reply) -> None:
         """Learns from an answer of the mirror's own origin, or from there being none, how it does and what it is."""
         self._observer.hear(reply)
+        self._pace.narrow(few=self._client.one_each)
         if self.kind is MirrorKind.AUTO and isinstance(reply, Answer):
             self.kind = kind_by_headers(reply.headers)
             if self.kind is not MirrorKind.AUTO:
                 self._pace.rate = self._rate()
                 _log.info("mirror-recognised", mirror=self.name, kind=self.kind.value)
 
+    def _is_plain(self) -> bool:
+        """Whether lean connections will do; trials of an open breaker need the ordinary client, which copes with whatever the answer is."""
+        return not self._observer.breaker.open and not self._client.one_each
+
     def _rate(self) -> float | None:
-        rate = BUDGETS[self.kind].rate if self._probe.rate == "auto" else self._probe.rate
-        return rate or None
+        return (BUDGETS[self.kind].rate if self._probe.rate == "auto" else self._probe.rate) or None
 
     def _error(self, failure: Failure) -> UpstreamError:
         if failure.trouble is Trouble.TIMEOUT:

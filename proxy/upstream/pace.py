@@ -13,6 +13,10 @@ START = 64
 NEARBY = 64
 """Requests under way that keep a mirror nearby busy: more would only wait there."""
 
+FEW = 4
+"""Requests under way at a server that takes a new connection for each: the simplest, such as Python's own, let five of them wait, and
+what comes on top is lost and tried again by the system after a second, three, seven."""
+
 _NEAR = 0.008
 _SLOWER = 2.0
 _NOTICEABLE = 0.05
@@ -21,6 +25,7 @@ _DRIFT = 1.05
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 60.0
 _LEAST_ROUND = 16
+_FLOOR = 8.0
 
 
 class Pace:
@@ -33,6 +38,7 @@ class Pace:
         "_at",
         "_best",
         "_ceiling",
+        "_configured",
         "_cut_at",
         "_doubling",
         "_floor",
@@ -56,11 +62,11 @@ class Pace:
         """Requests begun and neither ended nor forgotten."""
         self.paused_until = float("-inf")
         """Until when nothing may start, because the mirror asked for a pause."""
-        self._ceiling = ceiling
+        self._ceiling = self._configured = ceiling
         self.limit = min(START, ceiling)
         """How many requests may be under way at present."""
         self._limit = float(self.limit)
-        self._floor = min(8.0, float(ceiling))
+        self._floor = min(_FLOOR, float(ceiling))
         self._doubling = True
         self._cut_at = float("-inf")
         self._next_pause = _FIRST_PAUSE
@@ -79,6 +85,15 @@ class Pace:
     @rate.setter
     def rate(self, rate: float | None) -> None:
         self._rate = rate
+
+    def narrow(self, *, few: bool) -> None:
+        """Keeps to FEW requests under way, or opens up to the ceiling again."""
+        ceiling = min(FEW, self._configured) if few else self._configured
+        if ceiling != self._ceiling:
+            self._ceiling = ceiling
+            self._floor = min(_FLOOR, float(ceiling))
+            self._limit = min(self._limit, float(ceiling))
+            self.limit = int(self._limit)
 
     def room(self, now: float) -> int:
         """Gives how many requests may start; none or less than none while the window is full, or during a pause."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
 from proxy.upstream import again
-from proxy.upstream.pace import NEARBY, START, Pace
+from proxy.upstream.pace import FEW, NEARBY, START, Pace
 
 
 class Mirror:
@@ -79,6 +79,17 @@ def test_a_round_with_strain_halves_it_once(failures: int) -> None:
         mirror.pace.strained(began, mirror.now + 0.01)
     assert mirror.pace.limit == 32
     assert mirror.pace.under_way == 0
+
+
+def test_where_few_are_wanted_it_keeps_to_few_whatever_the_answers_and_opens_up_again_where_they_are_not() -> None:
+    mirror = Mirror(Pace(256))
+    mirror.pace.narrow(few=True)
+    assert [mirror.round(latency) for latency in (0.02, 0.02, 4.0, 0.02)] == [FEW] * 4
+    mirror.pace.narrow(few=False)
+    assert [mirror.round() for _ in range(6)][-1] > 8 * FEW
+    few = Pace(2)
+    few.narrow(few=True)
+    assert few.limit == 2
 
 
 def test_after_strain_it_grows_by_one_a_round() -> None:
