@@ -36,6 +36,9 @@ class ServerSection(Section):
     listen: Annotated[str, Allowed("HOST:PORT")] = Field(
         "127.0.0.1:8080", description="Address and port to listen on, as HOST:PORT; port 0 takes a free one."
     )
+    notice: Seconds = Field(
+        0.0, description="How long to go on listening after SIGTERM, while /readyz says 503 already, so that a load balancer sends no more."
+    )
     drain: Seconds = Field(10.0, description="How long requests in flight may take to finish after SIGTERM.")
     tls_cert: File | None = Field(None, description="PEM file of the certificate to serve https with, followed by those that vouch for it.")
     tls_key: File | None = Field(None, description="PEM file of the certificate's key, where it is not in tls_cert.")

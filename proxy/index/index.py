@@ -134,6 +134,11 @@ class Index:
             self._keeper.keep(project)
 
     @property
+    def has_pages(self) -> bool:
+        """Whether there is any page that could be served although the mirror is down."""
+        return any(project.known is not None for project in self._projects)
+
+    @property
     def holding(self) -> Holding:
         """What is held in memory just now."""
         projects = list(self._projects)

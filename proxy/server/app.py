@@ -16,12 +16,13 @@ from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.explaining import explained_file
 from proxy.server.files import distribution_file
 from proxy.server.generations import Generations
-from proxy.server.operations import REGISTRY, healthz, metrics
+from proxy.server.operations import REGISTRY, WATCH, healthz, metrics, readyz
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
 from proxy.server.request_id import NEW_ID, new_ids, request_id_of, send_request_id
 from proxy.server.whereabouts import files_of_project, mirror_of_files
 from proxy.status.metrics import metrics_registry
+from proxy.status.readiness import Watch
 from proxy.store import open_store
 from proxy.telemetry.counts import Counts
 from proxy.telemetry.lag import LoopLag
@@ -40,9 +41,10 @@ _ROUTES: dict[object, str] = {
     files_of_project: "whereabouts",
     mirror_of_files: "whereabouts",
     healthz: "health",
+    readyz: "health",
     metrics: "metrics",
 }
-_ASKED_OFTEN = frozenset({"/healthz", "/metrics"})
+_ASKED_OFTEN = frozenset({"/healthz", "/readyz", "/metrics"})
 _INTERNAL = Problem(500, "error", "mirrormend failed", "Please report this with the log line of this request.")
 
 
@@ -65,7 +67,7 @@ def create_app(
     app[NEW_ID] = new_ids()
     app.on_response_prepare.extend([send_request_id, keep_from_shared_caches, _note_begun])
     app.cleanup_ctx.append(admission.looked_after)
-    app.cleanup_ctx.append(_indexes(settings, clock))
+    app.cleanup_ctx.append(_indexes(settings, clock, steady))
     for prefix in ("", "/{upstream}"):
         app.router.add_get(f"{prefix}/simple", simple_without_slash)
         app.router.add_get(f"{prefix}/simple/", project_list)
@@ -76,20 +78,25 @@ def create_app(
         app.router.add_get(f"{prefix}/files/", mirror_of_files)
         app.router.add_get(f"{prefix}/explain/{{project}}/{{filename}}", explained_file)
     app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
     return app
 
 
-def _indexes(settings: Settings, clock: Callable[[], float]) -> Callable[[web.Application], AsyncIterator[None]]:
+def _indexes(
+    settings: Settings, clock: Callable[[], float], steady: Callable[[], float]
+) -> Callable[[web.Application], AsyncIterator[None]]:
     async def run(app: web.Application) -> AsyncIterator[None]:
         store = open_store(settings.store, clock=clock)
         await store.open()
         await app[GENERATIONS].open(store)
         lag, indexes = LoopLag(), app[INDEXES]
+        watch = app[WATCH] = Watch(indexes, store, steady)
         watching = asyncio.create_task(lag.watch(), name="loop lag")
         app[REGISTRY] = metrics_registry(app[COUNTS], indexes, lambda: store.stats, lag)
         yield
         watching.cancel()
+        await watch.close()
         await app[GENERATIONS].close()
         await store.close()
 
@@ -121,7 +128,7 @@ async def _log_request(request: web.Request, handler: Handler) -> web.StreamResp
         seconds = time.perf_counter() - started
         requests.in_flight -= 1
         count(request, status, seconds)
-        log = _log.debug if request.path in _ASKED_OFTEN and status < 500 else _log.warning if status >= 500 else _log.info
+        log = _log.debug if request.path in _ASKED_OFTEN and status != 500 else _log.warning if status >= 500 else _log.info
         log("request", method=request.method, path=request.rel_url.raw_path, status=status, ms=round(seconds * 1000, 1), **facts)
         structlog.contextvars.reset_contextvars(**bound)
 

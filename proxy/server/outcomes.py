@@ -146,15 +146,17 @@ def _problem_of_status(error: UpstreamStatus) -> Problem:
     )
 
 
-def problem_response(problem: Problem, error: MirrormendError | None, upstream: str | None, request_id: str) -> web.Response:
-    """Gives the answer to the client; `request_id` is by what the log knows the request."""
+def problem_response(
+    problem: Problem, error: MirrormendError | None, upstream: str | None, request_id: str, **more: object
+) -> web.Response:
+    """Gives the answer to the client; `request_id` is by what the log knows the request, `more` are further members of the body."""
     said = f"{error}. " if error is not None else ""
     body: dict[str, object] = {"title": problem.title, "status": problem.status, "detail": f"{said}{problem.remedy}"}
     if upstream is not None:
         body["upstream"] = upstream
     if problem.upstream_status is not None:
         body["upstream_status"] = problem.upstream_status
-    body["request_id"] = request_id
+    body |= {"request_id": request_id, **more}
     response = web.Response(status=problem.status, body=msgspec.json.encode(body), content_type="application/problem+json")
     response.headers["Cache-Control"] = "no-store"
     for name, value in problem.headers:

@@ -14,6 +14,7 @@ from aiohttp import web
 from proxy.config import Settings
 from proxy.server.app import create_app
 from proxy.server.context import INDEXES
+from proxy.server.operations import WATCH
 from proxy.server.reload import reload
 from proxy.server.tls import listener_tls, renew
 from proxy.server.warm import WarmRunner
@@ -22,7 +23,8 @@ _log = structlog.get_logger("mirrormend.server")
 
 
 async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, load: Callable[[], Settings] | None = None) -> None:
-    """Serves until SIGTERM or SIGINT; requests in flight then have the drain time of `[server]` to finish.
+    """Serves until SIGTERM or SIGINT; then it goes on listening for the notice of `[server]`, while `/readyz` says 503 already,
+    and requests in flight have the drain time to finish.
 
     Calls `ready` with the address once it listens. SIGHUP puts in force what `load` gives, and a renewed certificate.
     Raises OSError where it cannot listen, SettingsError where a file of `[access]` is not right.
@@ -56,7 +58,9 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
             renew(tls, settings.server)
 
         await _told_to_end(None if load is None else begin_again)
-        _log.info("ending", drain=settings.server.drain)
+        app[WATCH].ending = True
+        _log.info("ending", notice=settings.server.notice, drain=settings.server.drain)
+        await asyncio.sleep(settings.server.notice)
     finally:
         await runner.cleanup()
     _log.info("ended")

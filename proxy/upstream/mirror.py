@@ -12,8 +12,8 @@ import structlog
 
 from proxy.config import MirrorKind, ProbeSection, UpstreamSection
 from proxy.core.errors import DestinationRefused, UpstreamBroke, UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
-from proxy.core.flows.exchange import Answer, Ask, Flow, NoAnswer, Reply, Trouble
-from proxy.core.identity import Identity
+from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
+from proxy.core.identity import SHARED, Identity
 from proxy.core.verdict.budget import BUDGETS
 from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream.addresses import origin_of, shown
@@ -196,6 +196,10 @@ class Mirror:
         except (UpstreamBroke, UpstreamTimeout) as error:
             trouble = Trouble.TIMEOUT if isinstance(error, UpstreamTimeout) else Trouble.RESET
             return NoAnswer(trouble, error.detail, self._clock())
+
+    async def greet(self) -> None:
+        """Asks for next to nothing, so that `health` tells how the mirror does; it does not raise."""
+        await self.ask(Ask(Method.HEAD, self._section.url), SHARED)
 
     async def fetch_page(
         self,
