@@ -6,7 +6,7 @@ on a broken mirror, which is what is to be looked at.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,11 +16,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from proxy.audit.platforms import environments, holds, pythons_of
-from proxy.audit.subject import Subject
-from proxy.core.errors import InvalidProjectName, MirrormendError
+from proxy.core.errors import InvalidProjectName
 from proxy.core.page import File, Packaging, Page, normalised_name
 from proxy.core.verdict.plan import by_resolver_order
-from proxy.index.gate import Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +66,44 @@ def admitted(page: Page, specifier: str) -> Sequence[File]:
     return next((release.files for release in page.releases if release.version == chosen), ()) if chosen is not None else ()
 
 
+def first_readable(page: Page, specifier: str) -> File | None:
+    """Gives the file of which a resolver would read the metadata, of the newest release that `specifier` admits."""
+    files = admitted(page, specifier)
+    readable = by_resolver_order(files) or [file for file in files if file.packaging is Packaging.SDIST]
+    return readable[0] if readable else None
+
+
 class Closure:
-    """Follows requirements from project to project; `seen` are all steps that were taken."""
+    """Follows requirements from project to project.
 
-    def __init__(self, gate: Gate, requires_python: str) -> None:
-        self._gate = gate
+    `read` gives the core metadata of the release that a step leads to, None where there is none to be had;
+    `found` is told of the steps, level by level, before they are taken.
+    """
+
+    def __init__(
+        self, read: Callable[[Step], Awaitable[bytes | None]], found: Callable[[Sequence[Step]], None], requires_python: str
+    ) -> None:
+        self._read = read
+        self._found = found
         self._requires_python = requires_python
-        self.seen: set[Step] = set()
+        self._seen: set[Step] = set()
 
-    def begin(self, requirements: Iterable[str]) -> list[Step]:
-        """Gives the first steps."""
-        return self._new(steps_of(requirements, frozenset(), self._requires_python))
-
-    async def after(self, reached: Iterable[tuple[Step, Subject]]) -> list[Step]:
-        """Gives the steps that follow from those just taken, whose pages were read."""
-        found = await asyncio.gather(*(self._required_by(step, subject) for step, subject in reached))
-        return self._new([each for steps in found for each in steps])
+    async def follow(self, requirements: Iterable[str]) -> None:
+        """Takes every step that `requirements` lead to."""
+        steps = self._new(steps_of(requirements, frozenset(), self._requires_python))
+        while steps:
+            self._found(steps)
+            led_to = await asyncio.gather(*(self._required_by(step) for step in steps))
+            steps = self._new([each for led in led_to for each in led])
 
     def _new(self, steps: Iterable[Step]) -> list[Step]:
-        new = [step for step in dict.fromkeys(steps) if step not in self.seen]
-        self.seen.update(new)
+        new = [step for step in dict.fromkeys(steps) if step not in self._seen]
+        self._seen.update(new)
         return new
 
-    async def _required_by(self, step: Step, subject: Subject) -> list[Step]:
-        page = subject.page
-        if page is None:
+    async def _required_by(self, step: Step) -> list[Step]:
+        content = await self._read(step)
+        if content is None:
             return []
-        files = admitted(page, step.specifier)
-        readable = by_resolver_order(files) or [file for file in files if file.packaging is Packaging.SDIST]
-        if not readable:
-            return []
-        try:
-            metadata = await self._gate.metadata(subject.project, page, readable[0])
-        except MirrormendError:
-            # That it cannot be read is found, and told, when the release itself is looked at.
-            return []
-        raw, _ = parse_email(metadata.content)
+        raw, _ = parse_email(content)
         return steps_of(raw.get("requires_dist", []), step.extras, self._requires_python)

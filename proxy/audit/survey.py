@@ -12,7 +12,7 @@ from typing import Protocol, Self
 import structlog
 
 from proxy import __version__
-from proxy.audit.closure import Closure
+from proxy.audit.closure import Closure, Step, first_readable
 from proxy.audit.findings import Exchange, Fault, Finding, Level, Report
 from proxy.audit.matrix import Matrix
 from proxy.audit.metadata import MetadataCheck, read_first
@@ -22,7 +22,7 @@ from proxy.audit.platforms import pythons_of, spelled_python
 from proxy.audit.subject import Subject
 from proxy.audit.wanted import Order, Want
 from proxy.config import Settings
-from proxy.core.errors import PageUnreadable, UpstreamError, UpstreamStatus
+from proxy.core.errors import MirrormendError, PageUnreadable, UpstreamError, UpstreamStatus
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
 from proxy.core.verdict.budget import BUDGETS
@@ -66,12 +66,13 @@ class Survey:
 
     def __init__(self, settings: Settings, watch: Watch, *, everything: bool = False, clock: Callable[[], float] = time.time) -> None:
         section, verdict = settings.upstream[0], settings.verdict
+        probe = settings.of(section).probe
         self._section = section
         self._clock = clock
         self._watch = watch
-        self._chosen = settings.probe.budget
+        self._chosen = probe.budget
         self._everything = everything
-        self.mirror = OverheardMirror(section, settings.probe, clock=clock)
+        self.mirror = OverheardMirror(section, probe, clock=clock)
         self.ear = self.mirror.ear = Ear(watch.answered)
         self._rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
@@ -102,20 +103,29 @@ class Survey:
 
     async def _follow(self, order: Order) -> None:
         """Adds what the requirements lead to."""
-        closure = Closure(Gate(self.mirror, self.verifier, self.tasks, self._clock), order.requires_python)
+        gate = Gate(self.mirror, self.verifier, self.tasks, self._clock)
         wants = {want.project: want for want in order.wants}
-        steps = closure.begin(order.closure)
-        while steps:
+
+        def found(steps: Sequence[Step]) -> None:
             for step in steps:
                 wants.setdefault(step.project, Want(step.project, step.spelling, named=False))
             self._order = replace(order, wants=tuple(wants[name] for name in sorted(wants)))
             self._watch.expects(len(wants))
-            subjects = await asyncio.gather(*(self._reach(wants[step.project]) for step in steps))
-            steps = await closure.after(zip(steps, subjects, strict=True))
 
-    async def _reach(self, want: Want) -> Subject:
-        async with self._slots:
-            return await self.subject(want)
+        async def read(step: Step) -> bytes | None:
+            async with self._slots:
+                subject = await self.subject(wants[step.project])
+                page = subject.page
+                file = None if page is None else first_readable(page, step.specifier)
+                if page is None or file is None:
+                    return None
+                try:
+                    return (await gate.metadata(subject.project, page, file)).content
+                except MirrormendError:
+                    # That it cannot be read is found, and told, when the release itself is looked at.
+                    return None
+
+        await Closure(read, found, order.requires_python).follow(order.closure)
 
     def report(self) -> Report:
         """Gives what is known now."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,9 +15,10 @@ from proxy.audit import Order, Report, Survey
 from proxy.audit.formats import FORMATS
 from proxy.audit.formats.table import print_report
 from proxy.audit.inputs import read_order
+from proxy.cli.interrupting import ended_by_signals
 from proxy.cli.progress import Telling
-from proxy.cli.running import reason, run_loop, settings_for
-from proxy.config import LogSection, Settings
+from proxy.cli.running import for_mirror, quiet_log, reason, run_loop, settings_for
+from proxy.config import Settings
 from proxy.telemetry import configure_logging
 
 _WIDTH_OF_A_FILE = 160
@@ -36,6 +36,7 @@ class Asked:
     form: str
     output: Path | None
     quiet: bool
+    mirror: str | None
 
 
 def run_check(config: Path | None, options: Mapping[str, str | None], asked: Asked) -> int:
@@ -45,50 +46,22 @@ def run_check(config: Path | None, options: Mapping[str, str | None], asked: Ask
     """
     if not (asked.words or asked.locks or asked.requirements):
         raise click.UsageError("nothing is given to check; name projects, or give --lock FILE or -r FILE")
-    settings = settings_for(config, options)
-    configure_logging(LogSection(format=settings.log.format, level=settings.log.level if options.get("log_level") else "error"))
+    changes = {} if asked.budget in {"auto", "all"} else {"budget": int(asked.budget)}
+    settings = for_mirror(settings_for(config, options), asked.mirror, **changes)
+    configure_logging(quiet_log(settings, options.get("log_level")))
     order = read_order(asked.words, asked.locks, asked.requirements, settings.upstream[0].url, closure=asked.closure)
     with Telling("checking", quiet=asked.quiet) as telling:
-        report = run_loop(_survey(_with_budget(settings, asked.budget), order, telling, everything=asked.budget == "all"))
+        report = run_loop(_survey(settings, order, telling, everything=asked.budget == "all"))
     _write(report, asked)
     return report.exit_status
-
-
-def _with_budget(settings: Settings, budget: str) -> Settings:
-    if budget in {"auto", "all"}:
-        return settings
-    return settings.model_copy(update={"probe": settings.probe.model_copy(update={"budget": int(budget)})})
 
 
 async def _survey(settings: Settings, order: Order, telling: Telling, *, everything: bool) -> Report:
     async with Survey(settings, telling, everything=everything) as survey:
         running = asyncio.ensure_future(survey.run(order))
-        with _ended_by_signals(running), suppress(asyncio.CancelledError):
+        with ended_by_signals(running), suppress(asyncio.CancelledError):
             await running
         return survey.report()
-
-
-class _ended_by_signals:  # noqa: N801 - it reads as a function
-    """Lets the first Ctrl-C, or SIGTERM, end the task and nothing else; a second one ends the process."""
-
-    def __init__(self, task: "asyncio.Future[None]") -> None:
-        self._task = task
-        self._loop = asyncio.get_running_loop()
-
-    def __enter__(self) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            # Windows has no such handlers; there Ctrl-C cancels what waits.
-            with suppress(NotImplementedError):
-                self._loop.add_signal_handler(each, self._end)
-
-    def __exit__(self, *_: object) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError):
-                self._loop.remove_signal_handler(each)
-
-    def _end(self) -> None:
-        self.__exit__()
-        self._task.cancel()
 
 
 def _write(report: Report, asked: Asked) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from proxy import __version__
+from proxy.cli.auditing import check, explain, warm
 from proxy.core.errors import MirrormendError
 
 _EPILOG = """\
@@ -96,126 +97,6 @@ def demo(keep: bool, mirror: str | None) -> int:
     return serve_mirror(mirror)
 
 
-_CHECK_EPILOG = """\
-Nothing has to run for it, and nothing is changed. A file counts as undeliverable only on the proof that the proxy asks for. \
-Each finding comes with a curl line that repeats it; credentials are never part of it.
-
-\b
-Exit status:
-  0  sound
-  1  something was found
-  2  nothing was found, but not everything could be checked
-     (also: what was written on the command line cannot be used)
-
-Ctrl-C ends the check and reports what is known so far: 1 if something was found, else 2.
-
-\b
-Examples:
-  mirrormend check --upstream https://mirror.example.com/simple/ tornado
-  mirrormend check --lock uv.lock --format html --output mirror.html
-  mirrormend check --lock uv.lock --format github
-"""
-
-
-class _Budget(click.ParamType[str]):
-    name = "budget"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Lets `auto`, `all` and whole numbers pass."""
-        text = str(value)
-        if text not in {"auto", "all"} and not text.isdecimal():
-            self.fail(f"{text[:40]!r} is not allowed; write auto, all or a whole number from 0", param, ctx)
-        return text
-
-
-@commands.command(epilog=_CHECK_EPILOG)
-@click.argument("requirement", nargs=-1)
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; see config.example.toml.")
-@click.option("--upstream", metavar="URL", help="The simple API of the mirror to check.")
-@click.option(
-    "--lock",
-    "locks",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="Check what a uv.lock, pylock.toml, requirements.txt or pyproject.toml needs, and where it can be installed.",
-)
-@click.option(
-    "-r", "--requirements", type=click.Path(path_type=Path), multiple=True, metavar="FILE", help="Check what a requirements file names."
-)
-@click.option("--closure", is_flag=True, help="Follow what the requirements depend on, too; done for a pyproject.toml anyway.")
-@click.option(
-    "--budget",
-    type=_Budget(),
-    default="auto",
-    metavar="auto|all|N",
-    help="Files to ask about per project: as many as the proxy would, all, or N. On Nexus each can be a download. [default: auto]",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "html", "junit", "github"]),
-    default="table",
-    help="The form of the report: for people, for machines, one HTML file, JUnit's XML, annotations of CI. [default: table]",
-)
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there. [default: standard output]")
-@click.option("-q", "--quiet", is_flag=True, help="Do not tell how far it is.")
-@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. [default: error]")
-def check(  # noqa: PLR0917 - click gives them by name
-    requirement: tuple[str, ...],
-    config: Path | None,
-    locks: tuple[Path, ...],
-    requirements: tuple[Path, ...],
-    closure: bool,
-    budget: str,
-    form: str,
-    output: Path | None,
-    quiet: bool,
-    **options: str | None,
-) -> int:
-    """Report which files a mirror lists and cannot deliver.
-
-    REQUIREMENT is the name of a project, such as tornado, or a release of it, such as tornado==6.4.2.
-    """
-    from proxy.cli.checking import Asked, run_check  # noqa: PLC0415 - as above
-
-    asked = Asked(requirement, locks, requirements, closure, budget, form, output, quiet)
-    return run_check(config, options, asked)
-
-
-_EXPLAIN_EPILOG = """\
-Without --proxy the mirror itself is asked: for the page, and for the file by HEAD and by a GET of one byte, as the proxy would. \
-With --proxy a running proxy tells what it knows, and nothing is asked about the file.
-
-\b
-Exit status:
-  0  the file is listed, and nothing is known against it
-  1  it is not listed, or would be dropped, or could not be had just now
-  2  nothing could be learned
-
-\b
-Examples:
-  mirrormend explain --upstream https://mirror.example.com/simple/ \\
-      tornado-6.4.2-cp38-abi3-macosx_10_9_universal2.whl
-  mirrormend explain --proxy http://127.0.0.1:8080 tornado-6.4.2.tar.gz
-"""
-
-
-@commands.command(epilog=_EXPLAIN_EPILOG)
-@click.argument("filename")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; see config.example.toml.")
-@click.option("--upstream", metavar="URL", help="The simple API of the mirror to ask.")
-@click.option("--proxy", metavar="URL", help="Ask a running proxy instead, such as http://127.0.0.1:8080.")
-@click.option("--project", metavar="NAME", help="The project that the file is of. [default: what its name says]")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="The form of the answer. [default: text]")
-@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. [default: error]")
-def explain(filename: str, config: Path | None, proxy: str | None, project: str | None, form: str, **options: str | None) -> int:
-    """Tell what is known of one file, and why it is listed or is not."""
-    from proxy.cli.explaining import run_explain  # noqa: PLC0415 - as above
-
-    return run_explain(config, options, filename, project=project, proxy=proxy, form=form)
-
-
 _LOCK_EPILOG = """\
 The status is that of uv lock; 1 where the lock could not be made to name the mirror, or where --check finds a proxy; \
 2 for wrong words or settings.
@@ -246,3 +127,7 @@ def lock(project: Path | None, uv_arguments: tuple[str, ...], **typed: Any) -> i
     from proxy.cli.locking import Order, run_lock  # noqa: PLC0415 - as above
 
     return run_lock(Order(folder=project, arguments=uv_arguments, **typed))
+
+
+for each in (check, explain, warm):
+    commands.add_command(each)

@@ -14,8 +14,8 @@ from proxy.audit.curl import curl_line
 from proxy.audit.explaining import LookedAt, look_at, project_of
 from proxy.audit.formats.as_json import exchange_data
 from proxy.cli.progress import Telling
-from proxy.cli.running import run_loop, settings_for
-from proxy.config import LogSection, Settings
+from proxy.cli.running import for_mirror, quiet_log, run_loop, settings_for
+from proxy.config import Settings
 from proxy.config.complaints import on_one_line
 from proxy.core.page import normalised_name
 from proxy.index.explaining import moment
@@ -27,7 +27,14 @@ _PATIENCE = 60.0
 
 
 def run_explain(
-    config: Path | None, options: Mapping[str, str | None], filename: str, *, project: str | None, proxy: str | None, form: str
+    config: Path | None,
+    options: Mapping[str, str | None],
+    filename: str,
+    *,
+    project: str | None,
+    proxy: str | None,
+    mirror: str | None,
+    form: str,
 ) -> int:
     """Tells about the file; gives 0 where clients see it and nothing is known against it, 1 where not, 2 where nothing could be learned.
 
@@ -38,8 +45,9 @@ def run_explain(
         told = run_loop(_from_proxy(proxy, name, filename))
         looked = LookedAt(told)
     else:
-        settings = settings_for(config, options)
-        configure_logging(LogSection(format=settings.log.format, level=settings.log.level if options.get("log_level") else "error"))
+        # Somebody waits for the answer, whatever it is: what fails in passing is told as it is.
+        settings = for_mirror(settings_for(config, options), mirror, retries=0)
+        configure_logging(quiet_log(settings, options.get("log_level")))
         looked = run_loop(_live(settings, name, filename))
     if looked.told is None:
         raise click.UsageError(looked.failure.says if looked.failure is not None else "the mirror gave no page; try again")
@@ -54,9 +62,7 @@ def run_explain(
 
 
 async def _live(settings: Settings, project: str, filename: str) -> LookedAt:
-    # Somebody waits for the answer, whatever it is: what fails in passing is told as it is.
-    once = tuple(each.model_copy(update={"retries": 0}) for each in settings.upstream)
-    async with Survey(settings.model_copy(update={"upstream": once}), Telling("explaining", quiet=True)) as survey:
+    async with Survey(settings, Telling("explaining", quiet=True)) as survey:
         return await look_at(survey, project, filename)
 
 

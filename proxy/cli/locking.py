@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from proxy.cli.running import run_loop, settings_for
+from proxy.cli.running import run_loop
+from proxy.cli.serving import settings_to_serve
 from proxy.config import Settings, UpstreamSection
 from proxy.config.complaints import no_upstream
 from proxy.config.load import SettingsError
@@ -138,7 +139,7 @@ async def _if_it_is_a_proxy(url: str, indexes: Sequence[UvIndex]) -> Door | None
 
 
 def _settings(order: Order, upstream: str | None) -> Settings:
-    return settings_for(order.config, {"upstream": upstream, "log_level": order.log_level})
+    return settings_to_serve(order.config, {"upstream": upstream, "log_level": order.log_level})
 
 
 def _settings_or_none(order: Order) -> Settings | None:

@@ -13,9 +13,10 @@ _EVERY = 5.0
 
 
 class Telling:
-    """Tells how far it is while the block runs; what it is told follows `Watch` of the audit."""
+    """Tells how far it is while the block runs; what it is told follows `Watch` of the audit. `found` names what is counted."""
 
-    def __init__(self, what: str, *, quiet: bool = False) -> None:
+    def __init__(self, what: str, *, found: str = "findings", quiet: bool = False) -> None:
+        self._found = found
         self._what = what
         self._quiet = quiet
         self._console = Console(stderr=True)
@@ -65,7 +66,8 @@ class Telling:
         self._show()
 
     def _show(self) -> None:
-        more = f"projects, {min(self._answered, self._files)} of {self._files} files, {self._findings} findings"
+        files = f"{min(self._answered, self._files)} of {self._files} files, " if self._files else ""
+        more = f"projects, {files}{self._findings} {self._found}"
         if self._bar is not None:
             self._bar.update(self._task, total=self._projects or None, completed=self._done, more=more)
             return

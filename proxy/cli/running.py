@@ -7,10 +7,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from proxy.config import Settings
+from proxy.config import LogSection, Settings
 from proxy.config.load import SettingsError, load_settings
-from proxy.server.access import read_accounts
-from proxy.server.tls import listener_tls
 from proxy.upstream.tls import tls_context
 
 Outcome = TypeVar("Outcome")
@@ -25,12 +23,20 @@ def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Sett
         except OSError as error:
             why = "ca_bundle, client_cert or client_key is no PEM file that TLS can use, or the key is another certificate's"
             raise SettingsError(f"upstream {upstream.name}", f"{why} ({reason(error)})") from error
-    try:
-        listener_tls(settings.server)
-    except OSError as error:
-        raise SettingsError("[server]", str(error)) from error
-    read_accounts(settings.access)
     return settings
+
+
+def for_mirror(settings: Settings, name: str | None, **changes: object) -> Settings:
+    """Gives the settings with one mirror alone, the one called `name` or the first, with changes of its section; raises SettingsError."""
+    chosen = next((each for each in settings.upstream if name in {None, each.name}), None)
+    if chosen is None:
+        raise SettingsError("--mirror", f"no mirror is called {name!r}; choose one of {', '.join(each.name for each in settings.upstream)}")
+    return settings.model_copy(update={"upstream": (chosen.model_copy(update=changes),)})
+
+
+def quiet_log(settings: Settings, level: object) -> LogSection:
+    """Gives how a command logs that people wait for: errors alone, unless a `level` was asked for on the command line."""
+    return settings.log if level else settings.log.model_copy(update={"level": "error"})
 
 
 def reason(error: OSError) -> str:

@@ -9,7 +9,11 @@ from pathlib import Path
 import click
 
 from proxy.cli.running import reason, run_loop, settings_for
+from proxy.config import Settings
+from proxy.config.load import SettingsError
 from proxy.server import serve
+from proxy.server.access import read_accounts
+from proxy.server.tls import listener_tls
 from proxy.telemetry import configure_logging
 
 
@@ -18,15 +22,26 @@ def run_server(config: Path | None, options: Mapping[str, str | None]) -> int:
 
     Raises SettingsError or StoreMisconfigured for what the user wrote, click.ClickException where listening is not possible.
     """
-    settings = settings_for(config, options)
+    settings = settings_to_serve(config, options)
     configure_logging(settings.log)
     # A warning of a library, written as plain text, would break a stream of JSON lines.
     logging.captureWarnings(True)
     try:
-        run_loop(serve(settings, load=lambda: settings_for(config, options)))
+        run_loop(serve(settings, load=lambda: settings_to_serve(config, options)))
     except OSError as error:
         raise click.ClickException(_why_not(error, settings.server.listen)) from error
     return 0
+
+
+def settings_to_serve(config: Path | None, options: Mapping[str, str | None]) -> Settings:
+    """As `settings_for`, and looks besides at what a server needs: its certificate, and the accounts of who is let in."""
+    settings = settings_for(config, options)
+    try:
+        listener_tls(settings.server)
+    except OSError as error:
+        raise SettingsError("[server]", str(error)) from error
+    read_accounts(settings.access)
+    return settings
 
 
 def _why_not(error: OSError, listen: str) -> str:

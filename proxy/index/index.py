@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from proxy.core.render import LinkMaker, MetadataOffer, proxied_links
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.explain import explain
 from proxy.core.verdict.judge import VerdictRules
-from proxy.core.verdict.settle import Policy, settle
+from proxy.core.verdict.settle import Mended, Policy, settle
 from proxy.index.explaining import explanation_data
 from proxy.index.filling import Filling
 from proxy.index.flights import Tasks
@@ -221,9 +221,26 @@ class Index:
         project = self._projects.of(who, name)
         await self._pages.freshen(project)
         page = _page_of(project)
-        explanation = explain(page, filename, project.verdicts, settle(page, project.verdicts, self._policy))
+        explanation = explain(page, filename, project.verdicts, self._mended(project, page))
         storm, last_good = self._verifier.storm(who), self._verifier.last_good(who)
         return explanation_data(explanation, self.mirror.url, storm=storm, last_good=last_good)
+
+    async def warm(self, name: str, releases: Collection[str] | None = None) -> Mended:
+        """Learns ahead what clients without credentials of their own will ask about the project, and gives what became of its page.
+
+        That is all that a request for the page would have asked about; where `releases` are named (their normalised versions),
+        what such a page waits for and these, and what a resolver reads of them. Raises what `page` raises.
+        """
+        project = self._projects.of(SHARED, name)
+        project.asked_for = True
+        await self._pages.freshen(project)
+        page = _page_of(project)
+        if releases is None:
+            self._schedule.begin(project, None)
+            await self._schedule.finish(project)
+        else:
+            await self._schedule.prepare(project, page, releases)
+        return self._mended(project, page)
 
     async def metadata(self, name: str, filename: str, who: Identity) -> CoreMetadata:
         """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""
@@ -261,8 +278,7 @@ class Index:
         served = project.served
         current = self._revision(project, known)
         if served is None or served.revision != current or stale is not None or served.stale_for is not None:
-            rescued = () if self.rescue is None else self.rescue.listed(project, known.page)
-            mended = settle(known.page, project.verdicts, self._policy, rescued)
+            mended = self._mended(project, known.page)
             served = ServedPage(
                 mended=mended,
                 links=self._links(project),
@@ -279,6 +295,10 @@ class Index:
                 served.inherit(project.served)
             project.served = served
         return served
+
+    def _mended(self, project: Project, page: Page) -> Mended:
+        rescued = () if self.rescue is None else self.rescue.listed(project, page)
+        return settle(page, project.verdicts, self._policy, rescued)
 
     def _count(self, before: ServedPage | None, after: ServedPage) -> None:
         """Counts what left the page since it was served last, and what came back."""

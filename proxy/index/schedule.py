@@ -1,7 +1,7 @@
 """When what is asked about a project: what its page waits for, what goes on behind it, and what a resolver will want next."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
@@ -13,7 +13,7 @@ from proxy.core.requires import required_projects
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules
-from proxy.core.verdict.plan import Plan, plan, plan_in_steps, reading_picks
+from proxy.core.verdict.plan import Plan, due, plan, plan_in_steps, reading_picks, resolver_picks
 from proxy.core.verdict.settle import Policy, settle
 from proxy.index.burst import Burst
 from proxy.index.flights import SingleFlight, Tasks, finished
@@ -97,6 +97,30 @@ class Schedule:
         await _wait(progress.first, deadline - self._clock())
         if progress.began >= started and self._alone(started):
             await _wait(progress.rest, min(deadline - self._clock(), self._probe.patience))
+
+    async def finish(self, project: Project) -> None:
+        """Waits until all that the budget allows was asked."""
+        if project.verification is not None:
+            await project.verification.rest.wait()
+
+    async def prepare(self, project: Project, page: Page, releases: Collection[str]) -> None:
+        """Asks about what a page waits for and about these releases, what a resolver reads first, and reads the metadata of that."""
+        chosen = [release for release in page.releases if release.spelling in releases]
+        picks = [file for release in chosen for file in resolver_picks(release)[:1]]
+        unread = [file for file in picks if file.filename.endswith(".whl") and file.filename not in project.read]
+        reading = self._gate.read_ahead(project, page, unread)
+        budget = self._budget()
+        if self._costly:
+            # What is read answers for the file, too.
+            await reading
+            self._projects.learned(project)
+            return
+        first = self._plan(project, page, budget, None, awaited_only=True).first
+        files = dict.fromkeys(file.filename for file in (*picks, *first, *(file for release in chosen for file in release.files)))
+        now, listed, verdicts = self._clock(), page.by_filename, project.verdicts
+        wanted = [listed[name] for name in files if due(listed[name], verdicts.get(name), now, self._rules)]
+        await asyncio.gather(reading, self._verifier.ask(project, wanted[:budget]))
+        self._projects.learned(project)
 
     def look_ahead(self, project: Project, client: ClientPlatform | None) -> None:
         """Fetches the pages of what a project requires that a resolver has just asked for: it will ask for these next.

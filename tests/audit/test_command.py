@@ -194,6 +194,9 @@ async def test_ctrl_c_before_anything_is_found_ends_with_2(stocked: BrokenMirror
 async def test_on_a_terminal_there_is_a_bar_and_the_report_stays_clean(broken: BrokenMirror, tmp_path: Path) -> None:
     broken.fault("*.tar.gz", slow(1.0))
     terminal, end = pty.openpty()
+    shown = bytearray()
+    # What nobody reads would hold up the command once the terminal is full.
+    asyncio.get_running_loop().add_reader(terminal, lambda: shown.extend(os.read(terminal, 1 << 16)))
     try:
         process = await asyncio.create_subprocess_exec(
             *command("check", "demo", "--format", "json"),
@@ -203,15 +206,17 @@ async def test_on_a_terminal_there_is_a_bar_and_the_report_stays_clean(broken: B
             stderr=end,
         )
         out, _ = await asyncio.wait_for(process.communicate(), 30)
-        shown = os.read(terminal, 1 << 16).decode()
+        await asyncio.sleep(0.1)
     finally:
+        asyncio.get_running_loop().remove_reader(terminal)
         os.close(terminal)
         os.close(end)
     validate(json.loads(out))
-    assert "checking" in shown
-    assert "━" in shown
-    assert "files" in shown
-    assert "\x1b[2K" in shown
+    text = shown.decode()
+    assert "checking" in text
+    assert "━" in text
+    assert "files" in text
+    assert "\x1b[2K" in text
 
 
 async def test_what_a_mirror_sends_commands_no_terminal(stocked: BrokenMirror, check: Check) -> None:

@@ -72,7 +72,20 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(capsys, "--version") == (0, f"mirrormend {__version__}\n", "")
 
 
-@pytest.mark.parametrize("words", [(), ("--help",), ("serve", "--help"), ("serve", "-h"), ("demo", "--help"), ("lock", "--help")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--help",),
+        ("serve", "--help"),
+        ("serve", "-h"),
+        ("demo", "--help"),
+        ("check", "--help"),
+        ("explain", "--help"),
+        ("warm", "--help"),
+        ("lock", "--help"),
+    ],
+)
 def test_help_fits_a_terminal_of_80_columns(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = command(capsys, *words)
     assert (status, err) == (0, "")

@@ -33,12 +33,13 @@ class OnPage(StrEnum):
     DROPPED_WITH_RELEASE = "dropped-with-its-release"
     AWAITING = "listed-until-confirmed"
     HELD = "listed-since-nothing-else-is-left"
+    RESCUED = "listed-since-a-second-index-has-it"
     UNKNOWN = "not-on-the-mirrors-page"
 
     @property
     def listed(self) -> bool:
         """Whether clients see it."""
-        return self in {OnPage.LISTED, OnPage.AWAITING, OnPage.HELD}
+        return self not in {OnPage.DROPPED, OnPage.DROPPED_WITH_RELEASE, OnPage.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,9 @@ def _standing(file: File, verdict: Verdict | None, mended: Mended) -> OnPage:
     dropped = next((each for each in mended.dropped if each.file.filename == file.filename), None)
     if dropped is not None:
         return OnPage.DROPPED_WITH_RELEASE if dropped.verdict is None else OnPage.DROPPED
-    if any(each.filename == file.filename for each in mended.awaiting):
-        return OnPage.AWAITING
+    for files, standing in ((mended.awaiting, OnPage.AWAITING), (mended.rescued, OnPage.RESCUED)):
+        if any(each.filename == file.filename for each in files):
+            return standing
     denied = verdict is not None and verdict.kind is Kind.UNDELIVERABLE
     return OnPage.HELD if denied and mended.held is Held.EMPTY else OnPage.LISTED
 
@@ -103,4 +105,6 @@ def _says(file: File, verdict: Verdict | None, standing: OnPage) -> str:
     said = said_of(verdict.cause, verdict.evidence, file.size) + unproven(verdict)
     if standing is OnPage.AWAITING:
         return f"{said}; it is the last of its release, which is dropped once a later answer confirms this one"
+    if standing is OnPage.RESCUED:
+        return f"{said}; it comes from the second index, checked against the hash on the mirror's page"
     return f"{said}; nothing else would be left of the page" if standing is OnPage.HELD else said

@@ -1,0 +1,97 @@
+"""Learning ahead, by the index itself and into its store: pages, verdicts, and the metadata that a resolver reads first."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from proxy.audit.closure import Closure, Step, first_readable
+from proxy.audit.survey import Watch
+from proxy.audit.wanted import Order, Want
+from proxy.core.errors import MirrormendError, UpstreamStatus, UpstreamTimeout
+from proxy.core.identity import SHARED
+from proxy.core.page import parsed_version
+from proxy.core.verdict.settle import Mended
+from proxy.index import Index
+
+_ABSENT = frozenset({404, 410})
+_AT_ONCE = 12
+_TRIES = 3
+"""How often a page is asked for that does not come in time: the proxy gives up sooner than a job at night need."""
+
+
+@dataclass(slots=True)
+class Warmed:
+    """What was learned so far: the mended pages by project, and what failed. `wanted` is how many projects there are.
+
+    `missing` are those that others require, on some platform or Python, and that the mirror has not.
+    """
+
+    wanted: int = 0
+    pages: dict[str, Mended] = field(default_factory=dict)
+    failed: dict[str, MirrormendError] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+class Warmer:
+    """Fills the store of one index; `learned` tells at any moment what it has done."""
+
+    def __init__(self, index: Index, watch: Watch) -> None:
+        self._index = index
+        self._watch = watch
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self.learned = Warmed()
+
+    async def run(self, order: Order) -> None:
+        """Learns everything that `order` asks for; it may be cancelled at any time."""
+        wants = {want.project: want for want in order.wants}
+        self._expect(wants)
+        if order.closure:
+            await self._follow(order, wants)
+        await asyncio.gather(*(self._warm(want) for want in wants.values()))
+
+    def _expect(self, wants: dict[str, Want]) -> None:
+        self.learned.wanted = len(wants)
+        self._watch.expects(len(wants))
+
+    async def _follow(self, order: Order, wants: dict[str, Want]) -> None:
+        def found(steps: Sequence[Step]) -> None:
+            for step in steps:
+                wants.setdefault(step.project, Want(step.project, step.spelling, named=False))
+            self._expect(wants)
+
+        async def read(step: Step) -> bytes | None:
+            async with self._slots:
+                try:
+                    page = await self._index.mirror_page(step.project, SHARED)
+                    file = first_readable(page, step.specifier)
+                    return None if file is None else (await self._index.metadata(step.project, file.filename, SHARED)).content
+                except MirrormendError:
+                    # What cannot be had is told when the project itself has its turn.
+                    return None
+
+        await Closure(read, found, order.requires_python).follow(order.closure)
+
+    async def _warm(self, want: Want) -> None:
+        async with self._slots:
+            if want.spelling != want.project:
+                self._index.spelled(want.project, want.spelling)
+            releases = {str(parsed_version(pin.version) or pin.version) for pin in want.pins} or None
+            try:
+                mended = await self._warmed(want.project, releases)
+            except MirrormendError as error:
+                if not want.named and isinstance(error, UpstreamStatus) and error.status in _ABSENT:
+                    self.learned.missing.append(want.project)
+                else:
+                    self.learned.failed[want.project] = error
+            else:
+                self.learned.pages[want.project] = mended
+        dropped = self.learned.pages.get(want.project)
+        self._watch.done(want.project, 0 if dropped is None else len(dropped.dropped))
+
+    async def _warmed(self, project: str, releases: set[str] | None) -> Mended:
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._index.warm(project, releases)
+            except UpstreamTimeout:
+                continue
+        return await self._index.warm(project, releases)
