@@ -6,10 +6,10 @@ Rules for this file: pure, and it judges nothing: verdicts come from the verifie
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from proxy.audit.findings import Effect, Exchange, Fault, Finding, Level
-from proxy.audit.platforms import platform_of
 from proxy.audit.wanted import Place
 from proxy.core.flows.evidence import Evidence
 from proxy.core.page import File, Page
+from proxy.core.platform import platform_of
 from proxy.core.verdict.explain import said_of, unproven
 from proxy.core.verdict.judge import Kind, Verdict
 from proxy.core.verdict.settle import Held, Mended

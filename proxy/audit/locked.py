@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from proxy.audit.findings import Exchange, Fault, Finding, Level
 from proxy.audit.matrix import allowed_files
-from proxy.audit.platforms import platform_of
 from proxy.audit.wanted import LockedFile, Pin, Want
 from proxy.core.page import File, Page, parsed_version
+from proxy.core.platform import platform_of
 
 
 @dataclass(frozen=True, slots=True)

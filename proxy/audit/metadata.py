@@ -8,13 +8,13 @@ from email.parser import HeaderParser
 
 from proxy.audit.findings import Fault, Finding, Level
 from proxy.audit.overheard import OverheardMirror
-from proxy.audit.platforms import platform_of
 from proxy.audit.wanted import Place
 from proxy.core.flows.exchange import Flow
 from proxy.core.flows.metadata import MetadataRead, metadata_copy, wheel_metadata
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Packaging, Page, Release, Sha256
+from proxy.core.platform import platform_of
 from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.core.verdict.plan import newest, resolver_picks
 from proxy.index.gate import WHOLE_LIMIT, metadata_url

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from proxy.core.page import File, Page
 from proxy.core.render import LinkMaker, MetadataOffer, proxied_links
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.explain import explain
-from proxy.core.verdict.judge import VerdictRules
-from proxy.core.verdict.settle import Mended, Policy, settle
+from proxy.core.verdict.judge import Verdict, VerdictRules
+from proxy.core.verdict.settle import Dropped, Mended, Policy, settle
 from proxy.index.explaining import explanation_data
 from proxy.index.filling import Filling
 from proxy.index.flights import Tasks
@@ -40,9 +40,6 @@ from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
 
-_STALE_PAUSE = 10.0
-"""Seconds for which a stale page is served before the mirror is tried again."""
-
 _RECENTLY = 60.0
 
 
@@ -59,6 +56,15 @@ class Holding:
     dropped: int
     lost: int
     storms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is known of a project for one identity: the mirror's page, the page as it is served, and the verdicts by file name."""
+
+    page: Page
+    served: ServedPage
+    verdicts: Mapping[str, Verdict]
 
 
 class Index:
@@ -151,6 +157,31 @@ class Index:
             lost=sum(len(mended.lost) for mended in pages),
             storms=self._verifier.storms,
         )
+
+    @property
+    def missing(self) -> list[tuple[str, Dropped]]:
+        """The files that are missing on the pages which all share and that are held in memory, each with its project's name."""
+        served = [(project.name, project.served) for project in self._projects if project.served is not None and project.who.shared]
+        return [(name, dropped) for name, page in served for dropped in page.mended.dropped]
+
+    def storm(self, who: Identity) -> bool:
+        """Whether dropping has stopped for this identity."""
+        return self._verifier.storm(who)
+
+    async def look(self, name: str, who: Identity) -> Looked:
+        """Gives what is known of a project; asks for its page and verifies it as for any client, and raises what `page` raises."""
+        served = await self.page(name, who)
+        project = self._projects.of(who, name)
+        return Looked(_page_of(project), served, dict(project.verdicts))
+
+    async def verify_again(self, name: str, who: Identity) -> None:
+        """Asks the mirror anew for the page and, within the budget, for its files; waits for that at most `[probe]` patience.
+
+        Raises what `page` raises.
+        """
+        project = await self._fresh(name, who, None)
+        await self._pages.ask_again(project)
+        await self._schedule.verify_again(project, _page_of(project))
 
     async def page(self, name: str, who: Identity, client: ClientPlatform | None = None) -> ServedPage:
         """Gives the mended page of the project with the normalised `name`, as `who` may see it.

@@ -29,6 +29,9 @@ _log = structlog.get_logger("mirrormend.index")
 _BACKGROUND_PIECE = 100
 """Files that are planned at a time in the background, so that what was learned meanwhile counts."""
 
+_LONG_AFTER = 10 * 365 * 86400.0
+"""Seconds after which no verdict stands any more."""
+
 
 class Schedule:
     """Runs the plans of one mirror's projects.
@@ -64,6 +67,7 @@ class Schedule:
         self._rescue = rescue
         self._burst = Burst(clock)
         self._rests: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "rest")
+        self._again: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "again")
         self._verifying = 0
 
     def arrived(self, project: str, now: float) -> None:
@@ -149,6 +153,20 @@ class Schedule:
             return
         self._tasks.start(self._verify_release(project, wanted), f"hurry {project.name}")
 
+    async def verify_again(self, project: Project, page: Page) -> None:
+        """Asks about the files of `page`, also those whose verdict still stands, within the budget.
+
+        Waits for the answers at most the patience of `[probe]`; what is left goes on behind it.
+        """
+        asking = self._again.start((project.who.key, project.name), lambda: self._all_anew(project, page))
+        await asyncio.wait({asking}, timeout=self._probe.patience)
+
+    async def _all_anew(self, project: Project, page: Page) -> None:
+        planned = await self._plan_all(project, page, self._budget(), None, at=self._clock() + _LONG_AFTER)
+        await self._verifier.ask(project, planned.files)
+        self._report(project, page)
+        self._projects.learned(project)
+
     def _alone(self, started: float) -> bool:
         """Whether the page that was asked for then has the proxy to itself, so that it can wait for more than a resolver reads first."""
         return self._verifying <= 1 and not self._burst.lasts(max(started, self._clock()))
@@ -163,8 +181,11 @@ class Schedule:
         now = self._clock()
         return plan(page, project.verdicts, now, rules=self._rules, budget=budget, client=client, awaited_only=awaited_only)
 
-    async def _plan_all(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None) -> Plan:
-        steps = plan_in_steps(page, project.verdicts, self._clock(), rules=self._rules, budget=budget, client=client)
+    async def _plan_all(
+        self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, at: float | None = None
+    ) -> Plan:
+        now = self._clock() if at is None else at
+        steps = plan_in_steps(page, project.verdicts, now, rules=self._rules, budget=budget, client=client)
         while (planned := finished(steps)) is None:  # noqa: ASYNC110 - it gives way between steps, it waits for nobody
             await asyncio.sleep(0)
         return planned

@@ -6,8 +6,9 @@ import pytest
 
 from proxy.audit.findings import Fault
 from proxy.audit.matrix import Cell, Matrix, worst
-from proxy.audit.platforms import PLATFORMS, fits, platform_of
+from proxy.audit.platforms import PLATFORMS, fits
 from proxy.core.page import File
+from proxy.core.platform import platform_of
 from tests.audit.conftest import LINUX, MAC, SDIST, Audit
 from tests.faults import artifactory_404, status
 from tests.mirror import BrokenMirror
