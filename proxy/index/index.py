@@ -161,8 +161,8 @@ class Index:
     @property
     def missing(self) -> list[tuple[str, Dropped]]:
         """The files that are missing on the pages which all share and that are held in memory, each with its project's name."""
-        served = [(project.name, project.served) for project in self._projects if project.served is not None and project.who.shared]
-        return [(name, dropped) for name, page in served for dropped in page.mended.dropped]
+        shared = [project for project in self._projects if project.who.shared and project.known and project.served]
+        return [(project.name, dropped) for project in shared for dropped in self._serve(project).mended.dropped]
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity."""

@@ -20,7 +20,9 @@ from proxy.server.operations import REGISTRY, WATCH, healthz, metrics, readyz
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
 from proxy.server.request_id import NEW_ID, new_ids, request_id_of, send_request_id
+from proxy.server.status_page import HISTORY, STARTED, status_json, status_page, verify_again
 from proxy.server.whereabouts import files_of_project, mirror_of_files
+from proxy.status.history import History
 from proxy.status.metrics import metrics_registry
 from proxy.status.readiness import Watch
 from proxy.store import open_store
@@ -43,6 +45,9 @@ _ROUTES: dict[object, str] = {
     healthz: "health",
     readyz: "health",
     metrics: "metrics",
+    status_page: "status",
+    status_json: "status",
+    verify_again: "verify",
 }
 _ASKED_OFTEN = frozenset({"/healthz", "/readyz", "/metrics"})
 _INTERNAL = Problem(500, "error", "mirrormend failed", "Please report this with the log line of this request.")
@@ -80,6 +85,9 @@ def create_app(
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+    app.router.add_get("/", status_page)
+    app.router.add_get("/status.json", status_json)
+    app.router.add_post("/verify", verify_again)
     return app
 
 
@@ -92,10 +100,16 @@ def _indexes(
         await app[GENERATIONS].open(store)
         lag, indexes = LoopLag(), app[INDEXES]
         watch = app[WATCH] = Watch(indexes, store, steady)
-        watching = asyncio.create_task(lag.watch(), name="loop lag")
+        history = app[HISTORY] = History()
+        app[STARTED] = clock()
+        watching = [
+            asyncio.create_task(lag.watch(), name="loop lag"),
+            asyncio.create_task(history.watch(clock, app[COUNTS].mirrors), name="history"),
+        ]
         app[REGISTRY] = metrics_registry(app[COUNTS], indexes, lambda: store.stats, lag)
         yield
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         await watch.close()
         await app[GENERATIONS].close()
         await store.close()

@@ -11,6 +11,7 @@ _HEIGHT = 140
 _BASE = 118
 _TOP = 20
 _LABEL_EVERY = 30
+_LABEL_ROOM = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,9 @@ def _bars(minutes: Sequence[Minute], step: float, most: int) -> Iterator[Bar]:
 def _labels(minutes: Sequence[Minute], step: float) -> Iterator[Label]:
     for place, minute in enumerate(minutes):
         if minute.began // 60 % _LABEL_EVERY == 0:
-            anchor = "start" if place < 2 else "end" if place > len(minutes) - 3 else "middle"
-            yield Label(round(place * step + step / 2, 1), anchor, _clock(minute))
+            x = round(place * step + step / 2, 1)
+            anchor = "start" if x < _LABEL_ROOM else "end" if x > _WIDTH - _LABEL_ROOM else "middle"
+            yield Label(x, anchor, _clock(minute))
 
 
 def _clock(minute: Minute) -> str:

@@ -89,11 +89,16 @@ def problem_page(name: str, mirror: str, mirrors: list[str], title: str, detail:
 
 def _said(mended: Mended) -> str:
     listed, dropped = len(mended.page.files), len(mended.dropped)
-    words = [f"{listed} files are listed", f"{dropped} {'was' if dropped == 1 else 'were'} dropped"]
-    words += [f"{mended.unasked} were not asked about yet"] if mended.unasked else []
+    words = [f"{counted(listed, 'file')} {'is' if listed == 1 else 'are'} listed", f"{dropped} {'was' if dropped == 1 else 'were'} dropped"]
+    words += [f"{mended.unasked} {'was' if mended.unasked == 1 else 'were'} not asked about yet"] if mended.unasked else []
     words += [f"{sum(mended.unknown.values())} gave no clear answer"] if mended.unknown else []
     held = " All files were found undeliverable, so the page is served as the mirror has it." if mended.held else ""
     return f"{', '.join(words)}.{held}"
+
+
+def counted(number: int, thing: str) -> str:
+    """Gives a number of things in words, such as `1 file` or `1,200 files`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _names(row: Row, column: str, state: State) -> str:
@@ -111,8 +116,7 @@ def _moment(seconds: float) -> str:
 def _span(seconds: float) -> str:
     for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {name}" if count == 1 else f"{count} {name}s"
+            return counted(int(seconds // size), name)
     return f"{max(0, int(seconds))} s"
 
 
@@ -123,7 +127,9 @@ def _ago(now: float) -> Any:
 @cache
 def _environment() -> jinja2.Environment:
     loader = jinja2.PackageLoader("proxy.status")
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["counted"] = counted
+    return environment
 
 
 def _template(name: str) -> jinja2.Template:
