@@ -68,7 +68,7 @@ class ServerSection(Section):
         return int(self.listen.rpartition(":")[2])
 
 
-RESERVED_NAMES = frozenset({"explain", "files", "healthz", "livez", "metrics", "readyz", "simple", "static", "status"})
+RESERVED_NAMES = frozenset({"explain", "files", "healthz", "livez", "metrics", "readyz", "simple", "static", "status", "verify"})
 """What addresses of the proxy begin with, or may begin with one day: no mirror can be called so."""
 
 

@@ -13,7 +13,7 @@ from multidict import MultiMapping
 from proxy.core.errors import MirrormendError, NoSuchMirror
 from proxy.core.page import normalised_name
 from proxy.index import Index
-from proxy.server.context import facts_of, generation_of, identity_of
+from proxy.server.context import SIGNED_IN, facts_of, generation_of, identity_of
 from proxy.server.counting import COUNTS
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.request_id import request_id_of
@@ -72,10 +72,10 @@ async def verify_again(request: web.Request) -> web.Response:
 def may_verify(request: web.Request) -> bool:
     """Whether who asks may have files asked about again, which costs the mirror something.
 
-    On this machine anybody may: a peer on loopback, by a name of loopback, with nothing in between. What another site's page sends is
-    refused wherever it comes from (Fetch Metadata, Sec-Fetch-Site; RFC 6454, section 7).
+    Who signed in may, and on this machine anybody: a peer on loopback, by a name of loopback, with nothing in between.
+    What another site's page sends is refused wherever it comes from (Fetch Metadata, Sec-Fetch-Site; RFC 6454, section 7).
     """
-    return not _from_another_site(request.headers, request.host) and _local(request)
+    return not _from_another_site(request.headers, request.host) and (SIGNED_IN in request or _local(request))
 
 
 def _local(request: web.Request) -> bool:
