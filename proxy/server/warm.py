@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
+import structlog
 from aiohttp import hdrs, web
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
@@ -27,6 +29,8 @@ from proxy.server.counting import COUNTS, answered
 from proxy.server.request_id import HEADER, new_ids, without_id
 from proxy.telemetry import line_told_often
 from proxy.telemetry.counts import Tally
+
+_log = structlog.get_logger("mirrormend.server")
 
 _ANSWERS = 2048
 _LONGEST_REQUEST = 1024
@@ -201,6 +205,17 @@ class WarmHandler(RequestHandler):
         whole = self._request_count == count + 1 and data.endswith(_END_OF_HEAD) and bool(self._messages)
         self._at_start_of_request = whole and self._messages[-1][1] is EMPTY_PAYLOAD and not self._upgraded
         self._request_bytes = data if self._at_start_of_request and idle and len(data) <= _LONGEST_REQUEST else b""
+
+    def log_exception(self, *arguments: Any, **details: Any) -> None:
+        """Logs a failure (aiohttp); what was no HTTP is nobody's failure here, and a line of it is enough.
+
+        The error quotes what came, which may be credentials: so its name alone is told.
+        """
+        error = details.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            _log.info("no-request", why=type(error).__name__)
+            return
+        super().log_exception(*arguments, **details)
 
     def remember(self, request: web.Request, response: web.Response, page: AtHand) -> None:
         """Notes how the request under way was answered, for the next one with the same bytes."""

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from proxy.config import LogSection, Settings
 from proxy.index import Index, ServedPage
+from proxy.server import warm
 from proxy.server.app import create_app
 from proxy.server.warm import WarmHandler, WarmRunner
 from proxy.telemetry import configure_logging
@@ -286,3 +287,28 @@ async def test_the_server_ends_while_a_client_keeps_its_connection(mirror: Broke
         await warmed(server, connection)
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
+
+
+NO_REQUESTS = {
+    "TLS": b"\x16\x03\x01\x02\x00\x01",
+    "another protocol": b"SSH-2.0-secret\r\n\r\n",
+    "a header with a zero byte": b"GET /simple/demo/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\x00\r\n\r\n",
+    "a byte that no address holds": b"GET /simple/?token=secret\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a header without end": b"GET /simple/ HTTP/1.1\r\nAuthorization: secret" + b"x" * 20_000,
+}
+
+
+@pytest.mark.parametrize("sent", NO_REQUESTS.values(), ids=NO_REQUESTS)
+async def test_what_is_no_request_is_refused_and_is_one_line_of_the_log_at_most_that_quotes_nothing(
+    server: Running, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    stream = io.StringIO()
+    configure_logging(LogSection.model_validate({"format": "json"}), stream)
+    monkeypatch.setattr(warm, "_log", structlog.get_logger("mirrormend.server"))
+    async with connected(server) as connection:
+        await connection.send(sent)
+        assert (await asyncio.wait_for(connection.reader.read(), 10)).startswith(b"HTTP/1.0 400 ")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    # What speaks another protocol is common, and no line at all.
+    assert [(line["event"], line["level"]) for line in lines] == [("no-request", "info")] * sent.startswith(b"GET")
+    assert "secret" not in stream.getvalue()
