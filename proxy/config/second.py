@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from proxy.config.section import Allowed, File, Seconds, Section, http_proxy, simple_api_url
+from proxy.config.section import Allowed, File, Seconds, Section, Unit, http_proxy, simple_api_url
 
 FilledField: TypeAlias = Literal["upload-time", "size", "requires-python", "yanked"]
 RescuedCause: TypeAlias = Literal["absent", "no-file", "no-answer", "mirror-error"]
@@ -78,7 +78,7 @@ class ReferenceSection(SecondSection):
     fields: Annotated[tuple[FilledField, ...], Allowed('a list of "upload-time", "size", "requires-python", "yanked"')] = Field(
         ("upload-time", "size", "requires-python", "yanked"), description="What is filled in where the mirror's page does not say it."
     )
-    patience: Seconds = Field(
+    patience: Annotated[float, Field(ge=0, le=5), Unit.SECONDS] = Field(
         2.0, description="How long a page waits for the second index; what comes later is on the page when it is asked for again."
     )
     fresh: Seconds = Field(3600.0, description="How long a page of the second index is used before it is asked again.")

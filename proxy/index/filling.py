@@ -30,7 +30,8 @@ class Filling:
         known = project.known
         if known is None or known.filled_for == known.checked:
             return
-        if self._second.asked_about(project.name) and lacks(known.bare, self._fields):
+        current = bool(known.filled) and self._second.is_current(project.name, known.filled)
+        if not current and self._second.asked_about(project.name) and lacks(known.bare, self._fields):
             filling = self._flights.start((project.who.key, project.name), lambda: self._fill(project, known))
             if not known.filled:
                 await self._second.patiently(filling, project.name, max(0.0, min(self._patience, left)))
@@ -48,4 +49,5 @@ class Filling:
         await asyncio.sleep(0)
         known.page, known.filled = page, told.digest
         count = sum(before is not after for before, after in zip(known.bare.files, page.files, strict=True))
-        _log.info("filled", project=project.name, index=self._second.mirror.url, files=count, of=len(page.files))
+        if count:
+            _log.info("filled", project=project.name, index=self._second.mirror.url, files=count, of=len(page.files))

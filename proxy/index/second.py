@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 import structlog
 
 from proxy.config import ProbeSection, ReferenceSection, SecondSection, UpstreamSection
-from proxy.core.errors import MirrormendError, PageUnreadable, UpstreamBroke, UpstreamStatus
+from proxy.core.errors import MirrormendError, UpstreamBroke, UpstreamStatus
 from proxy.core.identity import SHARED
 from proxy.core.page import Page
 from proxy.index.documents import PageDocument, decode, encode
@@ -25,8 +25,8 @@ from proxy.upstream import FetchedPage, Mirror, Validators
 
 _log = structlog.get_logger("mirrormend.index")
 
-_LINKS_HELD = 150_000
-"""Links of parsed pages that are held in memory; the store has the others."""
+_LINKS_HELD = 40_000
+"""Links of parsed pages that are held in memory; the others are read again from the store, where they are wanted again."""
 
 _PROJECTS_HELD = 5000
 _KEPT_FOR = 30 * 86400.0
@@ -46,12 +46,12 @@ class SecondPage:
 
 @dataclass(slots=True)
 class _Held:
-    """What is known of one project: its page, or why there is none. Times are in seconds since the epoch."""
+    """What is known of one project: its page, unless that left the memory, or why there is none. Times are in seconds since the epoch."""
 
     told: SecondPage | None
     validators: Validators
-    checked: float
     again: float
+    digest: str = ""
     error: MirrormendError | None = None
 
     @property
@@ -85,6 +85,11 @@ class SecondIndex:
         """Whether the settings allow that the second index learns the normalised `name` of a project."""
         return is_among(name, self._section)
 
+    def is_current(self, name: str, digest: str) -> bool:
+        """Whether the page of the project that has this digest is what `page` would give now, without asking."""
+        held = self._held.get(name)
+        return held is not None and held.digest == digest and self._clock() < held.again
+
     async def page(self, name: str) -> SecondPage:
         """Gives what the second index lists of the project with the normalised `name`, however long that takes.
 
@@ -117,7 +122,9 @@ class SecondIndex:
             return
 
     async def _refresh(self, name: str) -> SecondPage:
-        held = self._held.get(name) or await self._load(name)
+        held = self._held.get(name)
+        if held is None or (held.told is None and held.error is None):
+            held = await self._load(name, held)
         now = self._clock()
         if held is not None and held.told is not None and now < held.again:
             return held.told
@@ -126,52 +133,50 @@ class SecondIndex:
         except (MirrormendError, OSError) as error:
             # Whatever it is, the page of the mirror is served without it.
             failed = error if isinstance(error, MirrormendError) else UpstreamBroke(self.mirror.url, str(error))
-            _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed), remembered=held is not None)
+            _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed))
             if held is None or held.told is None:
-                self._hold(name, _Held(None, Validators(), 0.0, now + _PAUSE, failed))
+                self._hold(name, _Held(None, Validators(), now + _PAUSE, error=failed))
                 raise failed from None
             held.again = now + _PAUSE
             return held.told
 
     async def _ask(self, name: str, held: _Held | None) -> SecondPage:
+        told = None if held is None else held.told
         try:
-            fetched = await self.mirror.fetch_page(name, SHARED, None if held is None else held.validators)
+            fetched = await self.mirror.fetch_page(name, SHARED, None if held is None or told is None else held.validators)
         except UpstreamStatus as error:
             if error.status not in {404, 410}:
                 raise
             fetched = FetchedPage(b"", None, self.mirror.url, Validators(), {})
         now = self._clock()
+        if held is not None and told is not None and not isinstance(fetched, FetchedPage):
+            held.again = now + self._fresh_for(told)
+            return told
         if not isinstance(fetched, FetchedPage):
-            if held is None or held.told is None:
-                raise UpstreamBroke(self.mirror.url, "it says that nothing changed, though it was not asked whether anything did")
-            held.checked, held.again = now, now + self._fresh_for(held.told)
-            return held.told
-        made = await self._made(name, fetched, now)
-        self._hold(name, made)
+            raise UpstreamBroke(self.mirror.url, "it says that nothing changed, though it was not asked whether anything did")
+        told = await _read(name, fetched)
         validators = fetched.validators
+        self._hold(name, _Held(told, validators, now + self._fresh_for(told), told.digest))
         document = PageDocument(fetched.body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, now)
         self._store.put(Room.PAGE, self._prefix + name, encode(document), _KEPT_FOR)
-        if made.told is None:
-            raise PageUnreadable(self.mirror.url, "", "there is no page")
-        return made.told
+        return told
 
-    async def _load(self, name: str) -> _Held | None:
+    async def _load(self, name: str, before: _Held | None) -> _Held | None:
         document = decode(await self._store.get(Room.PAGE, self._prefix + name), PageDocument)
         if document is None:
             return None
-        fetched = FetchedPage(document.body, document.content_type, document.url, Validators(document.etag, document.last_modified), {})
+        validators = Validators(document.etag, document.last_modified)
         try:
-            held = await self._made(name, fetched, document.checked)
+            told = await _read(name, FetchedPage(document.body, document.content_type, document.url, validators, {}))
         except MirrormendError as error:
             _log.warning("stored-page-unreadable", index=self.mirror.url, project=name, why=str(error))
             return None
+        held = _Held(told, validators, document.checked + self._fresh_for(told), told.digest)
+        if before is not None and before.digest == told.digest:
+            # It was confirmed since it was stored.
+            held.again = max(held.again, before.again)
         self._hold(name, held)
         return held
-
-    async def _made(self, name: str, fetched: FetchedPage, checked: float) -> _Held:
-        page = await read_page(name, fetched) if fetched.body else Page(name, name, ())
-        told = SecondPage(page, digest_of(fetched))
-        return _Held(told, fetched.validators, checked, checked + self._fresh_for(told))
 
     def _fresh_for(self, told: SecondPage) -> float:
         return self._freshness.fresh if told.page.files else self._freshness.absent
@@ -180,8 +185,18 @@ class SecondIndex:
         self._held[name] = held
         self._held.move_to_end(name)
         links = sum(each.weight for each in self._held.values())
-        while len(self._held) > 1 and (links > _LINKS_HELD or len(self._held) > _PROJECTS_HELD):
-            links -= self._held.popitem(last=False)[1].weight
+        for other in list(self._held.values())[:-1]:
+            if links <= _LINKS_HELD:
+                break
+            links -= other.weight
+            other.told = None
+        while len(self._held) > _PROJECTS_HELD:
+            self._held.popitem(last=False)
+
+
+async def _read(name: str, fetched: FetchedPage) -> SecondPage:
+    page = await read_page(name, fetched) if fetched.body else Page(name, name, ())
+    return SecondPage(page, digest_of(fetched))
 
 
 def is_among(name: str, section: SecondSection) -> bool:

@@ -64,6 +64,11 @@ def test_of_several_uploads_of_the_same_bytes_the_one_of_the_same_name_counts() 
     assert only(filled(one(), reference, FIELDS)).yanked is None
 
 
+def test_a_namesake_of_other_bytes_tells_nothing_where_the_same_bytes_have_another_name() -> None:
+    reference = Page("demo", "demo", (file(WHEEL, only_hash=B, size=8), file("demo-1.0-1-py3-none-any.whl", only_hash=A, size=7)))
+    assert only(filled(one(), reference, FIELDS)).size == 7
+
+
 def test_files_that_only_the_second_index_lists_are_never_added() -> None:
     assert filled(Page("demo", "demo", ()), one(**TOLD), FIELDS).files == ()
 

@@ -185,11 +185,13 @@ async def test_what_it_says_anew_is_taken_over_when_the_mirrors_page_is_asked_fo
     bare: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
 ) -> None:
     client = await app_client(reference={"url": whole.url, "fresh": 0.0}, upstream={"fresh": 0.0})
-    assert "yanked" not in (await page(client))[NEW]
+    assert (await page(client))[OLD]["yanked"] == "broken"
+    whole.add(OLD, upload_time=THEN, yanked="worse than we thought")
     whole.add(NEW, upload_time=NOW, yanked="found broken")
 
     async def is_yanked() -> bool:
-        return (await page(client))[NEW].get("yanked") == "found broken"
+        files = await page(client)
+        return [files[name].get("yanked") for name in (OLD, NEW)] == ["worse than we thought", "found broken"]
 
     await eventually(is_yanked)
 
