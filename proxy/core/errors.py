@@ -14,6 +14,7 @@
         ├── UpstreamTimeout       it did not answer in time
         ├── UpstreamUnreachable   it could not be reached: DNS, refused, TLS
         ├── UpstreamBroke         it broke off, or spoke no HTTP
+        ├── UpstreamDoubted       it denies what it had, and everything else as well
         ├── UpstreamOverLimit     what it sent is larger than the limits allow
         └── DestinationRefused    its link or redirect leads where the proxy does not go
 
@@ -179,6 +180,13 @@ class UpstreamBroke(UpstreamError):
 
     def __str__(self) -> str:
         return self._sentence(f"{self.url} broke off its answer")
+
+
+class UpstreamDoubted(UpstreamError):
+    """The mirror denies a page that it had, and others as well: it is not believed."""
+
+    def __str__(self) -> str:
+        return self._sentence(f"{self.url} is denied, as are other pages that the mirror had")
 
 
 class UpstreamOverLimit(UpstreamError):

@@ -8,20 +8,30 @@ from dataclasses import replace
 import structlog
 
 from proxy.config import ProbeSection, UpstreamSection
-from proxy.core.errors import PageUnreadable, UpstreamBroke, UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.errors import (
+    PageUnreadable,
+    UpstreamBroke,
+    UpstreamDoubted,
+    UpstreamError,
+    UpstreamStatus,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxy.core.page import SourceForm
+from proxy.index.doubts import Doubts
 from proxy.index.filling import Filling
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.keeper import Keeper
 from proxy.index.project import KnownPage, Project
 from proxy.index.projects import Projects
 from proxy.index.reading import digest_of, read_page
+from proxy.index.refusals import Refusals, pause_after
 from proxy.upstream import FetchedPage, Mirror
 
 _log = structlog.get_logger("mirrormend.index")
 
-_STALE_PAUSE = 10.0
-"""Seconds for which a stale page is served before the mirror is tried again."""
-
+_PASSING = frozenset({408, 425, 429})
+_GONE = frozenset({404, 410})
 _SPELLINGS = 5000
 
 
@@ -52,6 +62,9 @@ class Pages:
         self._filling = filling
         self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "page")
         self._spellings: OrderedDict[str, str] = OrderedDict()
+        self._doubts = Doubts(mirror, projects, within=probe.patience, clock=clock)
+        self._refusals = Refusals(upstream.fresh)
+        self._silent = False
 
     def is_fresh(self, known: KnownPage) -> bool:
         """Whether the mirror confirmed the page lately enough."""
@@ -64,14 +77,23 @@ class Pages:
         """
         begun = self._clock()
         fresh = project.known is not None and self.is_fresh(project.known)
-        resting = project.stale_since is not None and begun - project.stale_since < _STALE_PAUSE
-        if not (fresh or resting):
+        if not (fresh or self._rests(project, begun)):
             await self._ask(project)
         if self._filling is not None:
             await self._filling.fill(project, self._probe.deadline - (self._clock() - begun))
 
+    def _rests(self, project: Project, now: float) -> bool:
+        if project.stale_since is None:
+            return False
+        return now - project.stale_since < pause_after(project.failures, self._upstream.fresh)
+
     async def _ask(self, project: Project) -> None:
-        flight = self._flights.start((project.who.key, project.name), lambda: self._refresh(project))
+        key = (project.who.key, project.name)
+        refused = self._refusals.standing(key, self._clock()) if project.known is None else None
+        if refused is not None:
+            self._projects.drop(project)
+            raise refused
+        flight = self._flights.start(key, lambda: self._refresh(project))
         try:
             await self._landed(project, flight)
         finally:
@@ -92,30 +114,52 @@ class Pages:
     async def _landed(self, project: Project, flight: "asyncio.Task[None]") -> None:
         deadline = self._probe.deadline
         if project.known is not None:
-            # A page is at hand: a mirror that hangs must not hold it back for long.
-            deadline = min(deadline, self._probe.patience)
+            # A page is at hand: a mirror that hangs must not hold it back for long, and not at all where it is known to hang.
+            waited = 0.0 if project.refreshing_since is None else self._clock() - project.refreshing_since
+            deadline = 0.0 if self._silent else min(deadline, self._probe.patience - waited)
         try:
             async with asyncio.timeout(deadline):
                 await asyncio.shield(flight)
-        except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke, UpstreamStatus) as error:
+        except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke, UpstreamDoubted, UpstreamStatus, PageUnreadable) as error:
             if not self._may_serve_stale(project, error):
                 raise
             project.stale_since = self._clock()
             _log.warning("stale-page", project=project.name, why=str(error))
         except TimeoutError:
-            if project.known is None:
-                raise UpstreamTimeout(f"{self._mirror.url}{project.name}/", deadline) from None
+            late = UpstreamTimeout(f"{self._mirror.url}{project.name}/", self._probe.deadline)
+            if not self._may_serve_stale(project, late):
+                raise late from None
+            self._silent = True
             project.stale_since = self._clock()
-            _log.warning("stale-page", project=project.name, why=f"no answer within {deadline:g} s")
+            _log.warning("stale-page", project=project.name, why="no answer yet")
 
-    def _may_serve_stale(self, project: Project, error: UpstreamError) -> bool:
-        return (
-            is_failure(error)
-            and project.known is not None
-            and self._clock() - project.known.checked < self._upstream.fresh + self._upstream.stale
-        )
+    def _may_serve_stale(self, project: Project, error: UpstreamError | PageUnreadable) -> bool:
+        known = project.known
+        if known is None or self._clock() - known.checked >= self._upstream.fresh + self._upstream.stale:
+            return False
+        if isinstance(error, UpstreamDoubted | PageUnreadable):
+            # To a client's own token that may be the mirror's way to say that it is no longer valid.
+            return project.who.shared
+        return is_failure(error)
 
     async def _refresh(self, project: Project) -> None:
+        project.refreshing_since = self._clock()
+        try:
+            await self._refreshed(project)
+        except (UpstreamError, PageUnreadable) as error:
+            project.failures += 1
+            self._refusals.failed((project.who.key, project.name), self._clock(), error)
+            if not isinstance(error, UpstreamTimeout):
+                self._silent = False
+            raise
+        else:
+            project.failures, project.stale_since = 0, None
+            self._silent = False
+            self._refusals.succeeded((project.who.key, project.name))
+        finally:
+            project.refreshing_since = None
+
+    async def _refreshed(self, project: Project) -> None:
         if not project.loaded:
             await self._load(project)
             if project.known is not None and self._clock() - project.known.checked < self._upstream.fresh:
@@ -123,21 +167,39 @@ class Pages:
         known = project.known
         try:
             fetched = await self._mirror.fetch_page(
-                project.name, project.who, None if known is None else known.validators, spelling=self._spellings.get(project.name)
+                project.name,
+                project.who,
+                None if known is None else known.validators,
+                spelling=self._spellings.get(project.name),
+                # What failed the last time as well is not asked for again and again.
+                within=0.0 if self._refusals.lasts((project.who.key, project.name)) else None,
             )
         except UpstreamError as error:
             self._mirror.counts.page_fetches["failed" if is_failure(error) else "refused"] += 1
-            if isinstance(error, UpstreamStatus) and error.status in {401, 403, 404, 410}:
-                self._forget(project)
+            await self._refused(project, error)
             raise
         self._mirror.counts.page_fetches["fetched" if isinstance(fetched, FetchedPage) else "not-modified"] += 1
         if known is not None and not isinstance(fetched, FetchedPage):
             known.checked = self._clock()
         elif isinstance(fetched, FetchedPage):
-            project.known = await self._read_page(project, fetched, self._clock())
-        project.stale_since = None
+            now_known = await self._read_page(project, fetched, self._clock())
+            if known is not None and known.bare.files and not now_known.bare.files:
+                # Many mirrors answer an empty page in HTML for what they do not have, or not now.
+                said = now_known.bare.form is not SourceForm.HTML
+                if not await self._doubts.believes(project, without_witness=said):
+                    raise UpstreamDoubted(fetched.url, "its page is empty all at once")
+            project.known = now_known
+        self._doubts.answered(project)
         if project.known is not None and project.who.shared and isinstance(fetched, FetchedPage):
             self._keeper.keep_page(project.name, fetched, project.known.checked)
+
+    async def _refused(self, project: Project, error: UpstreamError) -> None:
+        """Forgets the page that is known where the mirror takes it back, and raises UpstreamDoubted where it is not believed."""
+        if not isinstance(error, UpstreamStatus) or error.status not in {401, 403, *_GONE}:
+            return
+        if error.status in _GONE and project.known is not None and not await self._doubts.believes(project, without_witness=True):
+            raise UpstreamDoubted(error.url, f"it answered {error.status}") from None
+        self._forget(project)
 
     async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
         digest = digest_of(fetched)
@@ -170,4 +232,4 @@ class Pages:
 
 def is_failure(error: UpstreamError) -> bool:
     """Whether the mirror failed, rather than gave an answer that is not to the liking of who asked."""
-    return not isinstance(error, UpstreamStatus) or error.status >= 500
+    return not isinstance(error, UpstreamStatus) or error.status >= 500 or error.status in _PASSING

@@ -63,6 +63,8 @@ class Project:
     `revision` grows with every verdict, `offers` with every change of what the page says of core metadata;
     `stored_revision` is the revision that the store has.
     `read` is the core metadata by file name; `copied` names the files of which the mirror has a copy of it;
+    `stale_since` is when the mirror last failed to give the page, which is known from before, `failures` how often in a row it did;
+    `refreshing_since` is when it was asked for the page, until it answers.
     `asked_for` says that a client wanted the page, `looked_ahead_for` is when the page was checked whose requirements were fetched ahead.
     `unreadable` says when a file was found to have none that can be read (seconds since the epoch).
     `sources` says by name and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
@@ -87,6 +89,8 @@ class Project:
     loaded: bool = False
     planned_for: float = 0.0
     stale_since: float | None = None
+    failures: int = 0
+    refreshing_since: float | None = None
     served: ServedPage | None = None
     verification: "Progress | None" = None
     used: float = 0.0

@@ -13,6 +13,8 @@ _HEAD_LIES = 3
 
 _IN_VAIN = 16
 
+_FIRST_PAUSE = 15.0
+
 _LACKING = 3
 """So many wheels of one platform denied in a row, and the next is expected to be."""
 
@@ -36,13 +38,30 @@ class Denied:
 class Standing:
     """What is remembered of a mirror for one identity: the files it delivered last, and when a witness was last looked for in vain.
 
-    `misses` is how many files were asked about since one was delivered.
+    `misses` is how many files were asked about since one was delivered; `tries` is how often one was tried alone since then,
+    the last time at `tried`.
     """
 
     guard: StormGuard = field(default_factory=StormGuard)
     good: deque[File] = field(default_factory=lambda: deque(maxlen=16))
     searched: dict[str, float] = field(default_factory=dict)
     misses: int = 0
+    tries: int = 0
+    tried: float = 0.0
+
+    def delivered(self, file: File, at: float, began: int = 0) -> None:
+        """Notes that `file`, asked for at the guard's moment `began` (0: not known), was delivered."""
+        self.guard.good(at, began)
+        self.good.append(file)
+        self.misses = self.tries = 0
+
+    def may_try(self, now: float, longest: float) -> bool:
+        """Whether it is time to try a file alone, while asking is in vain; that is ever more rarely, at the end every `longest` seconds."""
+        if self.tries and now - self.tried < min(longest, _FIRST_PAUSE * 2.0 ** min(self.tries, 20)):
+            return False
+        self.tries += 1
+        self.tried = now
+        return True
 
     def in_vain(self, now: float, window: float) -> bool:
         """Whether it seems to be in vain to ask: many files were not delivered, and none was within `window` seconds.

@@ -31,6 +31,7 @@ _WITNESS_WITHIN = 5.0
 """Seconds that one witness has to answer in."""
 
 _WITNESSES_ASKED = 4
+_TRIED_IN_VAIN = 2
 
 
 class Verifier:
@@ -68,7 +69,7 @@ class Verifier:
         standing = self._standing(project.who)
         left = iter(files)
         while (file := next(left, None)) is not None:
-            if self._in_vain(standing) and not await self._witness(project, standing, standing.guard.moment(), frozenset()):
+            if self._in_vain(standing) and not await self._revived(project, standing):
                 return
             await self._ask_some(project, standing, file, left, background=background, patient=patient)
 
@@ -102,6 +103,12 @@ class Verifier:
         """Whether the mirror delivers nothing to this identity just now, as far as was seen."""
         return who.key in self._standings and self._in_vain(self._standings[who.key])
 
+    async def _revived(self, project: Project, standing: Standing) -> bool:
+        """Whether the mirror delivers a file again; that is tried with a few, and not each time."""
+        if not standing.may_try(self._clock(), self._rules.no):
+            return False
+        return await self._searches.do((project.who.key, ""), lambda: self._search(project, standing, frozenset(), "", _TRIED_IN_VAIN))
+
     def _in_vain(self, standing: Standing) -> bool:
         return standing.in_vain(self._clock(), self._rules.witness)
 
@@ -122,9 +129,7 @@ class Verifier:
         known_good = previous is not None and previous.kind is Kind.DELIVERABLE
         self._platforms.learn(file, cause)
         if cause is Cause.AVAILABLE:
-            standing.guard.good(evidence.at, began)
-            standing.good.append(file)
-            standing.misses = 0
+            standing.delivered(file, evidence.at, began)
         elif cause in PROOF:
             flanked = cause is Cause.ABSENT and not known_good and standing.guard.witnessed(evidence.at, self._rules.witness)
             denied.append(Denied(file, evidence, cause, standing.guard.moment(), flanked))
@@ -193,15 +198,16 @@ class Verifier:
                 return False
         return guard.delivered_since(moment)
 
-    async def _search(self, project: Project, standing: Standing, denied: frozenset[str], flight: str) -> bool:
-        for file in self._candidates(project, standing, denied):
+    async def _search(
+        self, project: Project, standing: Standing, denied: frozenset[str], flight: str, most: int = _WITNESSES_ASKED
+    ) -> bool:
+        for file in self._candidates(project, standing, denied)[:most]:
             began = standing.guard.moment()
             evidence = await self._mirror.converse(
                 probe(file.url, size=file.size, head=self._head.believed), project.who, within=_WITNESS_WITHIN
             )
             if cause_of(evidence, file.size) is Cause.AVAILABLE:
-                standing.guard.good(evidence.at, began)
-                standing.misses = 0
+                standing.delivered(file, evidence.at, began)
                 self._note_of_page(project, file, evidence)
                 standing.searched.pop(flight, None)
                 return not standing.guard.storm

@@ -22,6 +22,7 @@ from proxy.core.errors import (
     PageUnreadable,
     TooManyRequests,
     UpstreamBroke,
+    UpstreamDoubted,
     UpstreamError,
     UpstreamOverLimit,
     UpstreamStatus,
@@ -85,6 +86,13 @@ _PROBLEMS: dict[type[MirrormendError], Problem] = {
         "refused",
         "The mirror's link leads to an address that is not allowed",
         "If this address is right, add its host to `allow_hosts` of the upstream.",
+    ),
+    UpstreamDoubted: Problem(
+        502,
+        "doubted",
+        "The mirror denies what it had a moment ago",
+        "Check that the credentials are still valid; else ask the mirror's admin.",
+        headers=_RETRY,
     ),
     UpstreamOverLimit: Problem(
         502, "over-limit", "The mirror's answer is too large", "Raise `page_limit` or `link_limit` of the upstream."

@@ -17,6 +17,7 @@ from proxy.core.identity import SHARED, Identity
 from proxy.core.verdict.budget import BUDGETS
 from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream.addresses import origin_of, shown
+from proxy.upstream.again import RetryBudget
 from proxy.upstream.client import USER_AGENT, Client, Download
 from proxy.upstream.converse import Conversations
 from proxy.upstream.credentials import configured_authorization
@@ -82,6 +83,8 @@ class Mirror:
         self._observer = Observer(section.name, steady, self.counts)
         self._client = Client(section, configured_authorization(section, os.environ), self._heard, clock)
         self._pace = Pace(probe.concurrency, rate=self._rate())
+        self._page_retries = RetryBudget()
+        self._pages_asked = 0
         self._fast: FastLane | None = None
         self._pages: PageLane | None = None
         self._conversations: Conversations | None = None
@@ -232,6 +235,7 @@ class Mirror:
         url = f"{self._section.url}{name}/"
         until = time.monotonic() + (self._probe.deadline if within is None else within)
         way = Way({} if known is None else known.conditions())
+        self._pages_asked += 1
         attempt = 0
         failed: UpstreamError
         while True:
@@ -250,7 +254,8 @@ class Mirror:
                 continue
             attempt += 1
             wait = wait_before(attempt, failed) if attempt <= self._section.retries else None
-            if wait is None or time.monotonic() + wait >= until:
+            now = time.monotonic()
+            if wait is None or now + wait >= until or not self._page_retries.allows(self._pages_asked, now):
                 raise failed
             _log.info("asked-again", mirror=self.name, project=name, why=str(failed), wait=round(wait, 2))
             await asyncio.sleep(wait)

@@ -65,9 +65,9 @@ class ScriptedMirror:
         return project in self.files and self.private.get(project, who) == who
 
     async def fetch_page(
-        self, project: str, who: Identity, known: Validators | None = None, *, spelling: str | None = None
+        self, project: str, who: Identity, known: Validators | None = None, *, spelling: str | None = None, within: float | None = None
     ) -> FetchedPage | NotModified:
-        del spelling
+        del spelling, within
         url = f"{self.url}{project}/"
         outage = self.outage if self.pages_fail else None
         if outage == "silence":

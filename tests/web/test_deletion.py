@@ -31,7 +31,7 @@ async def test_known_good_files_that_all_fail_at_once_are_a_storm_and_stay_until
     async with client.get("/simple/demo/") as response:
         assert "Mirrormend-Storm" in response.headers
     mirror.heal(rule)
-    clock.passes(10)
+    clock.passes(60)
     assert await names(client) == NAMES
     async with client.get("/simple/demo/") as response:
         assert "Mirrormend-Storm" not in response.headers

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import encode_basic_auth
 
+from tests.clock import Clock
 from tests.conftest import MakeClient
 from tests.faults import Fault, artifactory_404, cut, hang, lies_on_head, redirects, slow, status, wrong_type
 from tests.mirror import BrokenMirror
@@ -161,9 +162,11 @@ async def test_healthz_answers_without_the_mirror(mirror: BrokenMirror, app_clie
 
 
 async def test_an_absent_project_is_404_and_nothing_else_is(mirror: BrokenMirror, app_client: MakeClient) -> None:
-    client = await app_client(upstream={"retries": 0})
+    clock = Clock()
+    client = await app_client(clock, upstream={"retries": 0})
     for code, expected in ((404, 404), (401, 401), (403, 403), (500, 502), (503, 503), (504, 504), (429, 503), (418, 502)):
         mirror.heal()
+        clock.passes(130)
         mirror.fault("page:demo", status(code, {"WWW-Authenticate": 'Basic realm="m"'} if code == 401 else {}))
         async with client.get("/simple/demo/") as response:
             assert response.status == expected
@@ -280,7 +283,7 @@ async def test_a_stale_page_is_served_and_marked_while_the_mirror_is_down_and_re
         assert response.status == 200
         assert "Mirrormend-Stale" in response.headers
     await stocked.start()
-    monkeypatch.setattr("proxy.index.pages._STALE_PAUSE", 0)
+    monkeypatch.setattr("proxy.index.refusals._FIRST_PAUSE", 0)
     for _ in range(50):
         async with client.get("/simple/demo/", headers={"Accept": JSON}) as response:
             found = await response.json(content_type=None)

@@ -94,6 +94,8 @@ def _no_index(document: LexborHTMLParser, anchors: int, body: bytes) -> str:
     text = title.text(strip=True).lower() if title is not None else ""
     if any(word in text for word in ("sign in", "log in", "login", "error", "denied", "forbidden", "not found", "unavailable")):
         return f"it is titled {text[:60]!r}"
+    if not text and document.body is not None and document.body.text(strip=True):
+        return "it has neither links nor a title, but text"
     return "" if b"<" in body or not body.strip() else "it holds no HTML"
 
 
