@@ -32,7 +32,10 @@ from proxy.upstream.resolver import GuardedResolver
 from proxy.upstream.route import OutboundProxy, Route
 from proxy.upstream.tls import tls_context
 
-USER_AGENT = f"mirrormend/{__version__}"
+USER_AGENT = f"mirrormend/{__version__} (on behalf of pip/uv)"
+"""Some mirrors have pages for package clients and other ones for people at the same address, and tell them apart by `pip/` in this header:
+devpi does at the address of an index."""
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HOPS = 5
 _READ_AT_ONCE = 1024 * 1024

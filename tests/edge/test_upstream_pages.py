@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -9,11 +10,14 @@ from email.utils import formatdate
 import pytest
 
 from proxy.core.errors import UpstreamBroke, UpstreamError, UpstreamOverLimit, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
 from proxy.upstream import FetchedPage, NotModified, Validators
-from tests.edge.dialling import answer, headers_of, mirror_at, page, path_of, saying
+from tests.edge.dialling import answer, file_of, headers_of, mirror_at, page, path_of, saying
 from tests.edge.scripted import Server, Wire, always, serving
 from tests.mirror import BrokenMirror
+
+_OF_A_PACKAGE_CLIENT = re.compile(r"mirrormend/\S+ (?:\S+ )*\(?(?:pip|uv)/")
 
 
 class InTurn:
@@ -38,6 +42,18 @@ async def test_a_page_is_asked_for_in_json_and_comes_with_its_validators(mirror:
         assert fetched.validators.etag == fetched.headers["etag"]
         assert b"demo-1.0-py3-none-any.whl" in fetched.body
         assert isinstance(await upstream.fetch_page("demo", SHARED, fetched.validators), NotModified)
+
+
+async def test_every_request_says_that_it_is_for_a_package_client_since_devpi_shows_others_no_page_at_the_address_of_an_index() -> None:
+    def say(path: str, headers: Mapping[str, str]) -> bytes:
+        return page() if _OF_A_PACKAGE_CLIENT.match(headers["user-agent"]) else answer(404)
+
+    async with serving(saying(say)) as server, mirror_at(server.url("/root/pypi/")) as mirror:
+        assert isinstance(await mirror.fetch_page("demo", SHARED), FetchedPage)
+        async with mirror.fetch_project_list(SHARED, "text/html") as projects:
+            assert projects.status == 200
+        assert (await file_of(mirror, server.url("/demo.whl")))[0] == 200
+        assert (await mirror.converse(probe(server.url("/demo.whl"), head=False), SHARED)).status == 200
 
 
 async def test_without_an_etag_the_time_is_the_condition() -> None:

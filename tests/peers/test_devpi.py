@@ -10,6 +10,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.clients import Uv, write_project
 from tests.peers.contract import CachingPeerContract, LosingPeerContract, Peer, PeerContract
 from tests.peers.origin import Origin
 from tests.peers.releases import LOSING, REQUIRED, WHOLE, everything
@@ -94,3 +95,16 @@ class TestStage(PeerContract, LosingPeerContract):
     @pytest.fixture
     def peer(self, devpi: Devpi) -> Peer:
         return Peer(devpi.index("stage"), devpi.lose)
+
+
+async def test_the_address_of_an_index_itself_will_do_as_it_does_for_uv(devpi: Devpi, uv: Uv, tmp_path: Path) -> None:
+    """There devpi has the simple API for those whose User-Agent is a package client's, and pages for people or nothing for others."""
+    peer = Peer(f"{devpi.url}/root/mirror/", devpi.lose)
+    project = write_project(tmp_path / "project", [WHOLE.name])
+    direct = await uv.lock(project, peer.url)
+    assert direct.ok, direct
+    (project / "uv.lock").unlink()
+    async with peer.proxied(tmp_path) as proxy:
+        mended = await uv.lock(project, proxy.simple)
+    assert mended.ok, mended
+    assert set(mended.files) == set(direct.files)
