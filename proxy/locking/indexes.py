@@ -1,6 +1,6 @@
 """Which indexes uv would use for a project, and what has to be in its environment so that it goes through the proxy instead.
 
-Rules for this file: pure. uv 0.9 to 0.13 were looked at:
+Rules for this file: pure. So do uv 0.7, 0.9 and 0.13:
 
 - UV_DEFAULT_INDEX wins over a `[[tool.uv.index]]` with `default = true`, and this over UV_INDEX_URL, and this over `index-url`.
 - UV_INDEX comes before the indexes of files. An index of the environment that has the name of one of a file stands in its place,

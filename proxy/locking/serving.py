@@ -22,8 +22,10 @@ async def proxy_for_a_while(settings: Settings) -> AsyncIterator[tuple[Door, ...
     """Serves while the block runs; gives a door for each mirror of `settings`, the first one at `/simple/`.
 
     Whatever the settings say of links, they lead through the proxy, so that every core metadata comes from it.
+    Nothing is rescued: a lock that names the mirror can only hold files that the mirror itself delivers.
     """
-    settings = settings.model_copy(update={"links": LinksSection(mode=LinkMode.PROXY)})
+    rescue = settings.rescue.model_copy(update={"enabled": False})
+    settings = settings.model_copy(update={"links": LinksSection(mode=LinkMode.PROXY), "rescue": rescue})
     runner = WarmRunner(create_app(settings), access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:

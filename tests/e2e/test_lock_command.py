@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import Completed, ProxyProcess, Uv, read_lock, run_command, write_project
-from tests.faults import hang
+from tests.faults import artifactory_404, hang
 from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
 from tests.world import World
@@ -392,6 +392,16 @@ async def test_after_being_killed_the_next_run_finds_its_way_back(stocked: Broke
     done = await mend.lock()
     assert done.ok, done
     assert mend.file.read_bytes() == made
+
+
+async def test_what_only_a_second_index_could_deliver_is_not_named(stocked: BrokenMirror, mend: Mirrormend) -> None:
+    async with BrokenMirror() as second:
+        second.add(DEAD)
+        stocked.add(DEAD)
+        stocked.fault(DEAD, artifactory_404())
+        done = await mend.lock(MIRRORMEND_RESCUE_ENABLED="true", MIRRORMEND_RESCUE_URL=second.url)
+    assert done.ok, done
+    of_the_mirror(mend.file, stocked, *FILES)
 
 
 async def test_two_mirrors_of_one_proxy_are_told_apart(stocked: BrokenMirror, mend: Mirrormend, uv: Uv, tmp_path: Path) -> None:
