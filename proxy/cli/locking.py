@@ -112,7 +112,7 @@ async def _way(order: Order, indexes: Sequence[UvIndex]) -> AsyncIterator[Way]:
             yield Way((door,), own=False)
             return
         settings = _settings(order, without_credentials(named.url))
-    settings, without = _with_credentials_of(indexes, settings)
+    settings, without = with_credentials_of(indexes, settings)
     configure_logging(settings.log)
     async with proxy_for_a_while(settings) as doors:
         yield Way(doors, own=True, without=without)
@@ -151,7 +151,7 @@ def _settings_or_none(order: Order) -> Settings | None:
         raise
 
 
-def _with_credentials_of(indexes: Sequence[UvIndex], settings: Settings) -> tuple[Settings, frozenset[str]]:
+def with_credentials_of(indexes: Sequence[UvIndex], settings: Settings) -> tuple[Settings, frozenset[str]]:
     """Gives the settings with uv's own credentials for the mirrors that have none there, and the variables that uv took them from."""
     upstreams: list[UpstreamSection] = []
     without: set[str] = set()

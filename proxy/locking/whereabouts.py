@@ -57,8 +57,13 @@ async def _of_projects(session: aiohttp.ClientSession, door: Door, projects: Map
         async with slots:
             return (await _told(session, f"{door.files}{project}/")).files
 
-    told = dict(zip(projects, await asyncio.gather(*map(ask, projects)), strict=True))
-    return {each.url: _address(each, told[project]) for project, wanted in projects.items() for each in wanted}
+    try:
+        async with asyncio.TaskGroup() as group:
+            told = {project: group.create_task(ask(project)) for project in projects}
+    except ExceptionGroup as failures:
+        # One of them is enough to tell, and the group has stopped the others.
+        raise failures.exceptions[0] from None
+    return {each.url: _address(each, told[project].result()) for project, wanted in projects.items() for each in wanted}
 
 
 def _session(door: Door, *, by_environment: bool) -> aiohttp.ClientSession:

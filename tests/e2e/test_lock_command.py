@@ -385,6 +385,15 @@ async def test_whoever_ends_it_finds_the_lock_as_before(
     nothing_is_left(mend.project)
 
 
+async def test_a_requirement_that_links_to_the_proxy_is_refused(stocked: BrokenMirror, mend: Mirrormend, tmp_path: Path) -> None:
+    async with ProxyProcess(stocked.url, tmp_path) as proxy:
+        write_project(mend.project, ["vane", f"other @ {proxy.url}/files/other/other-1.0-py3-none-any.whl"], extra=index(stocked.url))
+        done = await mend.lock("--proxy", proxy.simple)
+    assert done.returncode == 1
+    assert f"the lock names {proxy.simple} for something else than an index; require packages by their names" in done.stderr
+    assert not mend.file.exists()
+
+
 async def test_after_being_killed_the_next_run_finds_its_way_back(stocked: BrokenMirror, mend: Mirrormend) -> None:
     assert (await mend.lock()).ok
     made = mend.file.read_bytes()

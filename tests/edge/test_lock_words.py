@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main
+from proxy.cli.locking import with_credentials_of
+from proxy.config import Settings
 from proxy.locking import uv
 from proxy.locking.errors import LockFailed
+from proxy.locking.indexes import configured
 from proxy.locking.project import NoProject, Project
 from proxy.locking.uv import environment_of, find_uv, refused
 from proxy.locking.writing import LockOnDisk
@@ -109,6 +112,18 @@ def test_the_check_knows_a_proxy_and_no_mirror_by_that_name(project: Path, capsy
 def test_an_option_for_uv_that_leads_it_elsewhere_is_found() -> None:
     assert refused(["--upgrade", "--index-strategy", "first-index", "-P", "x"]) is None
     assert refused(["-U", "--directory=x"]) == "--directory"
+
+
+def test_what_the_proxy_has_uv_need_not_send() -> None:
+    table = {"index": [{"name": "corp", "url": "http://reader:s3cret@127.0.0.1:9/simple", "default": True}]}
+    indexes = configured([("pyproject.toml", table)], {})
+    upstream = {"url": UPSTREAM}
+    settings, without = with_credentials_of(indexes, Settings.model_validate({"upstream": upstream}))
+    assert settings.upstream[0].url == "http://reader:s3cret@127.0.0.1:9/simple/"
+    assert without == {"UV_INDEX_CORP_USERNAME", "UV_INDEX_CORP_PASSWORD"}
+    for own in ({"token": "t"}, {"username": "u"}, {"url": "http://u:p@127.0.0.1:9/simple/"}):
+        given = Settings.model_validate({"upstream": upstream | own})
+        assert with_credentials_of(indexes, given) == (given, frozenset())
 
 
 def test_no_outbound_proxy_stands_before_the_own_one() -> None:
