@@ -152,16 +152,18 @@ def _settings_or_none(order: Order) -> Settings | None:
 
 
 def with_credentials_of(indexes: Sequence[UvIndex], settings: Settings) -> tuple[Settings, frozenset[str]]:
-    """Gives the settings with uv's own credentials for the mirrors that have none there, and the variables that uv took them from."""
+    """Gives the settings with uv's own credentials for the mirrors that have none there, and the variables that uv takes such from.
+
+    uv is not to see these: it would send them to the proxy, in the place of those that the proxy wants.
+    """
     upstreams: list[UpstreamSection] = []
     without: set[str] = set()
     for section in settings.upstream:
-        index = next((each for each in indexes if same_index(each.url, section.url) and credentials_of(each, os.environ)), None)
-        if index is None or section.token or section.username or section.password or urlsplit(section.url).username:
-            upstreams.append(section)
-            continue
-        upstreams.append(section.model_copy(update={"url": with_credentials(section.url, credentials_of(index, os.environ))}))
-        without.update(credentials_variables(index))
+        its = [index for index in indexes if same_index(index.url, section.url)]
+        without.update(variable for index in its for variable in credentials_variables(index))
+        found = next(filter(None, (credentials_of(index, os.environ) for index in its)), None)
+        has_some = section.token or section.username or section.password or urlsplit(section.url).username
+        upstreams.append(section if has_some else section.model_copy(update={"url": with_credentials(section.url, found)}))
     return settings.model_copy(update={"upstream": tuple(upstreams)}), frozenset(without)
 
 

@@ -1,12 +1,14 @@
 """A proxy for the time of a lock, on loopback."""
 
 import hashlib
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from pydantic import SecretStr
 
-from proxy.config import LinkMode, LinksSection, Settings
+from proxy.config import AccessSection, LinkMode, LinksSection, Settings
 from proxy.locking.addresses import Door
 from proxy.server import create_app
 from proxy.server.warm import WarmRunner
@@ -24,14 +26,17 @@ async def proxy_for_a_while(settings: Settings) -> AsyncIterator[tuple[Door, ...
     Whatever the settings say of links, they lead through the proxy, so that every core metadata comes from it.
     Nothing is rescued: a lock that names the mirror can only hold files that the mirror itself delivers.
     """
-    rescue = settings.rescue.model_copy(update={"enabled": False})
-    settings = settings.model_copy(update={"links": LinksSection(mode=LinkMode.PROXY), "rescue": rescue})
+    # Whoever else is on this machine is not to use the credentials that it has for the mirror.
+    token = secrets.token_urlsafe(24)
+    rescue, access = settings.rescue.model_copy(update={"enabled": False}), AccessSection(tokens=(SecretStr(token),))
+    settings = settings.model_copy(update={"links": LinksSection(mode=LinkMode.PROXY), "rescue": rescue, "access": access})
     runner = WarmRunner(create_app(settings), access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
         address = await _listen(runner, settings)
         names = ["", *(f"{section.name}/" for section in settings.upstream[1:])]
-        yield tuple(Door(shown(each.url), f"{address}/{name}simple/") for name, each in zip(names, settings.upstream, strict=True))
+        doors = zip(names, settings.upstream, strict=True)
+        yield tuple(Door(shown(each.url), f"{address}/{name}simple/", ("mirrormend", token)) for name, each in doors)
     finally:
         await runner.cleanup()
 

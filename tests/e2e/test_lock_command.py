@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.clients import Completed, ProxyProcess, Uv, read_lock, run_command, write_project
@@ -246,6 +248,7 @@ async def test_credentials_open_the_mirror_and_never_enter_the_lock(
         done = await mend.lock("--upstream", stocked.url, **given, **of_proxy)
     assert done.ok, done
     of_the_mirror(mend.file, stocked, *FILES)
+    assert "@" not in mend.file.read_text(encoding="utf-8")
     assert "s3cret" not in mend.file.read_text(encoding="utf-8") + done.stderr + done.stdout
     synced = await uv.run("sync", "--locked", cwd=mend.project, **({} if where == "pyproject.toml" else variables))
     assert synced.ok, synced
@@ -379,6 +382,10 @@ async def test_whoever_ends_it_finds_the_lock_as_before(
         await asyncio.sleep(0.05)
         assert process.returncode is None
     assert mend.file.read_bytes() != made
+    # Meanwhile nobody else on the machine can use the proxy.
+    (address,) = re.findall(rb'registry = "(http://127.0.0.1:\d+/simple/)"', mend.file.read_bytes())[:1]
+    async with aiohttp.ClientSession() as session, session.get(f"{address.decode()}vane/") as response:
+        assert response.status == 401
     os.kill(process.pid, ending)
     assert await process.wait() == status
     assert mend.file.read_bytes() == made

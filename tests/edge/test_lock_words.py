@@ -123,7 +123,7 @@ def test_what_the_proxy_has_uv_need_not_send() -> None:
     assert without == {"UV_INDEX_CORP_USERNAME", "UV_INDEX_CORP_PASSWORD"}
     for own in ({"token": "t"}, {"username": "u"}, {"url": "http://u:p@127.0.0.1:9/simple/"}):
         given = Settings.model_validate({"upstream": upstream | own})
-        assert with_credentials_of(indexes, given) == (given, frozenset())
+        assert with_credentials_of(indexes, given) == (given, without)
 
 
 def test_no_outbound_proxy_stands_before_the_own_one() -> None:
