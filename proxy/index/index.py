@@ -22,6 +22,7 @@ from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.explain import explain
 from proxy.core.verdict.judge import Verdict, VerdictRules
 from proxy.core.verdict.settle import Dropped, Mended, Policy, settle
+from proxy.index.changes import count_changes
 from proxy.index.explaining import explanation_data
 from proxy.index.filling import Filling
 from proxy.index.flights import Tasks
@@ -321,7 +322,8 @@ class Index:
                 stale_for=stale,
                 offered_anew=frozenset((*project.read, *project.unreadable)),
             )
-            self._count(project.served, served)
+            before = None if project.served is None else project.served.mended
+            count_changes(self.mirror.counts, known.page, before, mended, project.held_since)
             if project.served is not None:
                 served.inherit(project.served)
             project.served = served
@@ -330,17 +332,6 @@ class Index:
     def _mended(self, project: Project, page: Page) -> Mended:
         rescued = () if self.rescue is None else self.rescue.listed(project, page)
         return settle(page, project.verdicts, self._policy, rescued)
-
-    def _count(self, before: ServedPage | None, after: ServedPage) -> None:
-        """Counts what left the page since it was served last, and what came back."""
-        was = () if before is None else before.mended.dropped
-        if not was and not after.mended.dropped:
-            return
-        counts = self.mirror.counts
-        names = {each.file.filename for each in was}
-        counts.dropped.update(each.cause for each in after.mended.dropped if each.file.filename not in names)
-        counts.restored += len(names - {each.file.filename for each in after.mended.dropped})
-        counts.releases_lost += len(set(after.mended.lost) - set(() if before is None else before.mended.lost))
 
     def _revision(self, project: Project, known: KnownPage) -> Revision:
         return project.revision, project.offers, known.digest + known.filled, self._verifier.storm(project.who), project.rescues

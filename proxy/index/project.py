@@ -67,6 +67,7 @@ class Project:
     `refreshing_since` is when it was asked for the page, until it answers.
     `asked_for` says that a client wanted the page, `looked_ahead_for` is when the page was checked whose requirements were fetched ahead.
     `unreadable` says when a file was found to have none that can be read (seconds since the epoch).
+    `held_since` is when it came into memory (seconds since the epoch).
     `sources` says by name and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     """
@@ -94,6 +95,7 @@ class Project:
     served: ServedPage | None = None
     verification: "Progress | None" = None
     used: float = 0.0
+    held_since: float = 0.0
     asked_for: bool = False
     looked_ahead_for: float = 0.0
 

@@ -42,7 +42,7 @@ class Projects:
         key, now = (who.key, name), self._clock()
         project = self._held.get(key)
         if project is None:
-            project = self._held[key] = Project(name, who)
+            project = self._held[key] = Project(name, who, held_since=now)
         else:
             self._held.move_to_end(key)
         project.used = now

@@ -12,6 +12,11 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 """Seconds, from a page that is at hand to the patience of uv."""
 
 
+def _from_none(*words: str) -> Counter[str]:
+    """Gives a counter that has these from the start: Prometheus sees no increase in a series that begins with its first event."""
+    return Counter(dict.fromkeys(words, 0))
+
+
 class Durations:
     """How often something took how long: `counts[i]` is for what took at most `bounds[i]` seconds, the last one for all that took longer.
 
@@ -44,12 +49,12 @@ class MirrorCounts:
     took: defaultdict[str, Durations] = field(default_factory=lambda: defaultdict(Durations))
     probes: Counter[tuple[str, str]] = field(default_factory=Counter)
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    dropped: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=lambda: _from_none("absent", "blocked", "no-file", "release"))
     restored: int = 0
     releases_lost: int = 0
     storms: int = 0
-    page_fetches: Counter[str] = field(default_factory=Counter)
-    metadata: Counter[str] = field(default_factory=Counter)
+    page_fetches: Counter[str] = field(default_factory=lambda: _from_none("fetched", "not-modified", "refused", "failed"))
+    metadata: Counter[str] = field(default_factory=lambda: _from_none("copy", "wheel", "another-file", "sdist", "none"))
 
 
 @dataclass(slots=True)
@@ -101,7 +106,7 @@ class Counts:
 
     requests: RequestCounts = field(default_factory=RequestCounts)
     mirrors: dict[str, MirrorCounts] = field(default_factory=dict)
-    reloads: Counter[str] = field(default_factory=Counter)
+    reloads: Counter[str] = field(default_factory=lambda: _from_none("done", "restart-needed", "failed"))
 
     def of_mirror(self, name: str) -> MirrorCounts:
         """Gives what is counted of the mirror with this name."""

@@ -108,6 +108,7 @@ async def test_what_was_learned_is_not_asked_again(mirror: BrokenMirror, app_cli
     await reload(app_of(client), lambda: settings(mirror, verdict={"empty": "drop"}))
     page = await client.get("/simple/demo/")
     assert page.headers["Mirrormend-Dropped"].startswith("1;")
+    assert (await numbers(client)).of("mirrormend_files_dropped_total") == 1, "what was known is not counted again"
     assert [each for each in mirror.asked if each.kind == "file"] == asked
 
 
