@@ -215,6 +215,9 @@ class WarmHandler(RequestHandler):
         if isinstance(error, HttpProcessingError):
             _log.info("no-request", why=type(error).__name__)
             return
+        if isinstance(error, ConnectionError):
+            # The client went away, or its connection was broken on purpose: the line of the request tells it.
+            return
         super().log_exception(*arguments, **details)
 
     def remember(self, request: web.Request, response: web.Response, page: AtHand) -> None:

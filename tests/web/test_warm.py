@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from proxy.server import warm
 from proxy.server.app import create_app
 from proxy.server.warm import WarmHandler, WarmRunner
 from proxy.telemetry import configure_logging
-from tests.faults import artifactory_404
+from tests.faults import artifactory_404, slow
 from tests.mirror import BrokenMirror
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -312,3 +313,16 @@ async def test_what_is_no_request_is_refused_and_is_one_line_of_the_log_at_most_
     # What speaks another protocol is common, and no line at all.
     assert [(line["event"], line["level"]) for line in lines] == [("no-request", "info")] * sent.startswith(b"GET")
     assert "secret" not in stream.getvalue()
+
+
+async def test_a_client_that_goes_away_before_its_file_comes_is_no_failure_of_the_server(
+    mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror.add(WHEEL)
+    mirror.fault(WHEEL, slow(0.5), methods=["GET"])
+    async with running(mirror, monkeypatch) as server, connected(server) as connection:
+        await connection.send(request(path=f"/files/demo/{WHEEL}"))
+        await asyncio.sleep(0.2)
+        connection.writer.transport.abort()
+        await asyncio.sleep(1.0)
+    assert not [record for record in caplog.records if record.name.startswith("aiohttp") and record.levelno >= logging.WARNING]
