@@ -1,5 +1,7 @@
 """What mends a mirror from a second index: built once for all mirrors, from the settings of `[reference]` and `[rescue]`."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.config import Settings
@@ -33,12 +35,15 @@ class Repairs:
 NO_REPAIRS = Repairs()
 
 
-def repairs(settings: Settings, store: Store) -> Repairs:
-    """Gives what `settings` ask for; it is to be opened, and closed. Raises OSError where a file of its TLS cannot be read."""
+def repairs(settings: Settings, store: Store, *, clock: Callable[[], float] = time.time) -> Repairs:
+    """Gives what `settings` ask for; it is to be opened, and closed. `clock` tells seconds since the epoch.
+
+    Raises OSError where a file of its TLS cannot be read.
+    """
     section, rescue = settings.reference, settings.rescue
     reference = own = None
     if section.url is not None:
-        reference = SecondIndex(second_mirror(section, "reference", settings.probe), section, section, store)
+        reference = SecondIndex(second_mirror(section, "reference", settings.probe), section, section, store, clock=clock)
     if rescue.enabled and rescue.url is not None:
-        own = SecondIndex(second_mirror(rescue, "rescue", settings.probe), rescue, section, store)
+        own = SecondIndex(second_mirror(rescue, "rescue", settings.probe), rescue, section, store, clock=clock)
     return Repairs(reference, own or reference if rescue.enabled else None)

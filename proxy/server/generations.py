@@ -37,7 +37,7 @@ class Generation:
     async def open(self, store: Store, counts: Counts) -> None:
         """Makes mirrors and indexes; raises OSError where a file of the settings' TLS cannot be read, and leaves nothing open then."""
         try:
-            self._mending = repairs(self.settings, store)
+            self._mending = repairs(self.settings, store, clock=self._clock)
             await self._mending.open()
             for section in self.settings.upstream:
                 own = self.settings.of(section)

@@ -133,6 +133,14 @@ async def test_a_small_file_of_other_bytes_is_not_even_begun(mirror: BrokenMirro
     assert b"does not deliver" in body
 
 
+async def test_a_file_of_another_length_than_the_page_says_is_not_even_begun(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
+) -> None:
+    whole.fault(DEAD, status(200, {"Content-Type": "application/zip"}, WHEEL + b"!"))
+    code, _, headers = await get(await app_client(**rescue(whole)))
+    assert (code, headers["Content-Type"]) == (502, "application/problem+json")
+
+
 async def test_a_source_that_fails_is_dropped_from_the_page_again(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
     client = await app_client(**rescue(whole))
     assert DEAD in await names(client)
@@ -167,6 +175,16 @@ async def test_what_the_mirror_refuses_is_never_fetched_elsewhere(
     assert (DEAD in await names(client)) == (code == 401)
     assert (await get(client))[0] == (401 if code == 401 else 403)
     assert (await get(client, PATH + ".metadata"))[1] != metadata_of(WHEEL)
+    assert not whole.asked_for(DEAD)
+
+
+async def test_nor_is_the_metadata_of_what_it_refuses(mirror: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(ALIVE)
+    mirror.add(DEAD, WHEEL)
+    mirror.fault(DEAD, status(403))
+    client = await app_client(**rescue(whole))
+    await names(client)
+    assert (await get(client, PATH + ".metadata"))[0] == 502
     assert not whole.asked_for(DEAD)
 
 
