@@ -82,10 +82,12 @@ def request(*lines: str, method: str = "GET", path: str = "/simple/demo/") -> by
 
 
 @asynccontextmanager
-async def running(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch, **sections: Any) -> AsyncIterator[Running]:
+async def running(
+    mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch, *, keepalive_timeout: float = 75.0, **sections: Any
+) -> AsyncIterator[Running]:
     settings = Settings.model_validate({"upstream": {"url": mirror.url}, "store": {"location": "memory"}, **sections})
     app = create_app(settings)
-    runner = WarmRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = WarmRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=keepalive_timeout)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     server = Running(runner)

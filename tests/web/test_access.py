@@ -1,0 +1,364 @@
+"""Access control: who is not let in gets nothing, who is let in leaves no credentials anywhere, and each client has its share."""
+
+import asyncio
+import base64
+import io
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+from aiohttp import web
+
+from proxy.config import Settings
+from proxy.server.access import admission, turns
+from proxy.server.access.admission import OPEN
+from proxy.server.reload import reload
+from tests.conftest import Client, MakeClient
+from tests.faults import Target, artifactory_404, hang
+from tests.listing import content_by_name
+from tests.mirror import BrokenMirror
+from tests.web.test_request_id import lines, logging_to_text
+from tests.web.test_warm import JSON, WHEEL, Connection, Running, request, running, warmed
+
+TOKEN = "0123456789abcdef-token"
+PASSWORD = "lovelace-of-the-proxy"
+ADA = f"ada:{bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()}\n"
+MAC = "demo-1.0-cp312-cp312-macosx_11_0_arm64.whl"
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+ALLOWED = [f"Bearer {TOKEN}", basic("__token__", TOKEN), basic(TOKEN, ""), basic("ada", PASSWORD)]
+REFUSED = [None, "Bearer other", basic("ada", "wrong"), basic("bob", PASSWORD), "Negotiate x", "nonsense"]
+
+
+@pytest.fixture
+def stocked(mirror: BrokenMirror) -> BrokenMirror:
+    mirror.add(WHEEL, core_metadata=True)
+    mirror.add(MAC)
+    return mirror
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> dict[str, Any]:
+    """The settings by which all of ALLOWED are let in."""
+    (tmp_path / "htpasswd").write_text(ADA, encoding="utf-8")
+    return {"tokens": [TOKEN], "htpasswd": tmp_path / "htpasswd"}
+
+
+@pytest.fixture
+def log() -> io.StringIO:
+    return logging_to_text("json")
+
+
+def app_of(client: Client) -> web.Application:
+    assert client.app is not None
+    return client.app
+
+
+def signed(authorization: str | None) -> dict[str, str]:
+    return {} if authorization is None else {"Authorization": authorization}
+
+
+async def test_nothing_but_health_is_answered_without_credentials(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any]
+) -> None:
+    client = await app_client(access=access)
+    made_up = {"upstream": "default", "project": "demo", "filename": WHEEL}
+    paths = {str(each.url_for(**{key: made_up[key] for key in _keys(each)})) for each in app_of(client).router.resources()}
+    assert {"/simple/demo/", f"/default/files/demo/{WHEEL}", "/metrics", "/healthz"} <= paths
+    for path in [*paths, "/no/such/address", "/nobody/simple/demo/", f"/files/demo/{WHEEL}.metadata"]:
+        for method in ("GET", "HEAD", "POST"):
+            async with client.request(method, path, allow_redirects=False) as response:
+                if path in OPEN:
+                    assert response.status != 401
+                    continue
+                assert response.status == 401, path
+                assert response.headers["WWW-Authenticate"] == 'Basic realm="mirrormend", charset="UTF-8"'
+                assert response.headers["Cache-Control"] == "no-store"
+                assert not [name for name in response.headers if name.lower().startswith("mirrormend")]
+                assert stocked.url not in await response.text()
+    assert stocked.asked == []
+
+
+def _keys(resource: web.Resource) -> list[str]:
+    return [part[1:-1] for part in str(resource.canonical).split("/") if part.startswith("{")]
+
+
+@pytest.mark.parametrize("authorization", ALLOWED)
+async def test_who_is_known_gets_pages_files_and_metadata(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], authorization: str
+) -> None:
+    client = await app_client(access=access)
+    for path in ("/simple/demo/", f"/files/demo/{WHEEL}", f"/files/demo/{WHEEL}.metadata", "/simple/", "/metrics"):
+        async with client.get(path, headers=signed(authorization)) as response:
+            assert response.status == 200, path
+
+
+@pytest.mark.parametrize("authorization", REFUSED)
+async def test_who_is_not_known_is_told_how_to_sign_in(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], authorization: str | None
+) -> None:
+    client = await app_client(access=access)
+    async with client.get("/simple/demo/", headers=signed(authorization)) as response:
+        problem = await response.json(content_type="application/problem+json")
+    assert (response.status, problem["status"], problem["title"]) == (401, 401, "The proxy wants credentials")
+    assert "UV_INDEX_" in problem["detail"]
+    assert stocked.asked == []
+
+
+@pytest.mark.parametrize("configured", [True, False], ids=["with credentials of the settings", "without any"])
+async def test_what_a_client_signs_in_with_never_reaches_a_mirror(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], configured: bool
+) -> None:
+    ours = {"username": "reader", "password": "of-the-mirror"} if configured else {}
+    if configured:
+        stocked.credentials = ("reader", "of-the-mirror")
+    client = await app_client(access=access, upstream=ours)
+    for authorization in ALLOWED:
+        for path in ("/simple/demo/", f"/files/demo/{WHEEL}", f"/files/demo/{WHEEL}.metadata", f"/files/demo/{MAC}", "/simple/"):
+            for method, more in (("GET", {}), ("GET", {"Range": "bytes=0-9"}), ("HEAD", {})):
+                async with client.request(method, path, headers=signed(authorization) | more) as response:
+                    assert response.status in {200, 206}, (method, path)
+    assert {each.authorization for each in stocked.asked} == {basic("reader", "of-the-mirror") if configured else None}
+    assert {each.kind for each in stocked.asked} >= {"page", "file", "list"}
+
+
+async def test_all_who_are_let_in_share_what_was_learned(stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any]) -> None:
+    stocked.fault(MAC, artifactory_404())
+    client = await app_client(access=access)
+    for authorization in ALLOWED:
+        async with client.get("/simple/demo/", headers=signed(authorization) | {"Accept": JSON}) as response:
+            assert response.headers["Mirrormend-Dropped"] == "1; absent=1"
+    assert stocked.count(kind="page") == 1
+
+
+async def test_no_cache_between_may_keep_what_was_given_to_who_signed_in(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any]
+) -> None:
+    async def cacheable(target: Target) -> web.StreamResponse:
+        return web.Response(body=target.data, headers={"Cache-Control": "public, max-age=31536000, s-maxage=5, immutable"})
+
+    stocked.fault(WHEEL, cacheable, methods=("GET",))
+    closed, free = await app_client(access=access), await app_client()
+    given = {}
+    for path in ("/simple/demo/", f"/files/demo/{WHEEL}", f"/files/demo/{WHEEL}.metadata", "/healthz"):
+        for client in (closed, free):
+            async with client.get(path, headers=signed(ALLOWED[0]) if client is closed else {}) as response:
+                given[path, client is closed] = response.headers.get("Cache-Control")
+    assert given["/simple/demo/", True] == given[f"/files/demo/{WHEEL}.metadata", True] == "private, no-cache"
+    assert given[f"/files/demo/{WHEEL}", True] == "private, max-age=31536000, immutable"
+    assert given["/simple/demo/", False] == "no-cache"
+    assert given[f"/files/demo/{WHEEL}", False] == "public, max-age=31536000, s-maxage=5, immutable"
+    assert given["/healthz", True] is None
+
+
+async def test_no_secret_is_logged_nor_told(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO
+) -> None:
+    client = await app_client(access=access)
+    seen = ""
+    for authorization in [*ALLOWED, *REFUSED]:
+        async with client.get("/simple/demo/", headers=signed(authorization)) as response:
+            seen += str(response.headers) + await response.text()
+    written = log.getvalue() + seen
+    encoded = [each.split()[1] for each in ALLOWED]
+    assert not [secret for secret in (TOKEN, PASSWORD, ADA.strip(), *encoded) if secret in written]
+    assert {line["outcome"] for line in lines(log, "request") if line["status"] == 401} == {"access-denied"}
+
+
+async def test_who_is_struck_off_the_file_is_out_soon_and_a_broken_file_changes_nothing(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
+    client = await app_client(access=access)
+
+    async def status_of(user: str) -> int:
+        async with client.get("/simple/demo/", headers=signed(basic(user, PASSWORD))) as response:
+            return response.status
+
+    async def until(event: str) -> None:
+        async with asyncio.timeout(10):
+            while not lines(log, event):  # noqa: ASYNC110 - the log is all there is to wait for
+                await asyncio.sleep(0.02)
+
+    assert (await status_of("ada"), await status_of("bob")) == (200, 401)
+    access["htpasswd"].write_text("ada:lovelace\n", encoding="utf-8")
+    await until("access-unchanged")
+    assert (await status_of("ada"), await status_of("bob")) == (200, 401)
+    access["htpasswd"].write_text(ADA.replace("ada", "bob"), encoding="utf-8")
+    await until("access-changed")
+    assert (await status_of("ada"), await status_of("bob")) == (401, 200)
+    assert "lovelace" not in log.getvalue()
+
+
+async def test_a_reload_lets_others_in_and_closes_what_was_open(stocked: BrokenMirror, app_client: MakeClient) -> None:
+    def load(**sections: Any) -> Settings:
+        return Settings.model_validate({"upstream": {"url": stocked.url}, "store": {"location": "memory"}, **sections})
+
+    client = await app_client()
+
+    async def status_of(authorization: str | None) -> int:
+        async with client.get("/simple/demo/", headers=signed(authorization)) as response:
+            return response.status
+
+    assert await status_of(None) == 200
+    await reload(app_of(client), lambda: load(access={"tokens": [TOKEN]}))
+    assert [await status_of(None), await status_of(f"Bearer {TOKEN}")] == [401, 200]
+    await reload(app_of(client), lambda: load(access={"tokens": [f"{TOKEN}2"], "requests_at_once": 5}))
+    assert [await status_of(f"Bearer {TOKEN}"), await status_of(f"Bearer {TOKEN}2")] == [401, 200]
+    await reload(app_of(client), lambda: load(access={"htpasswd": "/no/such/file"}))
+    assert [await status_of(None), await status_of(f"Bearer {TOKEN}2")] == [401, 200]
+    await reload(app_of(client), load)
+    assert await status_of(None) == 200
+
+
+@asynccontextmanager
+async def connected_from(server: Running, address: str) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(address, 0))
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+
+
+async def test_a_page_at_hand_is_not_given_to_who_did_not_sign_in(
+    stocked: BrokenMirror, access: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(stocked, monkeypatch, access=access) as server, connected_from(server, "127.0.0.1") as connection:
+        for _ in range(5):
+            assert (await connection.get(f"Authorization: {ALLOWED[0]}"))[0] == 200
+            assert (await connection.get())[0] == 401
+            assert (await connection.get("Authorization: Bearer other"))[0] == 401
+
+
+async def test_a_page_at_hand_before_access_control_came_is_not_given_after_it(
+    stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load() -> Settings:
+        settings = {"upstream": {"url": stocked.url}, "store": {"location": "memory"}, "access": {"tokens": [TOKEN]}}
+        return Settings.model_validate(settings)
+
+    async with running(stocked, monkeypatch) as server, connected_from(server, "127.0.0.1") as connection:
+        await warmed(server, connection)
+        await reload(server.runner.app, load)
+        for _ in range(3):
+            assert (await connection.get())[0] == 401
+
+
+async def test_a_page_at_hand_counts_against_the_limits(stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_PATIENCE", 0.0)
+    async with running(stocked, monkeypatch, access={"requests_per_second": 0.5}) as server:
+        async with connected_from(server, "127.0.0.1") as connection:
+            statuses = [(await connection.get())[0] for _ in range(8)]
+        assert statuses == [200] * 5 + [429] * 3
+        async with connected_from(server, "127.0.0.2") as connection:
+            assert (await connection.get())[0] == 200
+
+
+async def test_whoever_asks_too_much_is_told_when_to_come_again_and_nobody_else_is(
+    stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_PATIENCE", 0.1)
+    stocked.fault("page:*", hang(30))
+    async with (
+        running(stocked, monkeypatch, access={"requests_at_once": 2}, probe={"deadline": 3}) as server,
+        connected_from(server, "127.0.0.1") as one,
+        connected_from(server, "127.0.0.1") as two,
+        connected_from(server, "127.0.0.1") as three,
+        connected_from(server, "127.0.0.2") as other,
+    ):
+        await one.send(request())
+        await two.send(request())
+        while stocked.count(kind="page") < 1:  # noqa: ASYNC110 - the stand-in has no event for it
+            await asyncio.sleep(0.01)
+        status, headers, body = await three.get()
+        assert (status, headers["content-type"]) == (429, "application/problem+json")
+        assert int(headers["retry-after"]) >= 1
+        assert stocked.url not in body.decode()
+        await three.send(request(path="/healthz"))
+        assert (await three.answer())[0] == 200
+        await other.send(request(path="/simple/"))
+        assert (await other.answer(body=False))[0] == 200
+
+
+async def test_the_log_names_the_client_also_where_pages_are_at_hand(
+    stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    async with running(stocked, monkeypatch) as server:
+        async with connected_from(server, "127.0.0.1") as connection:
+            await warmed(server, connection)
+        log.truncate(log.seek(0))
+        for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            async with connected_from(server, address) as connection:
+                before = server.ordinary
+                await connection.get("X-Forwarded-For: 192.0.2.1") if address == "127.0.0.3" else await connection.get()
+                assert server.ordinary == before + (address == "127.0.0.3")
+    assert [line["client"] for line in lines(log, "request")] == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+
+
+async def test_a_trusted_proxy_is_believed_and_others_are_not_also_where_pages_are_at_hand(
+    stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    forwarded = "X-Forwarded-For: 192.0.2.7"
+    async with running(stocked, monkeypatch, access={"trusted_proxies": ["127.0.0.2", "127.0.0.3"]}) as server:
+        async with connected_from(server, "127.0.0.2") as connection:
+            await warmed(server, connection, forwarded)
+            log.truncate(log.seek(0))
+            await connection.get(forwarded)
+            await connection.get()
+        for address in ("127.0.0.1", "127.0.0.3", "127.0.0.1"):
+            async with connected_from(server, address) as connection:
+                await connection.get(forwarded)
+    assert [line["client"] for line in lines(log, "request")] == ["192.0.2.7", "127.0.0.2", "127.0.0.1", "192.0.2.7", "127.0.0.1"]
+
+
+async def test_limits_count_the_clients_behind_a_trusted_proxy_apart(stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_PATIENCE", 0.0)
+    access = {"requests_per_second": 0.1, "trusted_proxies": ["127.0.0.0/8"]}
+    async with running(stocked, monkeypatch, access=access) as server, connected_from(server, "127.0.0.1") as connection:
+        answers = [(await connection.get(f"X-Forwarded-For: {each}"))[0] for each in ("192.0.2.1", "192.0.2.1", "192.0.2.2")]
+        assert answers == [200, 429, 200]
+
+
+async def test_whoever_sends_a_request_ever_so_slowly_is_hung_up_on(stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(stocked, monkeypatch, keepalive_timeout=0.3) as server, connected_from(server, "127.0.0.1") as connection:
+        for letter in "GET /simple/demo/ HTTP/1.1\r\nHost: x\r\nX-Slow: " + "a" * 50:
+            connection.writer.write(letter.encode())
+            await asyncio.sleep(0.02)
+            if connection.reader.at_eof():
+                return
+    pytest.fail("it is still listened to")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"GET /simple/demo/ HTTP/1.1\r\nHost: x\r\nX-Long: {'a' * 20_000}\r\n\r\n",
+        f"GET /simple/{'a' * 20_000}/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /simple/demo/ HTTP/1.1\r\nHost: x\r\n" + "".join(f"X-{number}: a\r\n" for number in range(500)) + "\r\n",
+    ],
+    ids=["a long header", "a long address", "many headers"],
+)
+async def test_a_head_beyond_measure_is_refused(stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch, head: str) -> None:
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    async with running(stocked, monkeypatch) as server, connected_from(server, "127.0.0.1") as connection:
+        await connection.send(head.encode())
+        assert (await connection.answer(body=False))[0] in {400, 431}
+    assert stocked.asked == []
+
+
+async def test_a_file_comes_whole_through_access_control(stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any]) -> None:
+    client = await app_client(access=access | {"requests_at_once": 4, "requests_per_second": 1000})
+
+    async def fetch() -> bytes:
+        async with client.get(f"/files/demo/{WHEEL}", headers=signed(ALLOWED[3])) as response:
+            return await response.read()
+
+    assert set(await asyncio.gather(*(fetch() for _ in range(40)))) == {content_by_name(WHEEL)}
