@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from proxy import __version__
 from proxy.cli import main
@@ -223,3 +224,68 @@ def test_each_mirror_is_told_of_with_the_address_that_it_is_served_at_and_withou
         ("nexus", True, True),
     ]
     assert "geheim" not in "".join(lines)
+
+
+TOKEN = "0123456789abcdef-token"
+OPEN = "open-to-the-network"
+IN_CLEAR = "passwords-in-clear"
+
+
+@pytest.mark.parametrize(
+    ("listen", "variables", "warnings"),
+    [
+        ("127.0.0.1:0", {}, []),
+        ("localhost:0", {}, []),
+        ("0.0.0.0:0", {}, [OPEN]),
+        ("0.0.0.0:0", {"MIRRORMEND_ACCESS_TOKENS": TOKEN}, [IN_CLEAR]),
+        ("0.0.0.0:0", {"MIRRORMEND_ACCESS_TOKENS": TOKEN, "MIRRORMEND_ACCESS_TRUSTED_PROXIES": "10.0.0.0/8"}, []),
+        ("0.0.0.0:0", {"MIRRORMEND_ACCESS_TOKENS": TOKEN, "MIRRORMEND_SERVER_TLS_CERT": "server.pem"}, []),
+    ],
+)
+def test_who_listens_to_the_network_without_access_control_is_warned_with_a_remedy(
+    listen: str, variables: dict[str, str], warnings: list[str], tmp_path: Path
+) -> None:
+    if "MIRRORMEND_SERVER_TLS_CERT" in variables:
+        trustme.CA().issue_cert("proxy.example.com").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+        variables = variables | {"MIRRORMEND_SERVER_TLS_CERT": str(tmp_path / "server.pem")}
+    with serving("--upstream", UPSTREAM, "--listen", listen, **variables) as (_, address, lines):
+        told = [line for line in map(json.loads, lines) if line["level"] == "warning"]
+    assert [line["event"] for line in told] == warnings
+    assert all("[access]" in line["remedy"] and line["meaning"] for line in told)
+    assert address.startswith("https://" if "MIRRORMEND_SERVER_TLS_CERT" in variables else "http://")
+    assert TOKEN not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("variable", "content", "said"),
+    [
+        ("ACCESS_TOKENS", "short", "mirrormend: MIRRORMEND_ACCESS_TOKENS: a token has at least 16 characters"),
+        ("ACCESS_TRUSTED_PROXIES", "10.0.0.0/99", "mirrormend: MIRRORMEND_ACCESS_TRUSTED_PROXIES: write addresses or networks, such as 10"),
+        (
+            "ACCESS_REQUESTS_AT_ONCE",
+            "0",
+            "mirrormend: MIRRORMEND_ACCESS_REQUESTS_AT_ONCE: '0' is not allowed; write off or a whole number fr",
+        ),
+        ("ACCESS_HTPASSWD", None, "mirrormend: MIRRORMEND_ACCESS_HTPASSWD: {file} cannot be read"),
+        (
+            "ACCESS_HTPASSWD",
+            "ada:geheim",
+            "mirrormend: [access] htpasswd: {file}, line 1: only USER:HASH with a bcrypt hash is read; `htpass",
+        ),
+        ("ACCESS_TOKENS_FILE", "", "mirrormend: [access]: its files name nobody"),
+        ("SERVER_TLS_CERT", "geheim", "mirrormend: [server]: tls_cert: {file} give no certificate with its key"),
+        ("SERVER_TLS_KEY", "geheim", "mirrormend: [server]: tls_key belongs to a certificate; give tls_cert as well"),
+    ],
+)
+def test_what_is_wrong_about_access_gets_one_line_and_status_2(
+    variable: str, content: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    if "file" in said or variable.endswith(("FILE", "KEY")):
+        if content is not None:
+            file.write_text(content, encoding="ascii")
+        content = str(file)
+    monkeypatch.setenv(f"MIRRORMEND_{variable}", content or "")
+    line = one_line(capsys, 2, "serve", "--upstream", UPSTREAM)
+    assert line.startswith(said.format(file=file))
+    assert "geheim" not in line
