@@ -19,7 +19,7 @@ from proxy.server.context import SIGNED_IN, facts_of
 _log = structlog.get_logger("mirrormend.server")
 
 OPEN = frozenset({"/healthz", "/livez", "/readyz"})
-"""What an orchestrator asks, without credentials and as often as it likes; it tells nothing of the mirror."""
+"""What an orchestrator asks, without credentials and as often as it likes; of the mirrors it tells the names, and whether they answer."""
 
 _LOOK_AGAIN = 5.0
 _FOR_SHARED_CACHES = ("public", "private", "s-maxage", "proxy-revalidate")
