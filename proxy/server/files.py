@@ -29,6 +29,7 @@ from proxy.index import Index
 from proxy.index.project import Project
 from proxy.server.context import abort, facts_of, generation_of, identity_of, index_of
 from proxy.server.pages import matches
+from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
 from proxy.server.rescues import may_rescue, rescued_file
 from proxy.upstream import Download, retry_after
@@ -117,7 +118,7 @@ async def _core_metadata(request: web.Request, index: Index, name: str, filename
     headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Authorization", "Content-Type": _METADATA_TYPE}
     facts_of(request)["outcome"] = "metadata"
     if found.source != filename:
-        headers["Mirrormend-Metadata-From"] = found.source.encode("ascii", "replace").decode()
+        headers["Mirrormend-Metadata-From"] = fitting(found.source)
         facts_of(request).update(outcome="metadata-of-another-file", source=found.source)
     if matches(request.headers.get("If-None-Match"), etag):
         return web.Response(status=304, headers=headers)
@@ -340,7 +341,7 @@ def _no_answer(index: Index, error: UpstreamError) -> Evidence:
 
 def _headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
     """Gives the headers that pass on to the client; the type is that of bytes where the mirror names none that fits."""
-    given = CIMultiDict(headers)
+    given = CIMultiDict({name: value for name, value in headers.items() if fit(value)})
     passed = CIMultiDict({name: given[name] for name in _PASSED_ON if name in given})
     kind = given.get("Content-Type", "")
     passed["Content-Type"] = kind if kind and not kind.startswith("text/") else "application/octet-stream"

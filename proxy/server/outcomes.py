@@ -29,6 +29,7 @@ from proxy.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from proxy.server.passing import fitting
 
 _RETRY_SECONDS = 5
 
@@ -167,6 +168,8 @@ def problem_response(
     body |= {"request_id": request_id, **more}
     response = web.Response(status=problem.status, body=msgspec.json.encode(body), content_type="application/problem+json")
     response.headers["Cache-Control"] = "no-store"
+    # What is told may quote strangers: it is never to be taken for a page.
+    response.headers["X-Content-Type-Options"] = "nosniff"
     for name, value in problem.headers:
-        response.headers.add(name, value)
+        response.headers.add(name, fitting(value))
     return response

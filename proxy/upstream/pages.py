@@ -173,5 +173,5 @@ async def read_at_most(download: Download, limit: int) -> bytes:
 
 
 def lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """Gives headers with lower-case names; of several of one name the last."""
-    return {name.lower(): value for name, value in headers.items()}
+    """Gives headers with lower-case names and values that are text, whatever bytes they hold; of several of one name the last."""
+    return {name.lower(): value.encode("utf-8", "replace").decode() for name, value in headers.items()}

@@ -35,6 +35,18 @@ def test_the_last_file_of_a_release_leaves_only_on_a_second_denial() -> None:
     assert twice.lost == ("2.0",)
 
 
+def test_what_left_before_the_rest_of_its_release_was_denied_does_not_come_back_while_that_waits() -> None:
+    verdicts = {MAC: no(100.0), LINUX: no(160.0), SDIST: no(161.0), OLD: yes()}
+    mended = settle(page(OLD, MAC, LINUX, SDIST), verdicts, Policy())
+    assert names(mended) == [OLD, LINUX, SDIST]
+    assert [file.filename for file in mended.awaiting] == [LINUX, SDIST]
+
+
+def test_files_of_a_release_that_are_denied_together_wait_together() -> None:
+    mended = settle(page(OLD, MAC, LINUX), {MAC: no(100.0), LINUX: no(104.0), OLD: yes()}, Policy())
+    assert names(mended) == [OLD, MAC, LINUX]
+
+
 def test_a_page_is_never_emptied_unless_the_operator_wants_it() -> None:
     verdicts = {MAC: no(100.0, at=300.0), OLD: no(100.0, at=300.0)}
     kept = settle(page(OLD, MAC), verdicts, Policy())

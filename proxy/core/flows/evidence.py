@@ -39,6 +39,8 @@ def evidence_of(asked: Asked, reply: Reply) -> Evidence:
     if isinstance(reply, NoAnswer):
         return Evidence(asked, None, reply.at, trouble=reply.trouble.value)
     media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()[:100]
+    # A header may hold any bytes, and evidence is kept as text.
+    media_type = media_type.encode("ascii", "replace").decode()
     return Evidence(asked, reply.status, reply.at, media_type, whole_length(reply))
 
 

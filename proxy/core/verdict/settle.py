@@ -13,6 +13,9 @@ from typing import Literal
 from proxy.core.page import File, Packaging, Page, Release
 from proxy.core.verdict.judge import Cause, Kind, Verdict, is_undeliverable
 
+_TOGETHER = 10.0
+"""Seconds within which the denials of a release's files count as one event: all these files wait for the second one."""
+
 
 class Held(StrEnum):
     """Why files that were found undeliverable are listed all the same."""
@@ -72,7 +75,7 @@ class Mended:
 def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, rescued: Collection[str] = ()) -> Mended:
     """Takes from `page` what `verdicts` (by file name) prove to be undeliverable, but for the files named in `rescued`.
 
-    The last file of a release leaves only where two answers, `policy.confirm` seconds apart, agree.
+    The last files of a release leave only where two answers, `policy.confirm` seconds apart, agree.
     """
     listed = page.by_filename
     # Most verdicts of a large page are good ones: these are passed over once, and not looked at again.
@@ -86,8 +89,9 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, rescued:
     for release in _touched(page, [name for name in denied if name not in rescued]):
         dead = [file for file in release.files if is_undeliverable(verdicts.get(file.filename)) and file.filename not in rescued]
         if len(dead) == len(release.files):
-            awaiting += [file for file in dead if not verdicts[file.filename].confirmed_for(policy.confirm)]
-            dead = [file for file in dead if verdicts[file.filename].confirmed_for(policy.confirm)]
+            waiting = _last_denied(dead, verdicts, policy)
+            awaiting += waiting
+            dead = [file for file in dead if file not in waiting]
         drop |= {file.filename: Dropped(file, verdicts[file.filename]) for file in dead}
         left = [file for file in release.files if file.filename not in drop]
         if not left:
@@ -114,6 +118,16 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, rescued:
         held,
         tuple(listed[name] for name in denied if name in rescued),
     )
+
+
+def _last_denied(dead: list[File], verdicts: Mapping[str, Verdict], policy: Policy) -> list[File]:
+    """Gives those of a release's files, all denied, that wait for a second denial: the last ones.
+
+    What left the page before these were denied stays away.
+    """
+    last = max(verdicts[file.filename].since for file in dead)
+    together = [file for file in dead if verdicts[file.filename].since >= last - _TOGETHER]
+    return [file for file in together if not verdicts[file.filename].confirmed_for(policy.confirm)]
 
 
 def _only_sdist_left(release: Release, left: list[File]) -> bool:
