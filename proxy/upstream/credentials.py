@@ -33,6 +33,19 @@ def configured_authorization(section: UpstreamSection, environ: Mapping[str, str
     return _from_netrc(parts.hostname or "", environ)
 
 
+def principal_of(authorization: str | None) -> str:
+    """Gives whom an Authorization header is of, without its secret: the user of Basic authentication, else the scheme; empty for none.
+
+    What is kept for one is not for another. A token that is renewed stays the same principal.
+    """
+    if authorization is None:
+        return ""
+    scheme, _, rest = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return f" {scheme.lower()}"
+    return f" basic {base64.b64decode(rest).decode('utf-8', 'replace').partition(':')[0]}"
+
+
 def _from_netrc(host: str, environ: Mapping[str, str]) -> str | None:
     named = environ.get("NETRC")
     try:

@@ -4,8 +4,9 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from hashlib import sha256
+from itertools import islice
 from typing import Self, TypeVar
 
 import structlog
@@ -19,8 +20,9 @@ from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream.addresses import origin_of, shown
 from proxy.upstream.again import RetryBudget
 from proxy.upstream.client import USER_AGENT, Client, Download
+from proxy.upstream.contact import FirstContact
 from proxy.upstream.converse import Conversations
-from proxy.upstream.credentials import configured_authorization
+from proxy.upstream.credentials import configured_authorization, principal_of
 from proxy.upstream.failure import Failure
 from proxy.upstream.fastlane import FastLane
 from proxy.upstream.health import Health, Observer
@@ -56,7 +58,8 @@ class Mirror:
     """One configured upstream.
 
     `kind` is the product it runs: the configured one, else what its address or its answers tell; AUTO until they do.
-    `key` tells it from all others in a store: by its name, and by its address, since a name may be given to another mirror one day.
+    `key` tells it from all others in a store: by its name, by its address, since a name may be given to another mirror one day,
+    and by whom the configured credentials are of, since these may see more than others.
     `health` is how it does, `counts` what it was asked for so far. `clock` tells the seconds since the epoch,
     `steady` those of a clock that does not go back.
     Raises OSError where a file of the settings' TLS cannot be read.
@@ -77,12 +80,14 @@ class Mirror:
         self._steady = steady
         self.name = section.name
         self.url = shown(section.url)
-        self.key = f"{section.name}@{sha256(self.url.encode()).hexdigest()[:12]}"
+        authorization = configured_authorization(section, os.environ)
+        self.key = f"{section.name}@{sha256(f'{self.url}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self.counts = counts if counts is not None else MirrorCounts()
         self._observer = Observer(section.name, steady, self.counts)
-        self._client = Client(section, configured_authorization(section, os.environ), self._heard, clock)
+        self._client = Client(section, authorization, self._heard, clock)
         self._pace = Pace(probe.concurrency, rate=self._rate())
+        self._contact = FirstContact(steady)
         self._page_retries = RetryBudget()
         self._pages_asked = 0
         self._fast: FastLane | None = None
@@ -163,7 +168,8 @@ class Mirror:
 
     async def converse(self, flow: Flow[T], who: Identity, *, within: float | None = None) -> T:
         """Drives one conversation with the mirror, for at most `within` seconds, and gives what it learned."""
-        return await self._talking().one(flow, who, within=within)
+        async with self._contact.made(self._contact_key(who)):
+            return await self._talking().one(flow, who, within=within)
 
     async def converse_all(
         self,
@@ -178,7 +184,14 @@ class Mirror:
 
         `patient` ones wait for all others but those in the `background`, which keep to a rate as well.
         """
+        flows = iter(flows)
+        if self._contact.due(self._contact_key(who)):
+            for key, flow in islice(flows, 1):
+                learned(key, await self.converse(flow, who))
         await self._talking().all(flows, who, learned=learned, background=background, patient=patient)
+
+    def _contact_key(self, who: Identity) -> str | None:
+        return None if self._client.authorization_for(who.authorization) is None else who.key
 
     def _talking(self) -> Conversations:
         if self._conversations is None:
@@ -265,7 +278,7 @@ class Mirror:
         at_most = _SILENCES_OF_A_PAGE * self._section.read_timeout
         limit, conditional = self._section.page_limit, bool(way.conditions)
         try:
-            async with asyncio.timeout(at_most):
+            async with asyncio.timeout(at_most), self._contact.made(self._contact_key(who)):
                 answer = await self._plain_answer(url, way, who)
                 if answer is not None:
                     return await page_of(answer, limit, conditional=conditional)
@@ -311,7 +324,9 @@ class Mirror:
     async def _streamed(self, method: str, url: str, headers: Mapping[str, str], who: Identity) -> AsyncIterator[Download]:
         try:
             began = time.monotonic()
-            async with self._exchange(method, url, headers, who, streaming=True) as download:
+            async with AsyncExitStack() as stack:
+                async with self._contact.made(self._contact_key(who)):
+                    download = await stack.enter_async_context(self._exchange(method, url, headers, who, streaming=True))
                 self.counts.took["file"].add(time.monotonic() - began)
                 yield download
         except Failure as failure:
