@@ -7,7 +7,8 @@ Rules for this file: pure.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,21 +18,22 @@ from proxy.core.page import File, Page, SourceForm
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 _HTML_TYPES = ("application/vnd.pypi.simple.v1+html", "text/html")
 _NAMED = 3
+_LENGTHS = {"md5": 32, "sha256": 64, "sha384": 96, "sha512": 128}
+"""Characters of the hashes that uv knows, in hexadecimal."""
 
 
 class _Entry(msgspec.Struct, rename="kebab"):
-    """An entry as the specifications have it; only requires-python may be null, since PyPI itself writes it so."""
+    """An entry as uv takes it: what it looks at has its type, and may be null in a few places only."""
 
     filename: str
     url: str
-    hashes: dict[str, str]
+    hashes: dict[str, str | None]
     requires_python: str | None = None
-    size: int | msgspec.UnsetType = msgspec.UNSET
+    size: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
     upload_time: str | msgspec.UnsetType = msgspec.UNSET
     yanked: bool | str = False
-    gpg_sig: bool | msgspec.UnsetType | None = msgspec.UNSET
-    core_metadata: bool | dict[str, str] | msgspec.UnsetType = msgspec.UNSET
-    dist_info_metadata: bool | dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    core_metadata: bool | dict[str, str | None] | None = None
+    dist_info_metadata: bool | dict[str, str | None] | None = None
 
 
 class _Entries(msgspec.Struct):
@@ -90,10 +92,22 @@ def _invalid_entries(body: bytes) -> list[tuple[str, str]]:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             invalid.append((_name_in(raw), str(error).replace(" - at `$`", "").replace("`", "'")[:120]))
             continue
-        digest = entry.hashes.get("sha256")
-        if digest is not None and not (len(digest) == 64 and all(letter in "0123456789abcdefABCDEF" for letter in digest)):
-            invalid.append((entry.filename[:100], "its sha256 is none"))
+        why = _wrong_in(entry)
+        if why:
+            invalid.append((entry.filename[:100], why))
     return invalid
+
+
+def _wrong_in(entry: _Entry) -> str:
+    for name, digest in entry.hashes.items():
+        if digest is not None and len(digest) != _LENGTHS.get(name, len(digest)):
+            return f"a {name} of {len(digest)} characters"
+    if entry.upload_time is not msgspec.UNSET:
+        try:
+            datetime.fromisoformat(entry.upload_time)
+        except ValueError:
+            return f"its upload-time is {entry.upload_time[:40]!r}"
+    return ""
 
 
 def _name_in(raw: msgspec.Raw) -> str:

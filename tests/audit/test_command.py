@@ -121,6 +121,15 @@ async def test_no_secret_is_in_the_report_or_on_the_streams(broken: BrokenMirror
     assert "s3cret" not in done.stdout + done.stderr
 
 
+async def test_secrets_in_the_mirrors_links_are_not_in_the_report(stocked: BrokenMirror, check: Check) -> None:
+    hidden = "demo-3.0-py3-none-any.whl"
+    stocked.add(hidden, url=f"http://me:geheim@127.0.0.1:9/d/{hidden}?token=geheim")
+    for form in ("table", "json", "html", "junit", "github"):
+        done = await check("demo", "--format", form)
+        assert f"http://127.0.0.1:9/d/{hidden}" in done.stdout
+        assert "geheim" not in done.stdout + done.stderr
+
+
 async def test_the_report_goes_to_the_file_that_is_named(broken: BrokenMirror, check: Check, tmp_path: Path) -> None:
     done = await check("demo", "-q", "--format", "json", "--output", str(tmp_path / "report.json"))
     assert (done.returncode, done.stdout) == (1, "")

@@ -146,3 +146,14 @@ async def test_what_another_identity_learned_is_not_told(stocked: BrokenMirror, 
     assert "s3cret" not in json.dumps(others)
     async with client.get(f"/explain/demo/{MAC}", headers={"Authorization": "Basic bm9ib2R5Om5vYm9keQ=="}) as response:
         assert response.status == 401
+
+
+async def test_secrets_in_the_mirrors_links_are_told_nobody(stocked: BrokenMirror, app_client: MakeClient, explain: Explain) -> None:
+    hidden = "demo-3.0-py3-none-any.whl"
+    stocked.add(hidden, url=f"http://me:geheim@127.0.0.1:9/d/{hidden}?token=geheim")
+    told = await explained(await app_client(), hidden)
+    assert told["file"]["url"] == f"http://127.0.0.1:9/d/{hidden}"
+    assert "geheim" not in json.dumps(told)
+    done = await explain(hidden)
+    assert f"http://127.0.0.1:9/d/{hidden}" in done.stdout
+    assert "geheim" not in done.stdout + done.stderr

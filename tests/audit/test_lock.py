@@ -89,6 +89,25 @@ async def test_a_release_that_the_mirror_has_not_is_told(stocked: BrokenMirror, 
     assert set(cells(report.matrix).values()) == {"none"}
 
 
+async def test_a_hash_that_no_file_has_is_told(stocked: BrokenMirror, audit: Audit, tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"demo==2.0 --hash=sha256:{'1' * 64}\n", encoding="utf-8")
+    assert [(each.fault, each.release) for each in (await audit(lock=path)).findings] == [(Fault.HASH_DIFFERS, "2.0")]
+    digest = stocked.projects["demo"].files[LINUX].hashes["sha256"]
+    path.write_text(f"demo==2.0 --hash=sha256:{digest}\n", encoding="utf-8")
+    report = await audit(lock=path)
+    assert report.findings == ()
+    assert cells(report.matrix)["macos-arm64"] == "none"
+
+
+async def test_what_the_markers_leave_out_is_not_needed(stocked: BrokenMirror, audit: Audit, tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text("demo==1.0; sys_platform == 'win32'\n", encoding="utf-8")
+    found = cells((await audit(lock=path)).matrix)
+    assert {name for name, cell in found.items() if cell == "not-needed"} == {each.name for each in PLATFORMS} - {"windows-amd64"}
+    assert found["windows-amd64"] == "wheel"
+
+
 async def test_a_pin_may_spell_its_version_otherwise(stocked: BrokenMirror, audit: Audit) -> None:
     assert (await audit("Demo==2")).findings == ()
 

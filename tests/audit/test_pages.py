@@ -1,12 +1,14 @@
 """Pages that are malformed, mislabelled or lack fields are told, each fault by its name."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.audit.findings import Fault, Level
 from tests.audit.conftest import OLD, Audit
+from tests.clients import Uv, write_project
 from tests.listing import HTML_TYPE, JSON_TYPE
 from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
@@ -39,30 +41,57 @@ async def test_a_page_as_it_should_be_is_no_finding(one: BrokenMirror, audit: Au
     assert await faults(audit) == []
 
 
-@pytest.mark.parametrize("said", ["text/plain", "application/octet-stream", "text/html", "", "Application/vnd.pypi.simple.v1+json"])
-async def test_json_that_comes_as_something_else_is_mislabelled(one: BrokenMirror, audit: Audit, said: str) -> None:
-    write(one, entry(one), content_type=said)
-    assert await faults(audit) == [(Fault.PAGE_MISLABELLED, Level.ERROR)]
-
-
 @pytest.mark.parametrize(
-    "changes",
-    [{"size": None}, {"upload-time": None}, {"hashes": "gone"}, {"hashes": {"sha256": "abc"}}, {"yanked": None}, {"size": "12"}],
-    ids=["size is null", "upload-time is null", "no hashes", "a short sha256", "yanked is null", "size is text"],
+    "said", ["text/plain", "application/octet-stream", "text/html", "", "application/json", JSON_TYPE.title(), JSON_TYPE]
 )
-async def test_an_entry_for_which_uv_refuses_the_page_is_an_error(one: BrokenMirror, audit: Audit, changes: dict[str, Any]) -> None:
+async def test_a_page_is_called_mislabelled_where_real_uv_cannot_use_it(
+    one: BrokenMirror, audit: Audit, uv: Uv, tmp_path: Path, said: str
+) -> None:
+    write(one, entry(one), content_type=said)
+    locked = await uv.lock(write_project(tmp_path / "project", ["demo"]), one.url)
+    assert await faults(audit) == ([] if locked.ok else [(Fault.PAGE_MISLABELLED, Level.ERROR)])
+    assert locked.ok == (said == JSON_TYPE)
+
+
+ENTRIES: list[dict[str, Any]] = [
+    {"size": None},
+    {"size": "12"},
+    {"size": -1},
+    {"upload-time": None},
+    {"upload-time": "yesterday"},
+    {"hashes": "gone"},
+    {"hashes": {"sha256": "abc"}},
+    {"hashes": {"md5": "x"}},
+    {"hashes": {"sha256": None}},
+    {"hashes": {"sha256": "A" * 64}},
+    {"yanked": None},
+    {"yanked": "a reason"},
+    {"filename": 3},
+    {"url": None},
+    {"requires-python": None},
+    {"requires-python": 3},
+    {"core-metadata": "true"},
+    {"core-metadata": None},
+    {"dist-info-metadata": None},
+    {"gpg-sig": None},
+    {"unknown": [1]},
+]
+
+
+@pytest.mark.parametrize("changes", ENTRIES, ids=lambda changes: json.dumps(changes)[:40])
+async def test_an_entry_is_called_invalid_where_real_uv_refuses_the_page(
+    one: BrokenMirror, audit: Audit, uv: Uv, tmp_path: Path, changes: dict[str, Any]
+) -> None:
     write(one, entry(one, **changes))
-    assert (Fault.PAGE_ENTRY_INVALID, Level.ERROR) in await faults(audit)
+    # A pin, since uv chooses nothing that is yanked without one.
+    locked = await uv.lock(write_project(tmp_path / "project", ["demo==1.0"]), one.url)
+    told = (Fault.PAGE_ENTRY_INVALID, Level.ERROR) in await faults(audit)
+    assert told is not locked.ok, locked
 
 
 async def test_an_entry_that_names_no_file_is_told(one: BrokenMirror, audit: Audit) -> None:
     write(one, entry(one), {"filename": 3, "url": "x"})
     assert (Fault.PAGE_ENTRY_SKIPPED, Level.ERROR) in await faults(audit)
-
-
-async def test_requires_python_may_be_null(one: BrokenMirror, audit: Audit) -> None:
-    write(one, entry(one, **{"requires-python": None}))
-    assert await faults(audit) == []
 
 
 async def test_what_the_entries_lack_is_told(one: BrokenMirror, audit: Audit) -> None:

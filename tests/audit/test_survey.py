@@ -146,6 +146,14 @@ async def test_a_page_that_cannot_be_had_means_that_it_could_not_be_checked(stoc
     assert report.exit_status == 2
 
 
+async def test_a_page_that_fails_beside_others_is_not_called_absent(stocked: BrokenMirror, audit: Audit) -> None:
+    stocked.add("other-1.0-py3-none-any.whl")
+    stocked.fault("page:other", status(500))
+    report = await audit("demo", "other")
+    assert [(each.level, each.fault) for each in report.findings] == [(Level.UNCHECKED, Fault.PAGE_FAILED)]
+    assert report.exit_status == 2
+
+
 async def test_a_costly_mirror_is_asked_about_no_more_than_its_budget(stocked: BrokenMirror, audit: Audit) -> None:
     report = await audit("demo", upstream={"kind": "nexus"})
     assert report.projects[0].unasked == 3
@@ -172,6 +180,20 @@ async def test_metadata_that_fails_in_passing_is_a_warning(mirror: BrokenMirror,
     assert [(each.level, each.fault) for each in (await audit("demo")).findings] == [(Level.WARNING, Fault.METADATA_UNKNOWN)]
 
 
+async def test_metadata_is_not_called_absent_where_the_wheel_is_not_delivered_either(mirror: BrokenMirror, audit: Audit) -> None:
+    mirror.add(OLD, upload_time="2024-01-01T00:00:00Z", core_metadata=True)
+    mirror.fault(f"metadata:{OLD}", status(404))
+    mirror.fault(OLD, status(404), methods=("GET",))
+    assert [(each.level, each.fault) for each in (await audit("demo")).findings] == [(Level.WARNING, Fault.METADATA_UNKNOWN)]
+
+
+async def test_a_project_that_is_only_required_and_absent_is_a_warning(mirror: BrokenMirror, audit: Audit) -> None:
+    top = "top-1.0-py3-none-any.whl"
+    mirror.add(top, make_wheel(top, requires_dist=["rare"]), upload_time="2024-01-01T00:00:00Z")
+    report = await audit("top", closure=True)
+    assert [(each.level, each.fault, each.project) for each in report.findings] == [(Level.WARNING, Fault.PROJECT_ABSENT, "rare")]
+
+
 async def test_metadata_with_another_hash_than_advertised_is_an_error(mirror: BrokenMirror, audit: Audit) -> None:
     mirror.add(OLD, upload_time="2024-01-01T00:00:00Z", extra={"core-metadata": {"sha256": "0" * 64}}, core_metadata=True)
     assert [(each.level, each.fault) for each in (await audit("demo")).findings] == [(Level.ERROR, Fault.METADATA_WRONG)]
@@ -192,3 +214,12 @@ async def test_a_closure_is_followed_through_metadata_for_every_environment(mirr
         mirror.add(f"{name}-1.0-py3-none-any.whl")
     report = await audit("top", closure=True)
     assert [each.name for each in report.projects] == ["alpha", "beta", "delta", "top"]
+
+
+async def test_projects_that_require_each_other_are_followed_once(mirror: BrokenMirror, audit: Audit) -> None:
+    for name, other in (("one", "two"), ("two", "one")):
+        wheel = f"{name}-1.0-py3-none-any.whl"
+        mirror.add(wheel, make_wheel(wheel, requires_dist=[other]))
+    async with asyncio.timeout(20):
+        report = await audit("one", closure=True)
+    assert [each.name for each in report.projects] == ["one", "two"]
