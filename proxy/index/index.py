@@ -269,7 +269,7 @@ class Index:
         page = _page_of(project)
         if releases is None:
             self._schedule.begin(project, None)
-            await self._schedule.finish(project)
+            await self._schedule.finish(project, page)
         else:
             await self._schedule.prepare(project, page, releases)
         return self._mended(project, page)

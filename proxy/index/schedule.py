@@ -102,10 +102,12 @@ class Schedule:
         if progress.began >= started and self._alone(started):
             await _wait(progress.rest, min(deadline - self._clock(), self._probe.patience))
 
-    async def finish(self, project: Project) -> None:
-        """Waits until all that the budget allows was asked."""
+    async def finish(self, project: Project, page: Page) -> None:
+        """Waits until all that the budget allows was asked, and the metadata read that a resolver reads first."""
         if project.verification is not None:
             await project.verification.rest.wait()
+        await self._gate.read_ahead(project, page, list(self._to_read_ahead(project, page, None)))
+        self._projects.learned(project)
 
     async def prepare(self, project: Project, page: Page, releases: Collection[str]) -> None:
         """Asks about what a page waits for and about these releases, what a resolver reads first, and reads the metadata of that."""

@@ -55,6 +55,21 @@ async def test_a_proxy_that_starts_with_the_store_asks_nothing_again(stocked: Br
     assert stocked.asked == []
 
 
+async def test_the_metadata_is_waited_for_where_it_takes_longer_than_all_else(
+    stocked: BrokenMirror, warm: Warm, store: str, tmp_path: Path
+) -> None:
+    rule = stocked.fault(lambda name: name in {LINUX, MAC, OLD}, slow(0.5), methods=("GET",))
+    assert (await warm("demo", "-q")).returncode == 0
+    stocked.heal(rule)
+    stocked.forget()
+    async with ProxyProcess(stocked.url, tmp_path, store=store) as proxy:
+        await page(proxy, tmp_path)
+        picked = f"{proxy.url}/files/demo/{MAC}.metadata"
+        done = await run_command(["curl", "-s", "--noproxy", "*", picked], environment(tmp_path), tmp_path)
+    assert done.stdout.startswith("Metadata-Version")
+    assert stocked.asked == []
+
+
 async def test_for_a_lock_its_releases_and_their_metadata_are_learned(
     stocked: BrokenMirror, warm: Warm, store: str, tmp_path: Path, uv: Uv
 ) -> None:
