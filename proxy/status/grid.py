@@ -24,6 +24,8 @@ class State(StrEnum):
     DROPPED = "dropped"
     HELD = "held"
     """Found undeliverable, and listed all the same: a second confirmation is missing, or the page would be empty."""
+    RESCUED = "rescued"
+    """Found undeliverable, and listed since a second index has it."""
     UNKNOWN = "unknown"
     UNASKED = "not asked"
 
@@ -60,21 +62,21 @@ class Grid:
 
 def grid_of(page: Page, mended: Mended, verdicts: Mapping[str, Verdict]) -> Grid:
     """Gives the newest releases of the mirror's `page` as a grid; `mended` is what is served of it."""
-    dropped = {each.file.filename for each in mended.dropped}
+    apart = {each.file.filename: State.DROPPED for each in mended.dropped} | {file.filename: State.RESCUED for file in mended.rescued}
     rows = []
     for release in page.releases[:RELEASES]:
         files: dict[str, list[Known]] = {}
         for file in release.files:
             verdict = verdicts.get(file.filename)
-            files.setdefault(platform_of(file), []).append(Known(file, _state(file, verdict, dropped), verdict))
+            files.setdefault(platform_of(file), []).append(Known(file, _state(file, verdict, apart), verdict))
         rows.append(Row(release.spelling, {column: tuple(known) for column, known in files.items()}))
     columns = {column for row in rows for column in row.files}
     return Grid(tuple(sorted(columns, key=_place)), tuple(rows), max(0, len(page.releases) - RELEASES))
 
 
-def _state(file: File, verdict: Verdict | None, dropped: set[str]) -> State:
-    if file.filename in dropped:
-        return State.DROPPED
+def _state(file: File, verdict: Verdict | None, apart: Mapping[str, State]) -> State:
+    if file.filename in apart:
+        return apart[file.filename]
     if verdict is None:
         return State.UNASKED
     return {Kind.DELIVERABLE: State.DELIVERED, Kind.UNDELIVERABLE: State.HELD, Kind.UNKNOWN: State.UNKNOWN}[verdict.kind]

@@ -28,7 +28,7 @@ CAUSES = {
     "not-understood": "an answer that says nothing",
     "release-dropped": "its release has no wheel left",
 }
-MARKS = {State.DELIVERED: "✓", State.DROPPED: "✗", State.HELD: "!", State.UNKNOWN: "?", State.UNASKED: "·"}
+MARKS = {State.DELIVERED: "✓", State.DROPPED: "✗", State.HELD: "!", State.RESCUED: "↺", State.UNKNOWN: "?", State.UNASKED: "·"}
 
 
 def overview(status: Status) -> str:
@@ -63,7 +63,7 @@ def project_page(name: str, mirror: str, mirrors: list[str], grid: Grid, mended:
         for row in grid.rows
         for column in row.files.values()
         for known in column
-        if known.state in {State.DROPPED, State.HELD, State.UNKNOWN}
+        if known.state in {State.DROPPED, State.HELD, State.RESCUED, State.UNKNOWN}
     ]
     return _template("project").render(
         project=name,
@@ -92,6 +92,7 @@ def _said(mended: Mended) -> str:
     words = [f"{counted(listed, 'file')} {'is' if listed == 1 else 'are'} listed", f"{dropped} {'was' if dropped == 1 else 'were'} dropped"]
     words += [f"{mended.unasked} {'was' if mended.unasked == 1 else 'were'} not asked about yet"] if mended.unasked else []
     words += [f"{sum(mended.unknown.values())} gave no clear answer"] if mended.unknown else []
+    words += [f"{len(mended.rescued)} {'comes' if len(mended.rescued) == 1 else 'come'} from the second index"] if mended.rescued else []
     held = " All files were found undeliverable, so the page is served as the mirror has it." if mended.held else ""
     return f"{', '.join(words)}.{held}"
 

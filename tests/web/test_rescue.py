@@ -88,6 +88,17 @@ async def test_the_page_keeps_what_can_be_rescued_and_counts_it(lossy: BrokenMir
     assert headers["Mirrormend-Dropped"] == "0"
 
 
+async def test_the_page_for_people_and_the_explanation_tell_of_it(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
+    client = await app_client(**rescue(whole))
+    assert DEAD in await names(client)
+    shown = (await get(client, "/?mirror=default&project=demo"))[1].decode()
+    assert "1 comes from the second index" in shown
+    assert f'<tr><td class="name">{DEAD}</td><td class="rescued">rescued</td>' in shown
+    told = json.loads((await get(client, f"/explain/demo/{DEAD}"))[1])
+    assert (told["listed"], told["verdict"]["cause"]) == (True, "absent")
+    assert "second index" in told["says"]
+
+
 async def test_a_file_that_is_known_to_be_dead_is_not_asked_for_at_the_mirror_again(
     lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
 ) -> None:
