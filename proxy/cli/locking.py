@@ -24,6 +24,7 @@ from proxy.locking.project import Project
 from proxy.locking.serving import proxy_for_a_while
 from proxy.locking.steps import Way, check, lock, rename
 from proxy.locking.uv import refused
+from proxy.locking.verifying import undelivered
 from proxy.locking.whereabouts import mirror_behind
 from proxy.telemetry import configure_logging
 from proxy.upstream.addresses import without_credentials
@@ -114,8 +115,8 @@ async def _way(order: Order, indexes: Sequence[UvIndex]) -> AsyncIterator[Way]:
         settings = _settings(order, without_credentials(named.url))
     settings, without = with_credentials_of(indexes, settings)
     configure_logging(settings.log)
-    async with proxy_for_a_while(settings) as doors:
-        yield Way(doors, own=True, without=without)
+    async with proxy_for_a_while(settings) as indexes_behind:
+        yield Way(tuple(indexes_behind), own=True, without=without, verify=lambda made: undelivered(made, indexes_behind))
 
 
 async def _running(proxy: str, indexes: Sequence[UvIndex]) -> Door:

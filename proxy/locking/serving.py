@@ -2,15 +2,17 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from pydantic import SecretStr
 
 from proxy.config import AccessSection, LinkMode, LinksSection, Settings
+from proxy.index import Index
 from proxy.locking.addresses import Door
 from proxy.server import create_app
+from proxy.server.context import INDEXES
 from proxy.server.warm import WarmRunner
 from proxy.upstream.addresses import shown
 
@@ -20,8 +22,8 @@ _FIRST_PORT, _PORTS = 20_000, 10_000
 
 
 @asynccontextmanager
-async def proxy_for_a_while(settings: Settings) -> AsyncIterator[tuple[Door, ...]]:
-    """Serves while the block runs; gives a door for each mirror of `settings`, the first one at `/simple/`.
+async def proxy_for_a_while(settings: Settings) -> AsyncIterator[Mapping[Door, Index]]:
+    """Serves while the block runs; gives a door for each mirror of `settings`, the first one at `/simple/`, and what stands behind it.
 
     Whatever the settings say of links, they lead through the proxy, so that every core metadata comes from it.
     Nothing is rescued: a lock that names the mirror can only hold files that the mirror itself delivers.
@@ -30,13 +32,16 @@ async def proxy_for_a_while(settings: Settings) -> AsyncIterator[tuple[Door, ...
     token = secrets.token_urlsafe(24)
     rescue, access = settings.rescue.model_copy(update={"enabled": False}), AccessSection(tokens=(SecretStr(token),))
     settings = settings.model_copy(update={"links": LinksSection(mode=LinkMode.PROXY), "rescue": rescue, "access": access})
-    runner = WarmRunner(create_app(settings), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    app = create_app(settings)
+    runner = WarmRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
         address = await _listen(runner, settings)
         names = ["", *(f"{section.name}/" for section in settings.upstream[1:])]
-        doors = zip(names, settings.upstream, strict=True)
-        yield tuple(Door(shown(each.url), f"{address}/{name}simple/", ("mirrormend", token)) for name, each in doors)
+        yield {
+            Door(shown(section.url), f"{address}/{name}simple/", ("mirrormend", token)): app[INDEXES][section.name]
+            for name, section in zip(names, settings.upstream, strict=True)
+        }
     finally:
         await runner.cleanup()
 

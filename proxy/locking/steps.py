@@ -1,14 +1,14 @@
 """From a lock to a lock: through the proxy while uv runs, and named after the mirror when it is done."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.core.lockfile import Lock, LockUnreadable, read_lock, readdressed
-from proxy.locking.addresses import Door, as_locked, back, base_of, made_through_a_proxy, proxied_files, same_index, through
+from proxy.locking.addresses import Door, Proxied, as_locked, back, base_of, made_through_a_proxy, proxied_files, same_index, through
 from proxy.locking.errors import LockFailed
 from proxy.locking.indexes import Detour, Role, UvIndex, detour, spelled
 from proxy.locking.project import Project
@@ -18,17 +18,21 @@ from proxy.locking.writing import LockOnDisk
 
 Say = Callable[[str], None]
 
+_SHOWN = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """How a lock is led: `doors` are the mirrors and proxies; `own` says that the proxy runs for this lock only, on loopback.
 
-    `without` are variables that uv is not to see, since the proxy has what they say.
+    `without` are variables that uv is not to see, since the proxy has what they say. `verify` gives the files of a lock that the
+    mirrors do not deliver.
     """
 
     doors: tuple[Door, ...]
     own: bool
     without: frozenset[str] = frozenset()
+    verify: Callable[[Lock], Awaitable[list[Proxied]]] | None = None
 
 
 async def lock(project: Project, indexes: Sequence[UvIndex], way: Way, arguments: Sequence[str], say: Say) -> int:
@@ -47,6 +51,13 @@ async def lock(project: Project, indexes: Sequence[UvIndex], way: Way, arguments
             disk.write(readdressed(locked, *through(locked, doors, _former(locked, indexes), whole=False)).encode())
         status = await run_uv(arguments, project.folder, environment)
         made = disk.content()
+        if status == 0 and made is not None and way.verify is not None:
+            dead = await way.verify(read_lock(_text(made)))
+            if dead:
+                say(f"the mirror does not deliver {_these(dead)}; locking again without")
+                again = [f"--refresh-package={name}" for name in sorted({file.project for file in dead})]
+                status = await run_uv([*arguments, *again], project.folder, environment)
+                made = disk.content()
         if status != 0 or made is None:
             disk.restore()
             return status
@@ -141,6 +152,11 @@ def _tell(project: Project, route: Detour, made: Lock, doors: Sequence[Door], sa
         say(f"note: {index.name or as_locked(index.url)} in {index.where} is an explicit index: uv asked it itself, not the proxy")
     if mirrors and not route.named:
         say(f'note: uv needs this index wherever the lock is used: url = "{mirrors[0]}" in [[tool.uv.index]], or UV_DEFAULT_INDEX')
+
+
+def _these(files: Sequence[Proxied]) -> str:
+    names = sorted(file.filename for file in files)
+    return ", ".join([*names[:_SHOWN], *([f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else [])])
 
 
 def _no_lock(path: Path) -> LockFailed:

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 
 from tests.clients import Completed, ProxyProcess, Uv, read_lock, run_command, write_project
-from tests.faults import artifactory_404, hang
+from tests.faults import artifactory_404, hang, slow
 from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
-from tests.world import World
+from tests.world import MACOS, World
 
 DEAD = "storm-6.4.2-cp39-abi3-macosx_10_9_universal2.whl"
 WHEEL, OLDER, VANE = "storm-6.4.2-py3-none-any.whl", "storm-6.4.1-py3-none-any.whl", "vane-1.0+cu1-py3-none-any.whl"
@@ -132,6 +132,23 @@ async def test_from_a_healthy_mirror_the_lock_has_the_bytes_that_uv_lock_itself_
     assert mend.file.read_bytes() == by_uv
 
 
+async def test_a_large_project_with_every_macos_wheel_dead_is_locked_whole_and_names_no_dead_file(
+    mirror: BrokenMirror, uv: Uv, tmp_path: Path
+) -> None:
+    World.load().fill(mirror)
+    mirror.fault(MACOS, artifactory_404())
+    project = World.write_project(tmp_path / "project")
+    mend = Mirrormend(uv, project)
+    done = await mend.lock("--upstream", mirror.url, MIRRORMEND_PROBE_DEADLINE="14")
+    assert done.ok, done
+    packages, files = read_lock(mend.file)
+    assert packages == dict(World.load().chosen)
+    assert files
+    assert not [name for name in files if MACOS(name)]
+    assert all(url.startswith(f"{mirror.origin}/") for url in files.values())
+    assert (await uv.run("lock", "--check", cwd=project, UV_DEFAULT_INDEX=mirror.url)).ok
+
+
 async def test_a_lock_that_fits_keeps_its_bytes_and_costs_the_mirror_nothing(stocked: BrokenMirror, mend: Mirrormend) -> None:
     assert (await mend.lock()).ok
     text = "# of the team\n" + mend.file.read_text(encoding="utf-8")
@@ -155,6 +172,18 @@ async def test_versions_stay_when_something_is_added_and_what_is_for_uv_is_passe
     of_the_mirror(mend.file, stocked, OLDER, VANE)
     assert (await mend.lock()).ok
     of_the_mirror(mend.file, stocked, OLDER, VANE, "other-1.0-py3-none-any.whl")
+
+
+async def test_a_dead_file_of_a_release_that_no_page_waited_for_does_not_stay_in_the_lock(stocked: BrokenMirror, mend: Mirrormend) -> None:
+    dead = "storm-6.4.1-py3-none-macosx_10_9_universal2.whl"
+    stocked.add(dead, None)
+    # Without patience no page waits for more than its newest release.
+    impatient = {"MIRRORMEND_PROBE_PATIENCE": "0", "MIRRORMEND_PROBE_RATE": "1"}
+    stocked.fault("*", slow(0.3), methods={"HEAD"})
+    done = await mend.lock("--", "--upgrade-package", "storm==6.4.1", **impatient)
+    assert done.ok, done
+    of_the_mirror(mend.file, stocked, OLDER, VANE)
+    assert f"mirrormend: the mirror does not deliver {dead}; locking again without" in done.stderr
 
 
 @pytest.mark.parametrize("links", ["proxy", "redirect", "direct"])
