@@ -62,6 +62,7 @@ def commands(context: click.Context) -> None:
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; see config.example.toml.")
 @click.option("--upstream", metavar="URL", help="The simple API of the mirror to mend.")
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen. [default: 127.0.0.1:8080]")
+@click.option("--workers", metavar="N", help="How many processes serve on that port. [default: 1]")
 @click.option(
     "--store",
     metavar="STORE",

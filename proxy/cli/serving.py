@@ -2,17 +2,21 @@
 
 import errno
 import logging
+import os
 import socket
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
 
 from proxy.cli.running import reason, run_loop, settings_for
+from proxy.cli.workers import Workers, held_address
 from proxy.config import Settings
 from proxy.config.load import SettingsError
 from proxy.server import serve
 from proxy.server.access import read_accounts
+from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls
 from proxy.telemetry import configure_logging
 
@@ -26,11 +30,33 @@ def run_server(config: Path | None, options: Mapping[str, str | None]) -> int:
     configure_logging(settings.log)
     # A warning of a library, written as plain text, would break a stream of JSON lines.
     logging.captureWarnings(True)
+
+    def load() -> Settings:
+        return settings_to_serve(config, options)
+
     try:
-        run_loop(serve(settings, load=lambda: settings_to_serve(config, options)))
+        if settings.server.workers == 1:
+            run_loop(serve(settings, load=load))
+            return 0
+        return _serve_by_workers(settings, load)
     except OSError as error:
         raise click.ClickException(_why_not(error, settings.server.listen)) from error
-    return 0
+
+
+def _serve_by_workers(settings: Settings, load: Callable[[], Settings]) -> int:
+    if not hasattr(os, "fork") or not hasattr(socket, "SO_REUSEPORT"):
+        raise click.ClickException("this system cannot have several workers on one port; leave --workers at 1")
+    host, count = settings.server.host, settings.server.workers
+    with held_address(host, settings.server.port) as held, tempfile.TemporaryDirectory(prefix="mirrormend-workers-") as folder:
+        address = f"[{host}]" if ":" in host else host
+        server = settings.server.model_copy(update={"listen": f"{address}:{held.getsockname()[1]}"})
+        mine = settings.model_copy(update={"server": server})
+
+        def work(number: int) -> int:
+            run_loop(serve(mine, load=load, siblings=Siblings(Path(folder), number, count)))
+            return 0
+
+        return Workers(count, work).run()
 
 
 def settings_to_serve(config: Path | None, options: Mapping[str, str | None]) -> Settings:

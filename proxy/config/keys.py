@@ -18,6 +18,7 @@ PREFIX = "MIRRORMEND_"
 OPTIONS = {
     ("upstream", "url"): "--upstream",
     ("server", "listen"): "--listen",
+    ("server", "workers"): "--workers",
     ("store", "location"): "--store",
     ("links", "mode"): "--links",
     ("log", "format"): "--log-format",

@@ -40,6 +40,9 @@ class ServerSection(Section):
         0.0, description="How long to go on listening after SIGTERM, while /readyz says 503 already, so that a load balancer sends no more."
     )
     drain: Seconds = Field(10.0, description="How long requests in flight may take to finish after SIGTERM.")
+    workers: int = Field(
+        1, ge=1, le=64, description="Processes that serve on the one port; they share the store, so that it should not be memory."
+    )
     tls_cert: File | None = Field(None, description="PEM file of the certificate to serve https with, followed by those that vouch for it.")
     tls_key: File | None = Field(None, description="PEM file of the certificate's key, where it is not in tls_cert.")
 

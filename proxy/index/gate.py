@@ -23,6 +23,7 @@ from proxy.core.verdict.judge import is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project, Read, mark_of
+from proxy.index.replicas import ALONE, Replicas, Work
 from proxy.index.rescue import Rescue
 from proxy.index.verification import Verifier
 from proxy.upstream import Mirror
@@ -58,10 +59,18 @@ class Gate:
     """Gives core metadata of the files of one mirror."""
 
     def __init__(
-        self, mirror: Mirror, verifier: Verifier, tasks: Tasks, clock: Callable[[], float] = time.time, rescue: Rescue | None = None
+        self,
+        mirror: Mirror,
+        verifier: Verifier,
+        tasks: Tasks,
+        clock: Callable[[], float] = time.time,
+        *,
+        replicas: Replicas = ALONE,
+        rescue: Rescue | None = None,
     ) -> None:
         self._mirror = mirror
         self._verifier = verifier
+        self._replicas = replicas
         self._rescue = rescue
         self._clock = clock
         self._ranges_ignored = False
@@ -122,6 +131,11 @@ class Gate:
         await asyncio.gather(*(read(file) for file in files))
 
     async def _read_any(self, project: Project, page: Page, file: File) -> CoreMetadata:
+        async with self._replicas.turn(project, Work.METADATA, file.filename):
+            known = self._known(project, file)
+            return CoreMetadata(known.content, known.source) if known is not None else await self._read_release(project, page, file)
+
+    async def _read_release(self, project: Project, page: Page, file: File) -> CoreMetadata:
         tried: dict[str, str] = {}
         release = page.release_of(file)
         siblings = [each for each in by_resolver_order(release.files) if each.filename != file.filename]

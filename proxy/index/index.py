@@ -32,6 +32,7 @@ from proxy.index.pages import Pages
 from proxy.index.project import KnownPage, Project
 from proxy.index.projects import Projects
 from proxy.index.repairs import NO_REPAIRS, Repairs
+from proxy.index.replicas import Replicas
 from proxy.index.rescue import Rescue
 from proxy.index.schedule import Schedule
 from proxy.index.served import Revision, ServedPage
@@ -92,7 +93,8 @@ class Index:
         self.tasks = Tasks()
         self._verifier = Verifier(mirror, rules, self.tasks, clock)
         self.rescue = _rescue(repairs, settings, self.tasks, clock)
-        self._gate = Gate(mirror, self._verifier, self.tasks, clock, self.rescue)
+        replicas = Replicas(self._keeper, self.tasks)
+        self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue)
         self._projects = Projects(self._keeper, clock)
         reference = repairs.reference
         self._pages = Pages(
@@ -102,6 +104,7 @@ class Index:
             self.tasks,
             upstream=upstream,
             probe=settings.probe,
+            replicas=replicas,
             clock=clock,
             filling=None if reference is None else Filling(reference, settings.reference, self.tasks),
         )
@@ -111,6 +114,7 @@ class Index:
             self._gate,
             self._projects,
             self.tasks,
+            replicas=replicas,
             probe=settings.probe,
             rules=rules,
             policy=self._policy,

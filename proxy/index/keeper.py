@@ -6,9 +6,11 @@ Only what the shared identity learned is kept, and the commons; what a client's 
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import msgspec
+
 from proxy.index.documents import MetadataDocument, PageDocument, VerdictsDocument, decode, encode
 from proxy.index.project import Commons, Project
-from proxy.store import Room, Store
+from proxy.store import Lease, Room, Store
 from proxy.upstream import FetchedPage, Validators
 
 
@@ -75,11 +77,58 @@ class Keeper:
         metadata = decode(await self._store.get(Room.METADATA, key), MetadataDocument)
         if metadata is not None:
             project.read = OrderedDict(metadata.read) | project.read
-        page = decode(await self._store.get(Room.PAGE, key), PageDocument)
+        return self._stored(await self._store.get(Room.PAGE, key))
+
+    @staticmethod
+    def _stored(document: bytes | None) -> StoredPage | None:
+        page = decode(document, PageDocument)
         if page is None:
             return None
         fetched = FetchedPage(page.body, page.content_type, page.url, Validators(page.etag, page.last_modified), {})
         return StoredPage(fetched, page.checked)
+
+    async def confirm_page(self, name: str, checked: float) -> None:
+        """Notes, for replicas, that the mirror said at `checked` that the page which is kept still holds."""
+        key = self._key(name)
+        document = decode(await self._store.get(Room.PAGE, key), PageDocument)
+        if document is not None and document.checked < checked:
+            self._store.put(Room.PAGE, key, encode(msgspec.structs.replace(document, checked=checked)), self._pages_for)
+
+    async def catch_up(self, project: Project) -> StoredPage | None:
+        """Adds to `project` what replicas learned of it meanwhile: of each file the answer that came last.
+
+        Gives their page, if one is kept.
+        """
+        key = self._key(project.name)
+        verdicts = decode(await self._store.get(Room.VERDICTS, key, anew=True), VerdictsDocument)
+        if verdicts is not None:
+            mine = project.verdicts
+            newer = {name: each for name, each in verdicts.verdicts.items() if name not in mine or each.checked > mine[name].checked}
+            if newer:
+                mine.update(newer)
+                project.revision += 1
+            if mine == verdicts.verdicts:
+                # Writing it again would only overwrite what others learn meanwhile.
+                project.stored_revision = project.revision
+        metadata = decode(await self._store.get(Room.METADATA, key, anew=True), MetadataDocument)
+        if metadata is not None:
+            for name, read in metadata.read.items():
+                project.read.setdefault(name, read)
+        return self._stored(await self._store.get(Room.PAGE, key, anew=True))
+
+    async def settled(self, name: str, within: float) -> None:
+        """Waits until replicas can read what was kept of the project `name`, at most `within` seconds."""
+        for room in (Room.PAGE, Room.VERDICTS, Room.METADATA):
+            await self._store.settled(room, self._key(name), within)
+
+    async def take_turn(self, name: str, work: str, seconds: float) -> Lease | None:
+        """Gives the right to do `work` for the project `name` for so long, None where a replica has it."""
+        return await self._store.acquire(f"{work}/{self._key(name)}", seconds)
+
+    @property
+    def shared(self) -> bool:
+        """Whether replicas share the store just now."""
+        return self._store.shared
 
     def _key(self, name: str) -> str:
         return f"{self._mirror}/{name}"

@@ -21,11 +21,12 @@ from proxy.core.page import SourceForm
 from proxy.index.doubts import Doubts
 from proxy.index.filling import Filling
 from proxy.index.flights import SingleFlight, Tasks
-from proxy.index.keeper import Keeper
+from proxy.index.keeper import Keeper, StoredPage
 from proxy.index.project import KnownPage, Project
 from proxy.index.projects import Projects
 from proxy.index.reading import digest_of, read_page
 from proxy.index.refusals import Refusals, pause_after
+from proxy.index.replicas import Replicas, Work
 from proxy.upstream import FetchedPage, Mirror
 
 _log = structlog.get_logger("mirrormend.index")
@@ -50,11 +51,13 @@ class Pages:
         *,
         upstream: UpstreamSection,
         probe: ProbeSection,
+        replicas: Replicas,
         clock: Callable[[], float],
         filling: Filling | None = None,
     ) -> None:
         self._mirror = mirror
         self._keeper = keeper
+        self._replicas = replicas
         self._projects = projects
         self._upstream = upstream
         self._probe = probe
@@ -164,6 +167,23 @@ class Pages:
             await self._load(project)
             if project.known is not None and self._clock() - project.known.checked < self._upstream.fresh:
                 return
+        async with self._replicas.turn(project, Work.PAGE) as theirs:
+            if theirs is None or not await self._take_over(project, theirs):
+                await self._fetch(project)
+
+    async def _take_over(self, project: Project, theirs: StoredPage) -> bool:
+        """Takes the page that a replica had confirmed by the mirror lately, and says whether that is so."""
+        ours = project.known
+        if self._clock() - theirs.checked >= self._upstream.fresh or (ours is not None and theirs.checked <= ours.checked):
+            return False
+        try:
+            project.known = await self._read_page(project, theirs.page, theirs.checked)
+        except (PageUnreadable, UpstreamError) as error:
+            _log.warning("stored-page-unreadable", project=project.name, why=str(error))
+            return False
+        return True
+
+    async def _fetch(self, project: Project) -> None:
         known = project.known
         try:
             fetched = await self._mirror.fetch_page(
@@ -190,8 +210,12 @@ class Pages:
                     raise UpstreamDoubted(fetched.url, "its page is empty all at once")
             project.known = now_known
         self._doubts.answered(project)
-        if project.known is not None and project.who.shared and isinstance(fetched, FetchedPage):
+        if project.known is None or not project.who.shared:
+            return
+        if isinstance(fetched, FetchedPage):
             self._keeper.keep_page(project.name, fetched, project.known.checked)
+        elif self._replicas.share(project):
+            await self._keeper.confirm_page(project.name, project.known.checked)
 
     async def _refused(self, project: Project, error: UpstreamError) -> None:
         """Forgets the page that is known where the mirror takes it back, and raises UpstreamDoubted where it is not believed."""

@@ -20,6 +20,7 @@ from proxy.index.flights import SingleFlight, Tasks, finished
 from proxy.index.gate import Gate
 from proxy.index.project import Progress, Project
 from proxy.index.projects import Projects
+from proxy.index.replicas import Replicas, Work
 from proxy.index.rescue import Rescue
 from proxy.index.verification import Verifier
 from proxy.upstream import Mirror
@@ -47,6 +48,7 @@ class Schedule:
         projects: Projects,
         tasks: Tasks,
         *,
+        replicas: Replicas,
         probe: ProbeSection,
         rules: VerdictRules,
         policy: Policy,
@@ -58,6 +60,7 @@ class Schedule:
         self._verifier = verifier
         self._gate = gate
         self._projects = projects
+        self._replicas = replicas
         self._tasks = tasks
         self._probe = probe
         self._rules = rules
@@ -213,15 +216,17 @@ class Schedule:
                 reading = {file.filename for file in ahead}
                 first = tuple(file for file in first if file.filename not in reading)
                 await reading_ahead
-            await self._verifier.ask(project, first)
-            progress.first.set()
+            async with self._replicas.turn(project, Work.FIRST):
+                await self._verifier.ask(project, self._still_due(project, page, first, client))
+                progress.first.set()
             await self._burst.calm()
             if not project.asked_for:
                 # It was fetched ahead and nobody came: whoever does has the rest planned.
                 project.planned_for = 0.0
                 return
-            wanted = await self._plan_all(project, page, left, client)
-            await self._verifier.ask(project, wanted.files, patient=True)
+            async with self._replicas.turn(project, Work.REST):
+                wanted = await self._plan_all(project, page, left, client)
+                await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
             if self._rescue is not None:
                 await self._rescue.prepare(project)
@@ -238,6 +243,13 @@ class Schedule:
             progress.rest.set()
             project.verification = None
             self._projects.learned(project)
+
+    def _still_due(self, project: Project, page: Page, files: tuple[File, ...], client: ClientPlatform | None) -> tuple[File, ...]:
+        """Gives those of `files` that no replica asked about meanwhile."""
+        if not self._replicas.share(project):
+            return files
+        due = {file.filename for file in self._plan(project, page, self._budget(), client, awaited_only=True).first}
+        return tuple(file for file in files if file.filename in due)
 
     async def _fetch_ahead(self, name: str, who: Identity, client: ClientPlatform) -> None:
         try:

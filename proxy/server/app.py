@@ -16,10 +16,11 @@ from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.explaining import explained_file
 from proxy.server.files import distribution_file
 from proxy.server.generations import Generations
-from proxy.server.operations import REGISTRY, WATCH, healthz, metrics, readyz
+from proxy.server.operations import REGISTRY, SIBLINGS, WATCH, healthz, metrics, readyz
 from proxy.server.outcomes import Problem, problem_of, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
 from proxy.server.request_id import NEW_ID, new_ids, request_id_of, send_request_id
+from proxy.server.siblings import Siblings
 from proxy.server.status_page import HISTORY, STARTED, status_json, status_page, verify_again
 from proxy.server.whereabouts import files_of_project, mirror_of_files
 from proxy.status.history import History
@@ -54,11 +55,15 @@ _INTERNAL = Problem(500, "error", "mirrormend failed", "Please report this with 
 
 
 def create_app(
-    settings: Settings, *, clock: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+    settings: Settings,
+    *,
+    clock: Callable[[], float] = time.time,
+    steady: Callable[[], float] = time.monotonic,
+    siblings: Siblings | None = None,
 ) -> web.Application:
     """Builds the application for `settings`; nothing is opened before it starts.
 
-    `clock` tells the seconds since the epoch, `steady` those of a clock that does not go back.
+    `clock` tells the seconds since the epoch, `steady` those of a clock that does not go back; `siblings` are the other workers, if any.
     Raises SettingsError where a file of `[access]` is not right.
     """
     admission = Admission(settings.access)
@@ -73,6 +78,9 @@ def create_app(
     app.on_response_prepare.extend([send_request_id, keep_from_shared_caches, _note_begun])
     app.cleanup_ctx.append(admission.looked_after)
     app.cleanup_ctx.append(_indexes(settings, clock, steady))
+    if siblings is not None:
+        app[SIBLINGS] = siblings
+        app.cleanup_ctx.append(_among_siblings)
     for prefix in ("", "/{upstream}"):
         app.router.add_get(f"{prefix}/simple", simple_without_slash)
         app.router.add_get(f"{prefix}/simple/", project_list)
@@ -95,7 +103,7 @@ def _indexes(
     settings: Settings, clock: Callable[[], float], steady: Callable[[], float]
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def run(app: web.Application) -> AsyncIterator[None]:
-        store = open_store(settings.store, clock=clock)
+        store = open_store(settings.store, shared=settings.server.workers > 1, clock=clock)
         await store.open()
         await app[GENERATIONS].open(store)
         lag, indexes = LoopLag(), app[INDEXES]
@@ -115,6 +123,12 @@ def _indexes(
         await store.close()
 
     return run
+
+
+async def _among_siblings(app: web.Application) -> AsyncIterator[None]:
+    runner = await app[SIBLINGS].listen(app[REGISTRY])
+    yield
+    await runner.cleanup()
 
 
 @web.middleware

@@ -1,5 +1,7 @@
 """What those who run the proxy ask it: whether it lives, whether it can serve, and its numbers."""
 
+from typing import cast
+
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -7,10 +9,12 @@ from prometheus_client.exposition import choose_encoder
 from proxy.server.context import facts_of
 from proxy.server.outcomes import Problem, problem_response
 from proxy.server.request_id import request_id_of
+from proxy.server.siblings import Siblings
 from proxy.status.readiness import Check, Watch
 
 WATCH = web.AppKey("watch", Watch)
 REGISTRY = web.AppKey("registry", CollectorRegistry)
+SIBLINGS = web.AppKey("siblings", Siblings)
 
 
 async def healthz(_: web.Request) -> web.Response:
@@ -39,4 +43,7 @@ def _shown(check: Check) -> dict[str, object]:
 async def metrics(request: web.Request) -> web.Response:
     """Gives the numbers, in the form that Prometheus asks for."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return web.Response(body=encode(request.app[REGISTRY]), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+    own, siblings = request.app[REGISTRY], request.app.get(SIBLINGS)
+    # What an encoder needs of a registry is that it can be collected.
+    numbers = own if siblings is None else cast(CollectorRegistry, await siblings.numbers(own))
+    return web.Response(body=encode(numbers), headers={"Content-Type": content_type, "Cache-Control": "no-store"})

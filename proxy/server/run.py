@@ -16,21 +16,29 @@ from proxy.server.app import create_app
 from proxy.server.context import INDEXES
 from proxy.server.operations import WATCH
 from proxy.server.reload import reload
+from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls, renew
 from proxy.server.warm import WarmRunner
 
 _log = structlog.get_logger("mirrormend.server")
 
 
-async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None, load: Callable[[], Settings] | None = None) -> None:
+async def serve(
+    settings: Settings,
+    *,
+    ready: Callable[[str], None] | None = None,
+    load: Callable[[], Settings] | None = None,
+    siblings: Siblings | None = None,
+) -> None:
     """Serves until SIGTERM or SIGINT; then it goes on listening for the notice of `[server]`, while `/readyz` says 503 already,
     and requests in flight have the drain time to finish.
 
     Calls `ready` with the address once it listens. SIGHUP puts in force what `load` gives, and a renewed certificate.
+    With `siblings` it is one of several workers on the port.
     Raises OSError where it cannot listen, SettingsError where a file of `[access]` is not right.
     """
     tls = listener_tls(settings.server)
-    app = create_app(settings)
+    app = create_app(settings, siblings=siblings)
     runner = WarmRunner(app, access_log=None, handle_signals=False, shutdown_timeout=settings.server.drain, keepalive_timeout=75.0)
     await runner.setup()
     # What was imported stays for good: the collector need not look at it, nor look as often as its defaults have it,
@@ -41,13 +49,13 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
     # While a thread renders a large page, the event loop waits no longer than this to have its turn.
     sys.setswitchinterval(0.001)
     try:
-        site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024, ssl_context=tls)
+        site = web.TCPSite(
+            runner, settings.server.host, settings.server.port, backlog=1024, ssl_context=tls, reuse_port=siblings is not None
+        )
         await site.start()
         address = _address(runner, "http" if tls is None else "https")
+        _announce(runner, settings, app, siblings)
         mirrors = [index.mirror for index in app[INDEXES].values()]
-        for mirror in mirrors:
-            _log.info("mirror", mirror=mirror.name, at="/simple/" if mirror is mirrors[0] else f"/{mirror.name}/simple/", **mirror.facts)
-        _warn(runner, settings)
         _log.info("listening", address=address, upstreams={mirror.name: mirror.url for mirror in mirrors})
         if ready is not None:
             ready(address)
@@ -69,6 +77,22 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
 def _address(runner: web.AppRunner, scheme: str) -> str:
     host, port = runner.addresses[0][:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _announce(runner: web.AppRunner, settings: Settings, app: web.Application, siblings: Siblings | None) -> None:
+    """Says what is served and what is amiss with it; of several workers the first one does."""
+    if siblings is not None and siblings.number > 1:
+        return
+    mirrors = [index.mirror for index in app[INDEXES].values()]
+    for mirror in mirrors:
+        _log.info("mirror", mirror=mirror.name, at="/simple/" if mirror is mirrors[0] else f"/{mirror.name}/simple/", **mirror.facts)
+    if siblings is not None and settings.store.location == "memory":
+        _log.warning(
+            "workers-share-nothing",
+            meaning="each worker asks the mirror for itself, since what is in memory is one process's own",
+            remedy="let the store be sqlite or redis://",
+        )
+    _warn(runner, settings)
 
 
 def _warn(runner: web.AppRunner, settings: Settings) -> None:

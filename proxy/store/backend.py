@@ -46,6 +46,10 @@ class Backend(Protocol):
         """For how many seconds a copy in memory is used without asking here, where others may have written meanwhile."""
 
     @property
+    def shared(self) -> bool:
+        """Whether other processes are to be expected that do the same work."""
+
+    @property
     def connect_within(self) -> float:
         """How long `connect` may take, in seconds."""
 

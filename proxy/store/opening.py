@@ -27,15 +27,16 @@ class StoreMisconfigured(MirrormendError):
         return f"the store cannot be set up: {self.why}"
 
 
-def open_store(section: StoreSection, *, clock: Callable[[], float] = time.time) -> Store:
+def open_store(section: StoreSection, *, shared: bool = False, clock: Callable[[], float] = time.time) -> Store:
     """Builds the store that `section` asks for; it is opened by its `open`.
 
+    `shared` says that replicas use the same file; that they use the same Redis is always to be expected.
     Raises StoreMisconfigured. `clock` gives seconds since the epoch.
     """
-    return Store(BoundedMemory(section.memory_limit, clock=clock), _backend(section, clock), clock=clock)
+    return Store(BoundedMemory(section.memory_limit, clock=clock), _backend(section, shared, clock), clock=clock)
 
 
-def _backend(section: StoreSection, clock: Callable[[], float]) -> Backend | None:
+def _backend(section: StoreSection, shared: bool, clock: Callable[[], float]) -> Backend | None:
     location = section.location
     if location == "memory":
         return None
@@ -45,7 +46,7 @@ def _backend(section: StoreSection, clock: Callable[[], float]) -> Backend | Non
     if path is None:
         _log.warning("store-has-no-home", why="this user has no home folder; name a file with sqlite:PATH", going_on_with="memory")
         return None
-    return SqliteBackend(path, section.disk_limit, clock=clock)
+    return SqliteBackend(path, section.disk_limit, shared=shared, clock=clock)
 
 
 def _in_cache_folder() -> Path | None:

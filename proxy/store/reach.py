@@ -76,6 +76,11 @@ class Reach:
         return self._backend.trust
 
     @property
+    def shared(self) -> bool:
+        """Whether other processes are to be expected that do the same work."""
+        return self._backend.shared
+
+    @property
     def usable(self) -> bool:
         """Whether it is asked at all."""
         return self._opened and not self._circuit.open

@@ -35,6 +35,7 @@ class RedisBackend:
     """
 
     trust = 5.0
+    shared = True
     connect_within = 1.5
     read_within = 1.0
     write_within = 5.0

@@ -31,6 +31,7 @@ _BATCH_BYTES = 8 * 1024 * 1024
 _INLINE_BYTES = 64 * 1024
 """Up to this many bytes, (de)compressing takes less than handing the work to a thread and back."""
 _BUSY_PAUSE = 0.25
+_SETTLED_LOOK = 0.005
 
 
 class Room(StrEnum):
@@ -154,9 +155,17 @@ class Store:
             return False
         return self._reach is None or await self._reach.answers()
 
-    async def get(self, room: Room, key: str) -> bytes | None:
-        """Gives the document, None where there is none, its time is over, or the backend cannot be asked."""
-        document = await self._find(_slot(room, key)) if self._open else None
+    @property
+    def shared(self) -> bool:
+        """Whether replicas share it just now, so that work done by one need not be done by the others."""
+        return self._open and self._reach is not None and self._reach.shared and self._reach.usable
+
+    async def get(self, room: Room, key: str, *, anew: bool = False) -> bytes | None:
+        """Gives the document, None where there is none, its time is over, or the backend cannot be asked.
+
+        With `anew` the backend is asked although there is a copy in memory that it gave a moment ago.
+        """
+        document = await self._find(_slot(room, key), anew=anew) if self._open else None
         if document is None:
             self._misses += 1
         else:
@@ -176,6 +185,12 @@ class Store:
         now = self._clock()
         self._add(Change(_slot(room, key), now, now))
 
+    async def settled(self, room: Room, key: str, within: float) -> None:
+        """Waits until the backend has what was put under `key`, at most `within` seconds."""
+        slot, until = _slot(room, key), time.monotonic() + within
+        while self._pending.get(slot) is not None and self.shared and time.monotonic() < until:  # noqa: ASYNC110 - it is seldom waited for
+            await asyncio.sleep(_SETTLED_LOOK)
+
     async def acquire(self, name: str, seconds: float) -> Lease | None:
         """Gives a lease on `name` among the replicas that share a Redis, for at most `seconds`; None where another has it.
 
@@ -183,7 +198,7 @@ class Store:
         """
         return Lease() if self._reach is None else await self._reach.lease(name, seconds)
 
-    async def _find(self, slot: str) -> bytes | None:
+    async def _find(self, slot: str, *, anew: bool = False) -> bytes | None:
         while True:
             change = self._pending.get(slot)
             if change is not None:
@@ -191,7 +206,7 @@ class Store:
                     return change.document if change.expires > self._clock() else None
                 return await self._unseal(change.sealed)
             reach = self._reach
-            if reach is None or not reach.usable or self._memory.age(slot) <= reach.trust:
+            if reach is None or not reach.usable or (self._memory.age(slot) <= reach.trust and not anew):
                 return await self._unseal(await self._memory.get(slot))
             reading = _Reading()
             self._readings.setdefault(slot, set()).add(reading)

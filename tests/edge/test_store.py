@@ -18,7 +18,7 @@ from proxy.store.memory import BoundedMemory
 from proxy.store.pending import Change
 from proxy.store.redis import RedisBackend
 from proxy.store.sqlite.backend import SqliteBackend
-from tests.edge.test_store_redis import RedisServer
+from tests.redis_server import RedisServer
 
 HOUR = 3600.0
 
@@ -324,6 +324,22 @@ def counting(world: World, *, linger: float = 0.02) -> tuple[Store, Counting]:
     assert backend is not None
     counts = Counting(backend)
     return Store(BoundedMemory(10_000_000, clock=world.now), counts, clock=world.now, linger=linger), counts  # type: ignore[arg-type]  # by __getattr__
+
+
+async def test_a_lease_is_held_by_one_among_those_that_share_the_place(lasting: World) -> None:
+    async with lasting.store() as one, lasting.store() as other:
+        lease = await one.acquire("page/default/tornado", 60.0)
+        assert lease is not None
+        assert await other.acquire("page/default/tornado", 60.0) is None
+        assert await other.acquire("page/default/jupyter", 60.0) is not None
+        await lease.release()
+        brief = await other.acquire("page/default/tornado", 0.05)
+        assert brief is not None
+        await asyncio.sleep(0.1)
+        lasting.now.seconds += 0.1
+        assert await one.acquire("page/default/tornado", 60.0) is not None, "the time of the other one is over"
+        await brief.release()
+        assert await other.acquire("page/default/tornado", 60.0) is None, "what is released too late takes nothing away"
 
 
 async def test_a_thousand_puts_of_one_document_are_one_write(lasting: World) -> None:

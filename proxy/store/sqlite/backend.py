@@ -1,5 +1,6 @@
 """The SQLite cache as a backend of the store: what its errors mean, and what follows from them."""
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -19,14 +20,15 @@ _log = structlog.get_logger("mirrormend.store")
 
 
 class SqliteBackend:
-    """The store's documents in a SQLite file that several processes may share."""
+    """The store's documents in a SQLite file that several processes may share; `shared` says that they are replicas of one another."""
 
     trust = 60.0
     connect_within = 10.0
     read_within = 2.0
     write_within = 30.0
 
-    def __init__(self, path: Path, limit: int, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, limit: int, *, shared: bool = False, clock: Callable[[], float] = time.time) -> None:
+        self.shared = shared
         self.name = f"sqlite:{path}"
         self._cache = SqliteCache(path, limit, clock=clock)
         self._damage: str | None = None
@@ -71,14 +73,24 @@ class SqliteBackend:
                 raise BackendRefused(str(error), len(changes)) from error
             raise self._trouble(error) from error
 
-    async def lock(self, name: str, seconds: float) -> str | None:  # noqa: ARG002 - there is nothing to hold
-        """Grants at once: processes that share a file do not wait for each other."""
-        return ""
+    async def lock(self, name: str, seconds: float) -> str | None:
+        """Takes the lock `name` for at most `seconds`, in the file."""
+        token = secrets.token_hex(16)
+        try:
+            return token if await self._cache.lock(name, token, seconds) else None
+        except (sqlite3.Error, Replaced) as error:
+            raise self._trouble(error) from error
 
     async def unlock(self, name: str, token: str) -> None:
-        """Nothing was held."""
+        """Lets go of the lock, if the token still holds it."""
+        try:
+            await self._cache.unlock(name, token)
+        except (sqlite3.Error, Replaced) as error:
+            raise self._trouble(error) from error
 
-    def _trouble(self, error: sqlite3.Error) -> BackendAway:
+    def _trouble(self, error: sqlite3.Error | Replaced) -> BackendAway:
+        if isinstance(error, Replaced):
+            return BackendAway(str(error))
         if is_busy(error):
             return BackendBusy(str(error))
         if is_damage(error):

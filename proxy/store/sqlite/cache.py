@@ -64,6 +64,14 @@ class SqliteCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
             self._used = used | self._used
             raise
 
+    async def lock(self, name: str, token: str, seconds: float) -> bool:
+        """Takes the lock `name` for `seconds`, unless it is held; says whether it was taken."""
+        return await _in(self._writing, lambda: self._file.lock(name, token, self._clock(), seconds))
+
+    async def unlock(self, name: str, token: str) -> None:
+        """Lets go of the lock `name`, where `token` holds it."""
+        await _in(self._writing, lambda: self._file.unlock(name, token))
+
     async def _get(self, key: str, **_options: object) -> bytes | None:
         (content,) = await self._multi_get([key])
         return content

@@ -23,6 +23,9 @@ _VACUUM_PAGES = 2048
 _UPSERT = """INSERT INTO documents (slot, expires, used, size, content) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (slot) DO UPDATE SET expires = excluded.expires, used = excluded.used, size = excluded.size, content = excluded.content"""
 
+_LOCK = """INSERT INTO locks (name, token, expires) VALUES (?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET token = excluded.token, expires = excluded.expires WHERE locks.expires <= ?"""
+
 
 class Replaced(Exception):
     """The file was removed, or another one stands in its place."""
@@ -122,6 +125,16 @@ class DocumentFile:
             raise
         if now >= self._next_purge:
             self._purge(connection, now)
+
+    def lock(self, name: str, token: str, now: float, seconds: float) -> bool:
+        """Takes the lock `name` for `seconds` from `now` on, unless it is held; says whether it was taken. Raises Replaced."""
+        if self._moved():
+            raise Replaced
+        return _open(self._writer).execute(_LOCK, (name, token, now + seconds, now)).rowcount > 0
+
+    def unlock(self, name: str, token: str) -> None:
+        """Lets go of the lock `name`, where `token` holds it."""
+        _open(self._writer).execute("DELETE FROM locks WHERE name = ? AND token = ?", (name, token))
 
     def is_sound(self) -> bool:
         """Whether both connections are open, answer, and lead to the file at the path."""

@@ -61,6 +61,10 @@ def prepare(connection: sqlite3.Connection) -> None:
             return
 
 
+_LOCKS = "CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, token TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID"
+"""Beside the schema, which releases share that do not lock."""
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
     if _is_new(connection):
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -75,6 +79,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     with closing(connection.execute("SELECT slot, expires, used, size, content FROM documents LIMIT 1")) as rows:
         rows.fetchone()
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    connection.execute(_LOCKS)
     # With a write-ahead log a killed process loses nothing by it, and a power cut only the last transactions, whole.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
