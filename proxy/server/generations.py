@@ -119,6 +119,10 @@ class Generations:
             raise RuntimeError("the application has not started")
         new, old = self._make(settings), self.current
         await new.open(self._store, self._counts)
+        for name, index in new.indexes.items():
+            earlier = old.indexes.get(name)
+            if earlier is not None and earlier.mirror.key == index.mirror.key:
+                index.mirror.take_over(earlier.mirror)
         old.retire()
         self.current = new
         self._indexes.clear()

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from typing import Self, TypeVar
@@ -160,6 +161,13 @@ class Mirror:
     def health(self) -> Health:
         """How the mirror does."""
         return self._observer.health
+
+    def take_over(self, earlier: "Mirror") -> None:
+        """Knows from now on what `earlier` learned of the same mirror; whether it is to be left alone, it finds out anew."""
+        self._observer.health = replace(earlier.health, resting=False)
+        if self.kind is MirrorKind.AUTO:
+            self.kind = earlier.kind
+            self._pace.rate = self._rate()
 
     @property
     def breaker_open(self) -> bool:

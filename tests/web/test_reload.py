@@ -112,6 +112,25 @@ async def test_what_was_learned_is_not_asked_again(mirror: BrokenMirror, app_cli
     assert [each for each in mirror.asked if each.kind == "file"] == asked
 
 
+async def test_how_the_mirror_does_is_known_from_the_start(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.server_header = "Artifactory/7.90"
+    mirror.add(WHEEL)
+    client = await app_client(upstream={"kind": "auto"})
+    await client.get("/simple/demo/")
+    before = app_of(client)[GENERATIONS].current.indexes["default"].mirror
+    asked = len(mirror.asked)
+    await reload(app_of(client), lambda: settings(mirror, probe={"patience": 1}))
+    assert (await client.get("/readyz")).status == 200
+    assert len(mirror.asked) == asked, "it need not be asked again"
+    assert (await numbers(client)).of("mirrormend_upstream_up", upstream="default") == 1
+    after = app_of(client)[GENERATIONS].current.indexes["default"].mirror
+    assert after is not before
+    assert after.kind is before.kind
+    async with BrokenMirror() as other:
+        await reload(app_of(client), lambda: settings(other))
+        assert not (await numbers(client)).has("mirrormend_upstream_up"), "of another mirror nothing is known"
+
+
 async def test_counts_go_on(mirror: BrokenMirror, app_client: MakeClient) -> None:
     mirror.add(WHEEL)
     client = await app_client()
