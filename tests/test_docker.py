@@ -169,6 +169,18 @@ def test_what_is_not_asked_for_is_not_started(composed: Any) -> None:
     profiles = {name: each.get("profiles") for name, each in composed["services"].items()}
     assert {name for name, profile in profiles.items() if profile is None} == {"mirrormend", "redis"}
     assert {name for name, profile in profiles.items() if profile == ["demo"]} == {"broken-mirror"}
+    assert {name for name, profile in profiles.items() if profile == ["monitoring"]} == {"prometheus", "grafana"}
+
+
+def test_what_watches_it_asks_where_it_listens(composed: Any, service: Any) -> None:
+    scraped = yaml.safe_load((ROOT / "docker/prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    (target,) = [target for job in scraped for each in job["static_configs"] for target in each["targets"]]
+    assert target == f"mirrormend:{last_stage()['EXPOSE']}"
+    source = yaml.safe_load((ROOT / "docker/grafana/datasource.yml").read_text(encoding="utf-8"))["datasources"][0]
+    assert source["url"] == "http://prometheus:9090"
+    mounted = dict(volume.split(":")[:2] for volume in composed["services"]["grafana"]["volumes"])
+    dashboards = yaml.safe_load((ROOT / "docker/grafana/dashboards.yml").read_text(encoding="utf-8"))["providers"][0]["options"]["path"]
+    assert str(PurePosixPath(mounted["./docker/grafana-dashboard.json"]).parent) == dashboards
 
 
 @pytest.mark.parametrize(("schema", "file"), [("gitlab-ci", "gitlab-ci.yml"), ("github-workflows", "github-actions.yml")])
