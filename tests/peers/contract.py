@@ -1,5 +1,6 @@
 """What holds with the mirrors that the tests run: with every one of them, and with those that lose files in one way or another."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import aiohttp
+from pypi_simple import PyPISimple
 
 from tests.clients import Completed, ProxyProcess, Uv, clean_environment, run_command, write_project
 from tests.listing import JSON_TYPE
@@ -49,6 +51,14 @@ class PeerContract:
             await installs(uv, project, proxy, WHOLE)
             installed = await pip_installs(WHOLE.name, proxy.simple, tmp_path)
         assert installed.ok, installed
+
+    async def test_another_reader_finds_on_its_page_through_the_proxy_what_it_finds_there_directly(
+        self, peer: Peer, tmp_path: Path
+    ) -> None:
+        direct = await asyncio.to_thread(read, peer.url, WHOLE)
+        assert direct.keys() >= WHOLE.newest
+        async with peer.proxied(tmp_path) as proxy:
+            assert await asyncio.to_thread(read, proxy.simple, WHOLE) == direct
 
 
 class LosingPeerContract:
@@ -130,6 +140,25 @@ async def dropped(proxy: ProxyProcess, releases: Releases) -> str:
     async with aiohttp.ClientSession() as session, session.get(f"{proxy.simple}{releases.name}/") as page:
         assert page.status == 200, await page.text()
         return page.headers["Mirrormend-Dropped"]
+
+
+def read(index: str, releases: Releases) -> dict[str, tuple[object, ...]]:
+    """What pypi-simple, a client library, reads of each file on a page."""
+    with PyPISimple(index) as client:
+        page = client.get_project_page(releases.name)
+    return {
+        each.filename: (
+            each.version,
+            each.package_type,
+            each.requires_python or None,
+            each.digests,
+            each.is_yanked,
+            each.yanked_reason,
+            each.size,
+            each.upload_time,
+        )
+        for each in page.packages
+    }
 
 
 async def page_of(index: str, releases: Releases) -> dict[str, str]:

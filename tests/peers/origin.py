@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
-from tests.peers.releases import everything
+from tests.peers.releases import REQUIRED, everything
 from tests.peers.serving import free_port, nginx, running
 from tests.wheels import metadata_of
 
@@ -16,6 +16,12 @@ root {tree};
 location /simple/ {{ index index.json; default_type application/vnd.pypi.simple.v1+json; }}
 location /pypi/ {{ default_type application/json; add_header X-PyPI-Last-Serial 7; }}
 """
+
+_PYTHONS = ">=3.9,<4"
+
+
+def _yanked(project: str, version: str) -> str | bool:
+    return 'broken & "withdrawn"' if version == "1.0" and project != REQUIRED else False
 
 
 class Origin:
@@ -64,16 +70,22 @@ class Origin:
         entries, releases = [], dict[str, list[dict[str, Any]]]()
         for filename, data in files.items():
             self._put(f"packages/{filename}", data)
+            version = filename.removesuffix(".tar.gz").split("-")[1]
             digest = {"sha256": sha256(data).hexdigest()}
-            entry = {"filename": filename, "size": len(data), "requires-python": None, "yanked": False, "hashes": digest}
+            entry = {
+                "filename": filename,
+                "size": len(data),
+                "requires-python": _PYTHONS,
+                "yanked": _yanked(project, version),
+                "hashes": digest,
+            }
             entry |= {"url": f"../../packages/{filename}", "upload-time": "2026-01-02T03:04:05.000000Z"}
             if filename.endswith(".whl"):
                 metadata = metadata_of(data)
                 self._put(f"packages/{filename}.metadata", metadata)
                 entry["core-metadata"] = {"sha256": sha256(metadata).hexdigest()}
             entries.append(entry)
-            version = filename.removesuffix(".tar.gz").split("-")[1]
-            releases.setdefault(version, []).append(self._as_pypi_tells(filename, data, digest))
+            releases.setdefault(version, []).append(self._as_pypi_tells(filename, data, digest, yanked=_yanked(project, version)))
         page = {"meta": {"api-version": "1.1"}, "name": project, "versions": list(releases), "files": entries}
         self._put(f"simple/{project}/index.json", json.dumps(page).encode())
         told = {
@@ -84,15 +96,15 @@ class Origin:
         }
         self._put(f"pypi/{project}/json", json.dumps(told).encode())
 
-    def _as_pypi_tells(self, filename: str, data: bytes, digests: dict[str, str]) -> dict[str, Any]:
+    def _as_pypi_tells(self, filename: str, data: bytes, digests: dict[str, str], *, yanked: str | bool) -> dict[str, Any]:
         return {
             "filename": filename,
             "url": f"{self.url}/packages/{filename}",
             "size": len(data),
             "digests": digests,
-            "requires_python": None,
-            "yanked": False,
-            "yanked_reason": None,
+            "requires_python": _PYTHONS,
+            "yanked": bool(yanked),
+            "yanked_reason": yanked or None,
             "upload_time": "2026-01-02T03:04:05",
             "upload_time_iso_8601": "2026-01-02T03:04:05.000000Z",
             "packagetype": "bdist_wheel" if filename.endswith(".whl") else "sdist",
