@@ -17,11 +17,21 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
         yield index
 
 
-@pytest.fixture(params=[True, False], ids=["with hashes", "without hashes"])
-def losing(mirror: BrokenMirror, request: pytest.FixtureRequest) -> BrokenMirror:
-    """A stand-in for Artifactory, for clients: it lists the macOS wheel of `LOSING` and has it not, with or without hashes on its pages."""
+@pytest.fixture
+def losing(mirror: BrokenMirror) -> BrokenMirror:
+    """A stand-in for Artifactory, for clients: it lists the macOS wheel of `LOSING` and has it not."""
+    return _filled(mirror, hashes=True)
+
+
+@pytest.fixture
+def losing_without_hashes(mirror: BrokenMirror) -> BrokenMirror:
+    """The same, and its pages tell no hashes."""
+    return _filled(mirror, hashes=False)
+
+
+def _filled(mirror: BrokenMirror, *, hashes: bool) -> BrokenMirror:
     for project in (LOSING.name, REQUIRED):
         for filename, data in everything()[project].items():
-            mirror.add(filename, data, hashes=None if request.param else {})
+            mirror.add(filename, data, hashes=None if hashes else {})
     mirror.fault(LOSING.mac, artifactory_404())
     return mirror

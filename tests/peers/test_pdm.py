@@ -17,6 +17,8 @@ pytestmark = pytest.mark.timeout(300)
 _PDM = "pdm[locked]"
 _NO_PACKAGE = "\n[tool.pdm]\ndistribution = false\n"
 
+_MENDED = {LOSING.name: LOSING.newest - {LOSING.mac}, REQUIRED: {f"{REQUIRED}-1.0-py3-none-any.whl"}}
+
 
 class Pdm:
     """The real PDM in a new project, which depends on `LOSING`, with a home of its own and `index` in the place of PyPI."""
@@ -48,8 +50,19 @@ async def test_pdm_locks_and_installs_through_the_proxy_what_it_cannot_lock_with
         pdm = Pdm(programs, tmp_path / "through", proxy.simple)
         mended = await pdm.run("lock")
         assert mended.ok, mended
-        assert pdm.locked == {LOSING.name: LOSING.newest - {LOSING.mac}, REQUIRED: {f"{REQUIRED}-1.0-py3-none-any.whl"}}
+        assert pdm.locked == _MENDED
         installed = await pdm.run("install")
         assert installed.ok, installed
         listed = await pdm.run("list", "--freeze")
     assert sorted(listed.stdout.split()) == [f"{REQUIRED}==1.0", f"{LOSING.name}==2.0"]
+
+
+async def test_without_hashes_on_the_pages_pdm_fetches_every_file_to_hash_it_and_finds_all_that_is_listed(
+    programs: Programs, losing_without_hashes: BrokenMirror, tmp_path: Path
+) -> None:
+    async with ProxyProcess(losing_without_hashes.url, tmp_path) as proxy:
+        pdm = Pdm(programs, tmp_path / "through", proxy.simple)
+        mended = await pdm.run("lock")
+    assert mended.ok, mended
+    assert pdm.locked == _MENDED
+    assert [each.method for each in losing_without_hashes.asked_for(f"{LOSING.name}-2.0.tar.gz")][-1] == "GET"

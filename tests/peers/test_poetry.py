@@ -15,6 +15,8 @@ pytestmark = pytest.mark.timeout(300)
 
 _NO_PACKAGE = "\n[tool.poetry]\npackage-mode = false\n"
 
+_MENDED = {LOSING.name: LOSING.newest - {LOSING.mac}, REQUIRED: {f"{REQUIRED}-1.0-py3-none-any.whl"}}
+
 
 class Poetry:
     """The real Poetry in a new project, which depends on `LOSING`, with a home of its own and `index` as the only source."""
@@ -52,8 +54,19 @@ async def test_poetry_locks_and_installs_through_the_proxy_what_it_cannot_lock_w
         poetry = Poetry(programs, tmp_path / "through", proxy.simple)
         mended = await poetry.lock()
         assert mended.ok, mended
-        assert poetry.locked == {LOSING.name: LOSING.newest - {LOSING.mac}, REQUIRED: {f"{REQUIRED}-1.0-py3-none-any.whl"}}
+        assert poetry.locked == _MENDED
         installed = await poetry.run("install")
         assert installed.ok, installed
     assert "Installing thunder (2.0)" in installed.stdout
     assert "Installing gale (1.0)" in installed.stdout
+
+
+async def test_without_hashes_on_the_pages_poetry_fetches_every_file_to_hash_it_and_finds_all_that_is_listed(
+    programs: Programs, losing_without_hashes: BrokenMirror, tmp_path: Path
+) -> None:
+    async with ProxyProcess(losing_without_hashes.url, tmp_path) as proxy:
+        poetry = Poetry(programs, tmp_path / "through", proxy.simple)
+        mended = await poetry.lock()
+    assert mended.ok, mended
+    assert poetry.locked == _MENDED
+    assert [each.method for each in losing_without_hashes.asked_for(f"{LOSING.name}-2.0.tar.gz")][-1] == "GET"
