@@ -12,7 +12,7 @@ from tests.programs import Programs
 pytestmark = pytest.mark.timeout(300)
 
 _REDIRECTS = {"MIRRORMEND_UPSTREAM_ALLOW_HOSTS": "127.0.0.1"}
-"""What it cannot fetch quickly it redirects to the index behind it, here at an address that nobody reaches without being told to."""
+"""What it cannot fetch quickly it redirects to the index behind it, here on the proxy's own machine, where no link leads unasked."""
 
 _PATIENT = {"PROXPI_DOWNLOAD_TIMEOUT": "10"}
 """Seconds after which it redirects; of its own accord it waits for less than one, which on a busy machine would be a matter of luck."""

@@ -16,7 +16,7 @@ from tests.programs import Programs
 pytestmark = pytest.mark.timeout(300)
 
 _REDIRECTS = {"MIRRORMEND_UPSTREAM_ALLOW_HOSTS": "127.0.0.1"}
-"""It redirects to the files of the index behind it, here at an address that nobody reaches without being told to."""
+"""It redirects to the files of the index behind it, here on the proxy's own machine, where no link leads unasked."""
 
 
 @contextmanager
