@@ -153,6 +153,7 @@ class Client:
         for session in (self._asking, self._streaming):
             if session is not None:
                 await session.close()
+        await self._resolver.close()
 
     def authorization_for(self, own: str | None) -> str | None:
         """Gives the Authorization header for the mirror itself: the client's `own`, else the configured one."""

@@ -2,11 +2,14 @@
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from proxy.upstream.destinations import Destinations, Reach, literal_address, reach_of
 
+_LOOKUPS = 4
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
@@ -17,6 +20,7 @@ class Refused(OSError):
 class GuardedResolver(AbstractResolver):
     """Resolves names for one mirror, each lookup within `timeout` seconds.
 
+    It has threads of its own: a lookup that hangs goes on hanging after its time is over, and must not hold up those of other mirrors.
     `proxies` are host and port of outbound proxies: whoever operates the proxy chose them, so that their addresses do not matter.
     """
 
@@ -24,6 +28,7 @@ class GuardedResolver(AbstractResolver):
         self._destinations = destinations
         self._proxies = proxies
         self._timeout = timeout
+        self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="mirrormend-names")
         literal = literal_address(destinations.host)
         self._own_reach = None if literal is None else reach_of(literal)
 
@@ -31,7 +36,8 @@ class GuardedResolver(AbstractResolver):
         """Gives family and address of all that `host` resolves to; raises OSError where it does not."""
         try:
             async with asyncio.timeout(self._timeout):
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+                found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
         except UnicodeError:
             # The idna codec's word for a label that is empty or too long.
             raise OSError(f"{host!r} is no host name") from None
@@ -84,4 +90,5 @@ class GuardedResolver(AbstractResolver):
         return ""
 
     async def close(self) -> None:
-        """Holds nothing open."""
+        """Ends the threads, as far as they do not hang."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,5 @@
 """Closed doors, at connect time: no link and no redirect leads the proxy where it must not go."""
 
-import asyncio
 import socket
 
 import pytest
@@ -144,10 +143,10 @@ class TestNames:
         assert await names.refusal("mirror.example", 443) == ""
 
     async def test_what_is_no_name_does_not_resolve(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def getaddrinfo(host: str, *_: object, **__: object) -> None:
+        def getaddrinfo(host: str, *_: object, **__: object) -> None:
             host.encode("idna")
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo, raising=False)
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         resolver = GuardedResolver(Destinations("mirror.example", 443), frozenset(), 1.0)
         with pytest.raises(OSError, match="no host name"):
             await resolver.addresses("a" * 64 + ".invalid", 443)

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -229,6 +231,41 @@ async def test_the_outage_of_one_mirror_leaves_the_others_as_they_were(
     first, team = (index.mirror for index in client.app[INDEXES].values())
     assert (first.breaker_open, first.health.failures) == (False, 0)
     assert team.health.failures > 0
+
+
+async def test_a_name_that_does_not_resolve_for_ages_holds_up_its_own_mirror_alone(
+    mirror: BrokenMirror, front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.add(ONE)
+    hung, answers, getaddrinfo = set(), threading.Event(), socket.getaddrinfo
+
+    def hanging(host: str, *arguments: Any, **options: Any) -> Any:
+        if host.startswith("hung"):
+            hung.add(host)
+            answers.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "it took too long")
+        return getaddrinfo("127.0.0.1" if host == "healthy.invalid" else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    healthy = urlsplit(mirror.url)
+    client = await front(
+        first={"url": f"http://healthy.invalid:{healthy.port}{healthy.path}"},
+        team={"url": "http://hung.invalid/simple/", "connect_timeout": 0.5, "retries": 0},
+    )
+
+    async def ask(number: int) -> int:
+        async with client.get(f"/team/simple/demo{number}/") as response:
+            return response.status
+
+    try:
+        assert {await ask(number) for number in range(12)} <= {503, 504}
+        assert hung == {"hung.invalid"}
+        async with asyncio.timeout(10):
+            # Whatever hangs there, here is room for names, and for the work that is done in threads.
+            assert await asyncio.gather(*(asyncio.to_thread(threading.get_ident) for _ in range(8)))
+            assert list(await files(client)) == [ONE]
+    finally:
+        answers.set()
 
 
 async def test_real_uv_takes_each_package_from_the_mirror_that_the_project_names(
