@@ -27,6 +27,7 @@ from proxy.server.access.callers import FORWARDED
 from proxy.server.context import facts_of
 from proxy.server.counting import COUNTS, answered
 from proxy.server.request_id import HEADER, new_ids, without_id
+from proxy.server.stalled import ImpatientHandler
 from proxy.telemetry import line_told_often
 from proxy.telemetry.counts import Tally
 
@@ -165,7 +166,7 @@ class WarmAnswers:
         return self._date
 
 
-class WarmHandler(RequestHandler):
+class WarmHandler(ImpatientHandler):
     """A connection that answers what is at hand itself, and leaves the rest to aiohttp."""
 
     __slots__ = ("_at_start_of_request", "_peer", "_request_bytes", "_warm")

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from proxy.config import Settings
+from proxy.server import stalled
 from proxy.server.access import admission, turns
 from proxy.server.access.admission import OPEN
 from proxy.server.reload import reload
@@ -362,6 +363,36 @@ async def test_whoever_sends_a_request_ever_so_slowly_is_hung_up_on(stocked: Bro
             assert await asyncio.wait_for(connection.reader.read(), 30) == b""
         assert not dribbling.done()
         dribbling.cancel()
+
+
+async def test_whoever_takes_nothing_of_a_file_is_hung_up_on_and_the_mirror_is_let_go(
+    stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stalled, "STALLED_FOR", 0.5)
+    large = "large-1.0-py3-none-any.whl"
+    stocked.add(large, bytes(64 * 1024 * 1024))
+    async with running(stocked, monkeypatch) as server, connected_from(server, "127.0.0.1") as connection:
+        await connection.send(request(path=f"/files/large/{large}"))
+        assert server.runner.server is not None
+        await asyncio.sleep(0.2)
+        assert server.runner.server.connections
+        async with asyncio.timeout(30):
+            while server.runner.server.connections:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.05)
+
+
+async def test_whoever_takes_a_file_slowly_gets_it_whole(stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stalled, "STALLED_FOR", 1.0)
+    large, size = "large-1.0-py3-none-any.whl", 12 * 1024 * 1024
+    stocked.add(large, bytes(size))
+    async with running(stocked, monkeypatch) as server, connected_from(server, "127.0.0.1") as connection:
+        await connection.send(request(path=f"/files/large/{large}"))
+        await connection.reader.readuntil(b"\r\n\r\n")
+        taken = 0
+        while part := await connection.reader.read(min(64 * 1024, size - taken)):
+            taken += len(part)
+            await asyncio.sleep(0.02)
+    assert taken == size
 
 
 @pytest.mark.parametrize(
