@@ -95,13 +95,19 @@ class Pages:
         refused = self._refusals.standing(key, self._clock()) if project.known is None else None
         if refused is not None:
             self._projects.drop(project)
-            raise refused
+            try:
+                raise refused
+            finally:
+                # An error holds the frames it passes, and the requests in them: no frame must hold it.
+                del refused
         flight = self._flights.start(key, lambda: self._refresh(project))
         try:
             await self._landed(project, flight)
         finally:
             if project.known is None and flight.done():
                 self._projects.drop(project)
+            # The flight's failure holds this frame: it must not hold the flight.
+            del flight
 
     async def ask_again(self, project: Project) -> None:
         """Asks the mirror for the page although it is fresh, unless it was asked a moment ago; raises what `freshen` raises."""
@@ -135,6 +141,8 @@ class Pages:
             self._silent = True
             project.stale_since = self._clock()
             _log.warning("stale-page", project=project.name, why="no answer yet")
+        finally:
+            del flight
 
     def _may_serve_stale(self, project: Project, error: UpstreamError | PageUnreadable) -> bool:
         known = project.known

@@ -4,6 +4,7 @@ The first failures are nobody's fault; from then on the pauses double, up to the
 """
 
 from collections import OrderedDict
+from copy import copy
 from dataclasses import dataclass
 
 from proxy.core.errors import PageUnreadable, UpstreamError
@@ -41,7 +42,8 @@ class Refusals:
         row = self._rows.get(key)
         if row is None or row.failures <= _AT_ONCE:
             return None
-        return row.error if now - row.at < pause_after(row.failures - _AT_ONCE, self._longest) else None
+        # One error raised for many would hold the frames, and so the requests, of all of them.
+        return copy(row.error) if now - row.at < pause_after(row.failures - _AT_ONCE, self._longest) else None
 
     def lasts(self, key: tuple[str, str]) -> bool:
         """Whether it failed the last time."""
@@ -50,8 +52,7 @@ class Refusals:
     def failed(self, key: tuple[str, str], now: float, error: Refusal) -> None:
         """Notes a failure."""
         row = self._rows.pop(key, None)
-        # What a client is told is the sentence of the error; its traceback is nobody's business any more.
-        self._rows[key] = _Row(1 if row is None else row.failures + 1, now, error.with_traceback(None))
+        self._rows[key] = _Row(1 if row is None else row.failures + 1, now, copy(error))
         if len(self._rows) > _REMEMBERED:
             self._rows.popitem(last=False)
 

@@ -277,7 +277,11 @@ class Mirror:
             wait = wait_before(attempt, failed) if attempt <= self._section.retries else None
             now = time.monotonic()
             if wait is None or now + wait >= until or not self._page_retries.allows(self._pages_asked, now):
-                raise failed
+                try:
+                    raise failed
+                finally:
+                    # An error holds the frames it passes, and the requests in them: no frame must hold it.
+                    del failed
             _log.info("asked-again", mirror=self.name, project=name, why=str(failed), wait=round(wait, 2))
             await asyncio.sleep(wait)
 
