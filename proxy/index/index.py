@@ -299,7 +299,8 @@ class Index:
         """Notes what a request for `file` itself showed: a verdict at once."""
         before = project.verdicts.get(file.filename)
         await self._verifier.correct(project, file, evidence)
-        if before is None or before.kind is not project.verdicts[file.filename].kind:
+        after = project.verdicts.get(file.filename)
+        if before is None or after is None or before.kind is not after.kind:
             self._projects.learned(project)
 
     async def _fresh(self, name: str, who: Identity, client: ClientPlatform | None) -> Project:

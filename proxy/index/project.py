@@ -6,14 +6,14 @@ whose pages are the same to the byte.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page
-from proxy.core.verdict.judge import Kind, Verdict
+from proxy.core.verdict.judge import Kind, Verdict, is_undeliverable
 from proxy.index.served import ServedPage
 from proxy.upstream import Validators
 
@@ -112,6 +112,12 @@ class Project:
         self.verdicts[filename] = verdict
         self.revision += 1
 
+    def forget(self, filenames: Collection[str]) -> None:
+        """Forgets the verdicts on these files."""
+        for filename in filenames:
+            del self.verdicts[filename]
+        self.revision += bool(filenames)
+
 
 @dataclass(slots=True)
 class Progress:
@@ -137,6 +143,9 @@ class Commons:
         if digest != self.digest:
             self.digest, self.verdicts = digest, {}
         self.verdicts |= {name: verdict for name, verdict in found.items() if verdict.kind is Kind.DELIVERABLE}
+        # A denial stays with who got it, but what was denied to somebody is not lent as good any more: others ask for themselves.
+        for name in [name for name in self.verdicts if is_undeliverable(found.get(name))]:
+            del self.verdicts[name]
 
     def lend(self, digest: str) -> Mapping[str, Verdict]:
         """Gives the good verdicts for the page with that digest."""

@@ -34,13 +34,17 @@ class Projects:
         return iter(list(self._held.values()))
 
     def known(self, who: Identity, name: str) -> Project | None:
-        """Gives the project if it is held."""
-        return self._held.get((who.key, name))
+        """Gives the project if it is held, and if what it shows may be used still."""
+        project = self._held.get((who.key, name))
+        return None if project is None or self._expired(project, self._clock()) else project
 
     def of(self, who: Identity, name: str) -> Project:
         """Gives the project, a new one where none is held, and notes that it is used."""
         key, now = (who.key, name), self._clock()
         project = self._held.get(key)
+        if project is not None and project.verification is None and self._expired(project, now):
+            self.drop(project)
+            project = None
         if project is None:
             project = self._held[key] = Project(name, who, held_since=now)
         else:
@@ -99,8 +103,10 @@ class Projects:
         held = 0
         for project in reversed(list(self._held.values())):
             held += project.weight
-            expired = not project.who.shared and now - project.used > _PRIVATE_FOR
-            if project is not using and project.verification is None and (expired or held > _MEMORY):
+            if project is not using and project.verification is None and (self._expired(project, now) or held > _MEMORY):
                 self._keeper.keep(project)
                 self._commons.pop(project.name, None)
                 self.drop(project)
+
+    def _expired(self, project: Project, now: float) -> bool:
+        return not project.who.shared and now - project.used > _PRIVATE_FOR

@@ -13,7 +13,7 @@ from proxy.core.requires import required_projects
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules
-from proxy.core.verdict.plan import Plan, due, plan, plan_in_steps, reading_picks, resolver_picks
+from proxy.core.verdict.plan import Plan, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
 from proxy.core.verdict.settle import Policy, settle
 from proxy.index.burst import Burst
 from proxy.index.flights import SingleFlight, Tasks, finished
@@ -226,6 +226,9 @@ class Schedule:
                 return
             async with self._replicas.turn(project, Work.REST):
                 wanted = await self._plan_all(project, page, left, client)
+                if wanted.more and self._leaves_the_rest:
+                    kept = {file.filename for file in wanted.files}
+                    project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
                 await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
             if self._rescue is not None:
@@ -259,18 +262,25 @@ class Schedule:
 
     async def _verify_the_rest(self, project: Project, client: ClientPlatform | None) -> None:
         """Asks, slowly, about what the budget left out."""
-        if (self._costly and self._probe.rate == "auto") or self._probe.budget == 0:
+        if self._leaves_the_rest:
             return
         while project.known is not None:
             wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client)
             if not wanted.files:
                 return
-            await self._verifier.ask(project, wanted.files, background=True)
+            asked = await self._verifier.ask(project, wanted.files, background=True)
             self._projects.learned(project)
+            if not asked:
+                return
 
     async def _verify_release(self, project: Project, files: list[File]) -> None:
         await self._verifier.ask(project, files)
         self._projects.learned(project)
+
+    @property
+    def _leaves_the_rest(self) -> bool:
+        """Whether what the budget leaves out is not asked about in the background either."""
+        return (self._costly and self._probe.rate == "auto") or self._probe.budget == 0
 
     @property
     def _costly(self) -> bool:

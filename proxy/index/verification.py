@@ -60,8 +60,8 @@ class Verifier:
         """For how many identities dropping has stopped."""
         return sum(standing.guard.storm for standing in self._standings.values())
 
-    async def ask(self, project: Project, files: Iterable[File], *, background: bool = False, patient: bool = False) -> None:
-        """Probes `files` of `project`, in their order, and notes a verdict on each as its answer comes.
+    async def ask(self, project: Project, files: Iterable[File], *, background: bool = False, patient: bool = False) -> bool:
+        """Probes `files` of `project`, in their order, and notes a verdict on each as its answer comes; gives whether all were asked about.
 
         `patient` probes let those go first that somebody waits for, and `background` ones keep to the mirror's rate as well.
         Where nothing good comes of it and no witness is found, the rest is left for another time.
@@ -70,8 +70,9 @@ class Verifier:
         left = iter(files)
         while (file := next(left, None)) is not None:
             if self._in_vain(standing) and not await self._revived(project, standing):
-                return
+                return False
             await self._ask_some(project, standing, file, left, background=background, patient=patient)
+        return True
 
     async def _ask_some(
         self, project: Project, standing: Standing, next_one: File, left: Iterator[File], *, background: bool, patient: bool

@@ -3,7 +3,7 @@
 from proxy.core.page import Page
 from proxy.core.verdict.client import client_platform, fitness, runs_on
 from proxy.core.verdict.judge import Verdict, VerdictRules
-from proxy.core.verdict.plan import Plan, newest, plan, reading_picks, resolver_picks
+from proxy.core.verdict.plan import Plan, newest, outlived, plan, reading_picks, resolver_picks
 from tests.core.files import file, no, page, unknown, yes
 
 RULES = VerdictRules()
@@ -170,3 +170,10 @@ def test_requires_python_is_heeded_where_the_page_gives_it() -> None:
     assert not runs_on(file("demo-1.0-py3-none-any.whl", requires_python=">=3.13"), client)
     assert runs_on(file("demo-1.0-py3-none-any.whl", requires_python=">=3.12.4"), client)
     assert runs_on(file("demo-1.0-py3-none-any.whl", requires_python="nonsense"), client)
+
+
+def test_a_no_of_more_than_a_day_ago_is_outlived_where_nobody_asks_again() -> None:
+    old, asked, lately, good = (f"demo-{version}.0-py3-none-any.whl" for version in range(1, 5))
+    verdicts = {old: no(0.0), asked: no(0.0), lately: no(100.0), good: yes(0.0)}
+    assert outlived(page(old, asked, lately, good), verdicts, 86_400.0, RULES, {asked}) == [old]
+    assert outlived(page(old, asked, lately, good), verdicts, 86_399.0, RULES, {asked}) == []

@@ -53,11 +53,12 @@ class Histories(RuleBasedStateMachine):
         self.store = open_store(chosen.store)
         self.missing: dict[tuple[str, str], tuple[set[str], float]] = {}
 
-        async def begin() -> Index:
-            await self.store.open()
-            return Index(self.mirror, self.store, chosen, clock=lambda: self.mirror.now)  # type: ignore[arg-type]
+        self.settings = chosen
+        self.do(self.store.open())
+        self.index = self.do(self.begin())
 
-        self.index = self.do(begin())
+    async def begin(self) -> Index:
+        return Index(self.mirror, self.store, self.settings, clock=lambda: self.mirror.now)  # type: ignore[arg-type]
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Runs the work, and what it left to the background, to the end."""
@@ -140,6 +141,13 @@ class Histories(RuleBasedStateMachine):
     @rule(how=st.sampled_from(["404", "404", "404", "403", "html", None]), answers=st.integers(0, 12))
     def an_outage_will_begin_or_end_in_the_middle(self, how: str | None, answers: int) -> None:
         self.mirror.coming = (answers, how)
+
+    @rule()
+    def the_proxy_restarts(self) -> None:
+        """What it learned is in the store, but for what belongs to a client's own token."""
+        self.do(self.index.close())
+        self.index = self.do(self.begin())
+        self.missing = {key: each for key, each in self.missing.items() if not key[0]}
 
     # What clients do ------------------------------------------------------------------------------------------------------------------
 

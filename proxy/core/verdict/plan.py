@@ -7,7 +7,7 @@ what a resolver could read of older ones, and everything else, newest first.
 Rules for this file: it is a function of the page, of what is known, of the time and of the client; it never asks.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -233,3 +233,12 @@ def _awaiting_confirmation(page: Page, verdicts: Mapping[str, Verdict]) -> set[s
         return set()
     denied = [release for release in page.releases if all(is_undeliverable(verdicts.get(file.filename)) for file in release.files)]
     return {file.filename for release in denied for file in release.files}
+
+
+def outlived(page: Page, verdicts: Mapping[str, Verdict], now: float, rules: VerdictRules, asked: Collection[str]) -> list[str]:
+    """Names the files of `page` that were denied so long ago that it counts no more, for when nobody asks about them again.
+
+    `asked` are those that somebody does; `now` is in seconds since the epoch.
+    """
+    denied = (file.filename for file in page.files if is_undeliverable(verdicts.get(file.filename)))
+    return [name for name in denied if name not in asked and now - verdicts[name].evidence.at >= rules.no_keep]
