@@ -9,6 +9,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.auditing import check, explain, warm
+from proxy.cli.completing import completion, words
 from proxy.core.errors import MirrormendError
 
 _EPILOG = """\
@@ -17,9 +18,37 @@ MIRRORMEND_UPSTREAM is --upstream. Every key of the file has one as well, MIRROR
 Credentials are best given that way: MIRRORMEND_UPSTREAM_TOKEN.
 
 \b
+Signals:
+  SIGTERM, SIGINT  requests in flight may finish; a second one ends all
+  SIGHUP           the settings are read again, and put in force if they can
+
+\b
+Exit status:
+  0  it was told to end
+  1  it could not serve, because the port is taken, say
+  2  a setting cannot be used
+
+\b
 Example:
   mirrormend serve --upstream https://mirror.example.com/api/pypi/pypi/simple/
   uv lock --default-index http://127.0.0.1:8080/simple/
+"""
+_ROOT_EPILOG = """\
+\b
+To begin:
+  mirrormend demo                       see the point in a few seconds
+  mirrormend serve --upstream URL       put it in front of a mirror
+  mirrormend check --upstream URL NAME  show the mirror's admin what is wrong
+
+Each command tells more with --help. A browser gets a page about the proxy at its address.
+"""
+_DEMO_EPILOG = """\
+Nothing is dialled but this machine, and nothing stays behind. It takes a few seconds, and uv, if that is there.
+
+\b
+Exit status:
+  0  the lock that failed at the mirror worked through the proxy
+  1  it did not
 """
 
 
@@ -46,7 +75,9 @@ def _say(what: str) -> None:
     click.echo(f"mirrormend: {' '.join(what.split())}", err=True)
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.group(
+    epilog=_ROOT_EPILOG, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
+)
 @click.version_option(__version__, prog_name="mirrormend", message="%(prog)s %(version)s")
 @click.pass_context
 def commands(context: click.Context) -> None:
@@ -66,15 +97,27 @@ def commands(context: click.Context) -> None:
 @click.option(
     "--store",
     metavar="STORE",
+    shell_complete=words(("memory", "sqlite", "sqlite:", "redis://")),
     help="Where to remember: memory, sqlite[:PATH] or redis://HOST:PORT/DB. [default: sqlite, in the user's cache folder]",
 )
 @click.option(
     "--links",
     metavar="MODE",
+    shell_complete=words(("proxy", "redirect", "direct")),
     help="Where links lead: proxy streams the files, redirect sends the client to the mirror, direct links to the mirror. [default: proxy]",
 )
-@click.option("--log-format", metavar="FORMAT", help="console for people, json for machines. [default: console]")
-@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. [default: info]")
+@click.option(
+    "--log-format",
+    metavar="FORMAT",
+    shell_complete=words(("console", "json")),
+    help="console for people, json for machines. [default: console]",
+)
+@click.option(
+    "--log-level",
+    metavar="LEVEL",
+    shell_complete=words(("debug", "info", "warning", "error")),
+    help="debug, info, warning or error. [default: info]",
+)
 def serve(config: Path | None, **options: str | None) -> int:
     """Serve the mended index until SIGTERM or Ctrl-C."""
     from proxy.cli.serving import run_server  # noqa: PLC0415 - aiohttp takes a moment, and --help does not need it
@@ -82,13 +125,11 @@ def serve(config: Path | None, **options: str | None) -> int:
     return run_server(config, options)
 
 
-@commands.command()
+@commands.command(epilog=_DEMO_EPILOG)
 @click.option("--keep", is_flag=True, help="Go on serving until Ctrl-C, to be looked at.")
-@click.option(
-    "--mirror", metavar="HOST:PORT", help="Serve the broken mirror alone there, until Ctrl-C: to put a proxy of your own before it."
-)
+@click.option("--mirror", metavar="HOST:PORT", help="Serve the broken mirror alone, until Ctrl-C, to put a proxy of your own before it.")
 def demo(keep: bool, mirror: str | None) -> int:
-    """Show the repair on a broken mirror that is made up on this machine."""
+    """Show the repair on a made-up broken mirror."""
     from proxy.demo import run, serve_mirror  # noqa: PLC0415 - as above
 
     if mirror is None:
@@ -130,5 +171,5 @@ def lock(project: Path | None, uv_arguments: tuple[str, ...], **typed: Any) -> i
     return run_lock(Order(folder=project, arguments=uv_arguments, **typed))
 
 
-for each in (check, explain, warm):
+for each in (check, completion, explain, warm):
     commands.add_command(each)

@@ -3,10 +3,12 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +87,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ("explain", "--help"),
         ("warm", "--help"),
         ("lock", "--help"),
+        ("completion", "--help"),
     ],
 )
 def test_help_fits_a_terminal_of_80_columns(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,3 +292,40 @@ def test_what_is_wrong_about_access_gets_one_line_and_status_2(
     line = one_line(capsys, 2, "serve", "--upstream", UPSTREAM)
     assert line.startswith(said.format(file=file))
     assert "geheim" not in line
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_a_script_that_completes(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    status, out, err = command(capsys, "completion", shell)
+    assert (status, err) == (0, "")
+    assert "_MIRRORMEND_COMPLETE" in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("mirrormend ", {"serve", "lock", "check", "explain", "warm", "demo", "completion"}),
+        ("mirrormend serve --links ", {"proxy", "redirect", "direct"}),
+        ("mirrormend serve --log-", {"--log-format", "--log-level"}),
+        ("mirrormend check --format j", {"json", "junit"}),
+    ],
+)
+def test_bash_completes_what_was_begun(typed: str, offered: set[str]) -> None:
+    script = f"""
+        source <(mirrormend completion bash)
+        COMP_WORDS=({typed}{'""' if typed.endswith(" ") else ""})
+        COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+        _mirrormend_completion mirrormend
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environment = process_environment() | {"PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
+    bash = shutil.which("bash") or "bash"
+    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert set(done.stdout.split()) == offered, done.stderr
+
+
+@pytest.mark.parametrize("subcommand", ["", "serve", "lock", "check", "explain", "warm", "demo", "completion"])
+def test_help_says_how_to_begin_or_how_it_ends(capsys: pytest.CaptureFixture[str], subcommand: str) -> None:
+    status, out, err = command(capsys, *subcommand.split(), "--help")
+    assert (status, err) == (0, "")
+    assert any(word in out for word in ("To begin", "Exit status", "The status is", "Where it goes"))
