@@ -26,7 +26,7 @@ from proxy.server.access import ADMISSION
 from proxy.server.access.callers import FORWARDED
 from proxy.server.context import facts_of
 from proxy.server.counting import COUNTS, answered
-from proxy.server.request_id import HEADER, new_ids, without_id
+from proxy.server.request_id import HEADER, HINT, new_ids, without_id
 from proxy.server.stalled import ImpatientHandler
 from proxy.telemetry import line_told_often
 from proxy.telemetry.counts import Tally
@@ -99,7 +99,9 @@ class WarmAnswers:
 
     def answer(self, request: bytes, peer: str) -> tuple[bytes, bytes] | None:
         """Gives head and body of the answer to `request`, which came from the address `peer`; None where it has to go the ordinary way."""
-        request, request_id = without_id(request)
+        request_id = ""
+        if HINT in request:
+            request, request_id = without_id(request)
         known = self._answers.get(request)
         if known is None or (known.client is not None and known.peer != peer):
             return None
