@@ -33,9 +33,15 @@ class Doubts:
         self._within = within
         self._clock = clock
         self._doubted: dict[str, float] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     async def believes(self, project: Project, *, without_witness: bool) -> bool:
         """Whether the mirror is believed about `project`; `without_witness` is the answer where it never had another page."""
+        # One after the other: what the first finds out saves the others the question.
+        async with self._one_at_a_time:
+            return await self._believes(project, without_witness=without_witness)
+
+    async def _believes(self, project: Project, *, without_witness: bool) -> bool:
         who = project.who
         if self._clock() - self._doubted.get(who.key, float("-inf")) < _DOUBTED_FOR:
             return False

@@ -251,6 +251,21 @@ async def test_when_the_pages_of_all_projects_are_denied_no_project_turns_into_4
     assert (await proxied.page("gamma")).status == 200
 
 
+async def test_many_pages_that_are_denied_at_once_cost_few_witnesses(site: MakeOutage) -> None:
+    proxied = await site()
+    for number in range(20):
+        proxied.mirror.add(f"p{number}-1.0-py3-none-any.whl")
+    paths = [f"/simple/p{number}/" for number in range(20)]
+    for path in paths:
+        assert (await proxied.client.get(path)).status == 200
+    proxied.clock.passes(130)
+    proxied.mirror.fault("page:*", status(404))
+    proxied.mirror.forget()
+    answers = await asyncio.gather(*(proxied.client.get(path) for path in paths))
+    assert {answer.status for answer in answers} == {200}
+    assert proxied.mirror.count(kind="page") <= len(paths) + 2
+
+
 @pytest.mark.parametrize("body", [b"", b"<html><body><h1>Down for maintenance</h1></body></html>"])
 async def test_pages_that_are_all_empty_at_once_are_not_believed(site: MakeOutage, body: bytes) -> None:
     proxied = await site()
