@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Protocol, Self
 
 import structlog
@@ -22,11 +23,11 @@ from proxy.audit.platforms import pythons_of, spelled_python
 from proxy.audit.subject import Subject
 from proxy.audit.wanted import Order, Want
 from proxy.config import Settings
-from proxy.core.errors import MirrormendError, PageUnreadable, UpstreamError, UpstreamStatus
+from proxy.core.errors import MirrormendError, PageUnreadable, UpstreamBroke, UpstreamError, UpstreamStatus, UpstreamTimeout
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
 from proxy.core.verdict.budget import BUDGETS
-from proxy.core.verdict.judge import Kind, Verdict, VerdictRules
+from proxy.core.verdict.judge import Cause, Kind, Verdict, VerdictRules
 from proxy.core.verdict.plan import plan
 from proxy.core.verdict.settle import Mended, Policy, settle
 from proxy.index.flights import Tasks
@@ -34,14 +35,15 @@ from proxy.index.gate import Gate
 from proxy.index.project import KnownPage
 from proxy.index.reading import digest_of, read_page
 from proxy.index.verification import Verifier
-from proxy.upstream import FetchedPage
+from proxy.upstream import FetchedPage, NotModified
+from proxy.upstream.pages import wait_before
 
 _log = structlog.get_logger("mirrormend.audit")
 
 _AT_ONCE = 12
 """Projects that are looked at together: enough to keep the probes' window full."""
 
-_PAGE_WITHIN = 60.0
+_PASSING = frozenset({Cause.MIRROR_ERROR, Cause.NO_ANSWER})
 _ABSENT = frozenset({404, 410})
 
 
@@ -72,7 +74,8 @@ class Survey:
         self._watch = watch
         self._chosen = probe.budget
         self._everything = everything
-        self.mirror = OverheardMirror(section, probe, clock=clock)
+        # What fails in passing is asked again when the rest is done: between other probes it would hold these up each time.
+        self.mirror = OverheardMirror(section.model_copy(update={"retries": 0}), probe, clock=clock)
         self.ear = self.mirror.ear = Ear(watch.answered)
         self._rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
@@ -186,7 +189,7 @@ class Survey:
 
     async def _fetch(self, subject: Subject) -> None:
         want = subject.want
-        fetched = await self.mirror.fetch_page(want.project, SHARED, spelling=want.spelling, within=_PAGE_WITHIN)
+        fetched = await self._page_of(want)
         if not isinstance(fetched, FetchedPage):
             raise PageUnreadable(subject.url, "", "it was asked for without a condition, and said that nothing changed")
         self.ear.requests += 1
@@ -203,6 +206,17 @@ class Survey:
         )
         subject.project.known = KnownPage(page, digest_of(fetched), fetched.validators, now, page)
         subject.read(page, fetched, exchange)
+
+    async def _page_of(self, want: Want) -> FetchedPage | NotModified:
+        for attempt in count(1):
+            try:
+                return await self.mirror.fetch_page(want.project, SHARED, spelling=want.spelling)
+            except (UpstreamStatus, UpstreamTimeout, UpstreamBroke) as error:
+                wait = wait_before(attempt, error) if attempt <= self._section.retries else None
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+        raise AssertionError
 
     def _failure(self, subject: Subject, error: UpstreamError | PageUnreadable) -> Finding:
         status = error.status if isinstance(error, UpstreamStatus) else 200 if isinstance(error, PageUnreadable) else None
@@ -235,11 +249,14 @@ class Survey:
         else:
             wanted = plan(page, subject.project.verdicts, self._clock(), rules=self._rules, budget=budget).files
         await self._ask(subject, wanted)
+        verdicts = subject.project.verdicts
+        passing = [file for file in wanted if file.filename in verdicts and verdicts[file.filename].cause in _PASSING]
+        if passing and self._section.retries:
+            await self._ask(subject, passing)
         if budget != 0:
             first = read_first(page, subject.releases, subject.project)
             self._watch.asks(len(first))
             await MetadataCheck(self.mirror, subject.findings.append).check(page, first, subject.places)
-        verdicts = subject.project.verdicts
         self.ear.forget(file.url for file in wanted if file.filename in verdicts and verdicts[file.filename].kind is Kind.DELIVERABLE)
 
     async def _ask(self, subject: Subject, files: Iterable[File]) -> None:

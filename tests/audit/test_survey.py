@@ -82,6 +82,13 @@ async def test_what_is_no_absence_is_unknown_with_its_cause(stocked: BrokenMirro
     assert found.exchange.status == code
 
 
+async def test_what_fails_in_passing_is_asked_again(stocked: BrokenMirror, audit: Audit) -> None:
+    stocked.fault("page:demo", status(503), times=1)
+    stocked.fault(MAC, status(503), times=1)
+    report = await audit("demo", upstream={"retries": 1})
+    assert (report.findings, report.exit_status) == ((), 0)
+
+
 async def test_a_403_that_begins_in_the_middle_is_a_quota_and_no_block(stocked: BrokenMirror, audit: Audit) -> None:
     stocked.fault("*", quota(2))
     assert not of(await audit("demo"), Fault.FILE_UNDELIVERABLE)

@@ -54,7 +54,12 @@ def _head(report: Report) -> RenderableType:
     ]
     partial = [each for each in report.projects if each.unasked and each.checked]
     if partial and not report.interrupted:
-        lines.append(_plain(f"The budget left files of {len(partial)} projects out; --budget all asks about every file.", "dim"))
+        lines.append(
+            _plain(
+                f"Of {len(partial)} projects some files were not asked about: beyond the budget (see --budget), or in vain.",
+                "dim",
+            )
+        )
     elsewhere = sum(each.elsewhere for each in report.sources)
     if elsewhere:
         lines.append(_plain(f"{elsewhere} packages come from another registry, and were left out.", "dim"))
