@@ -119,7 +119,7 @@ class FileUndeliverable(MirrormendError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"the mirror lists {self.filename} but does not deliver it: {self.url} {self.why}"
+        return f"{self.filename}: {self.url} {self.why}"
 
 
 class UpstreamError(MirrormendError):
