@@ -228,10 +228,10 @@ class AccessSection(Section):
         (), description="Who is believed where X-Forwarded-For or Forwarded says which client a request comes from."
     )
     requests_at_once: Literal["off"] | Annotated[int, Field(ge=1)] = Field(
-        "off", description="Requests of one client under way at once; more wait for a moment, and are then answered by 429."
+        "off", description="Requests of one client under way at once at each worker; more wait for a moment, and are then answered by 429."
     )
     requests_per_second: Literal["off"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        "off", description="Requests of one client per second, ten seconds' worth of them in a row; more, as above."
+        "off", description="Requests of one client per second at each worker, ten seconds' worth of them in a row; more, as above."
     )
 
     @field_validator("tokens")

@@ -170,6 +170,10 @@ async def test_no_secret_is_logged_nor_told(
     for authorization in [*ALLOWED, *REFUSED]:
         async with client.get("/simple/demo/", headers=signed(authorization)) as response:
             seen += str(response.headers) + await response.text()
+    for path in ("/", "/status.json", "/metrics", f"/explain/demo/{WHEEL}"):
+        async with client.get(path, headers=signed(ALLOWED[0])) as response:
+            assert response.status == 200, path
+            seen += await response.text()
     written = log.getvalue() + seen
     encoded = [each.split()[1] for each in ALLOWED]
     assert not [secret for secret in (TOKEN, PASSWORD, ADA.strip(), *encoded) if secret in written]
@@ -194,11 +198,28 @@ async def test_who_is_struck_off_the_file_is_out_soon_and_a_broken_file_changes_
     assert (await status_of("ada"), await status_of("bob")) == (200, 401)
     access["htpasswd"].write_text("ada:lovelace\n", encoding="utf-8")
     await until("access-unchanged")
+    await asyncio.sleep(0.3)
     assert (await status_of("ada"), await status_of("bob")) == (200, 401)
     access["htpasswd"].write_text(ADA.replace("ada", "bob"), encoding="utf-8")
     await until("access-changed")
     assert (await status_of("ada"), await status_of("bob")) == (401, 200)
+    assert len(lines(log, "access-unchanged")) == 1, "it is said once"
     assert "lovelace" not in log.getvalue()
+
+
+async def test_what_is_written_right_after_a_reload_is_seen(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.2)
+    client = await app_client(access=access)
+    settings = {"upstream": {"url": stocked.url}, "store": {"location": "memory"}, "log": {"format": "json"}}
+    await reload(app_of(client), lambda: Settings.model_validate(settings | {"access": access | {"requests_at_once": 9}}))
+    access["htpasswd"].write_text(ADA.replace("ada", "bob"), encoding="utf-8")
+    async with asyncio.timeout(10):
+        while not lines(log, "access-changed"):  # noqa: ASYNC110 - the log is all there is to wait for
+            await asyncio.sleep(0.02)
+    async with client.get("/simple/demo/", headers=signed(basic("bob", PASSWORD))) as response:
+        assert response.status == 200
 
 
 async def test_a_reload_lets_others_in_and_closes_what_was_open(stocked: BrokenMirror, app_client: MakeClient) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from proxy.config import AccessSection, SettingsError
 from proxy.config.section import check_token
@@ -12,16 +13,23 @@ _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-9])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za
 """Costs from 4 to 19; of the salt's last letter two bits count, and the library refuses others."""
 
 
+Mark: TypeAlias = tuple[int, int, int] | None
+"""What tells one state of a file from another: when it was written, its size and its number; None where there is no file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """All who are known: `tokens`, and bcrypt hashes by name of the user."""
+    """All who are known: `tokens`, and bcrypt hashes by name of the user. `marks` are those of the files that say so."""
 
     tokens: tuple[str, ...] = field(repr=False)
     hashes: Mapping[str, bytes] = field(repr=False)
+    marks: tuple[Mark, ...] = ()
 
 
 def read_accounts(section: AccessSection) -> Accounts:
     """Gives who is let in; raises SettingsError where a file cannot be read or is not understood, or where nobody is named."""
+    # Looked at first: what is written while they are read will be seen as a change.
+    marks = marks_of(section)
     tokens = [each.get_secret_value() for each in section.tokens]
     hashes: dict[str, bytes] = {}
     if section.tokens_file is not None:
@@ -40,12 +48,25 @@ def read_accounts(section: AccessSection) -> Accounts:
             hashes.setdefault(user, hashed.encode())
     if section.controlled and not tokens and not hashes:
         raise SettingsError("[access]", "its files name nobody, so that nobody would be let in; add a token or a user")
-    return Accounts(tuple(tokens), hashes)
+    return Accounts(tuple(tokens), hashes, marks)
 
 
 def files_of(section: AccessSection) -> tuple[Path, ...]:
     """Gives the files that `read_accounts` reads."""
     return tuple(each for each in (section.tokens_file, section.htpasswd) if each is not None)
+
+
+def marks_of(section: AccessSection) -> tuple[Mark, ...]:
+    """Gives the marks of the files that `read_accounts` reads, as they are now."""
+    return tuple(_mark(file) for file in files_of(section))
+
+
+def _mark(file: Path) -> Mark:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _lines(path: Path, key: str) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -10,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from proxy.config import AccessSection, SettingsError
 from proxy.core.errors import AccessDenied
-from proxy.server.access.accounts import Accounts, files_of, read_accounts
+from proxy.server.access.accounts import Accounts, Mark, files_of, marks_of, read_accounts
 from proxy.server.access.callers import FORWARDED, Callers, one_client
 from proxy.server.access.doorkeeper import Doorkeeper
 from proxy.server.access.turns import Turns
@@ -32,7 +31,9 @@ class Admission:
         self._section = section
         self._callers = Callers(section.trusted_proxies)
         self._turns = _turns(section)
-        self._doorkeeper = Doorkeeper(read_accounts(section))
+        accounts = read_accounts(section)
+        self._seen = accounts.marks
+        self._doorkeeper = Doorkeeper(accounts)
 
     def change(self, section: AccessSection, accounts: Accounts) -> None:
         """Goes by `section` from now on, whose files name these `accounts`; who waits for a turn still gets it."""
@@ -40,6 +41,7 @@ class Admission:
             self._turns = _turns(section)
         self._section = section
         self._callers = Callers(section.trusted_proxies)
+        self._seen = accounts.marks
         self._doorkeeper.change(accounts)
 
     @property
@@ -77,27 +79,22 @@ class Admission:
         self._doorkeeper.close()
 
     async def _look(self) -> None:
-        section = self._section
-        seen = await asyncio.to_thread(_marks, files_of(section))
         while True:
             await asyncio.sleep(_LOOK_AGAIN)
-            if section is not self._section:
-                # They were read when it came.
-                section = self._section
-                seen = await asyncio.to_thread(_marks, files_of(section))
-                continue
-            found = await asyncio.to_thread(_marks, files_of(section)) if files_of(section) else []
-            if found != seen:
-                seen = found
-                await self._read_again(section)
+            section, seen = self._section, self._seen
+            found = await asyncio.to_thread(marks_of, section) if seen else ()
+            if found != seen and section is self._section:
+                await self._read_again(section, found)
 
-    async def _read_again(self, section: AccessSection) -> None:
+    async def _read_again(self, section: AccessSection, found: tuple[Mark, ...]) -> None:
+        self._seen = found
         try:
             accounts = await asyncio.to_thread(read_accounts, section)
         except SettingsError as error:
             _log.error("access-unchanged", why=str(error), meaning="who was let in before still is")
             return
         if section is self._section:
+            self._seen = accounts.marks
             self._doorkeeper.change(accounts)
             _log.info("access-changed", files=[str(file) for file in files_of(section)])
 
@@ -125,15 +122,3 @@ def _limits(section: AccessSection) -> tuple[int | None, float | None]:
 def _turns(section: AccessSection) -> Turns | None:
     at_once, per_second = _limits(section)
     return None if at_once is per_second is None else Turns(at_once, per_second, lambda: asyncio.get_running_loop().time())
-
-
-def _marks(files: tuple[Path, ...]) -> list[tuple[int, int, int] | None]:
-    return [_mark(file) for file in files]
-
-
-def _mark(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
