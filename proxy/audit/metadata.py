@@ -39,14 +39,14 @@ def _alive(project: Project, file: File) -> bool:
 
 
 class MetadataCheck:
-    """Asks one mirror for metadata; `places` say by release where it is wanted."""
+    """Asks one mirror for metadata; `learned` is told what is wrong."""
 
     def __init__(self, mirror: OverheardMirror, learned: Callable[[Finding], None]) -> None:
         self._mirror = mirror
         self._learned = learned
 
     async def check(self, page: Page, files: Sequence[File], places: dict[str, Place]) -> None:
-        """Looks at the metadata of `files`, of which the mirror has just delivered each."""
+        """Looks at the metadata of `files`, of which the mirror has just delivered each; `places` say by release where it is wanted."""
         flows = [(file, self._flow(page, file)) for file in files]
         found: list[tuple[File, MetadataRead]] = []
         await self._mirror.converse_all(flows, SHARED, learned=lambda file, read: found.append((file, read)))
