@@ -12,6 +12,7 @@ _HEAD_LIES = 3
 """So many denials of HEAD that a GET contradicts, and HEAD is not asked any more."""
 
 _IN_VAIN = 16
+_SURELY_IN_VAIN = 64
 
 _FIRST_PAUSE = 15.0
 
@@ -64,11 +65,11 @@ class Standing:
         return True
 
     def in_vain(self, now: float, window: float) -> bool:
-        """Whether it seems to be in vain to ask: many files were not delivered, and none was within `window` seconds.
+        """Whether it seems to be in vain to ask: many files were not delivered, and none was within `window` seconds, or very many.
 
         A mirror in trouble is not asked all, and not again, before one file was tried.
         """
-        return self.misses >= _IN_VAIN and not self.guard.witnessed(now, window)
+        return self.misses >= _SURELY_IN_VAIN or (self.misses >= _IN_VAIN and not self.guard.witnessed(now, window))
 
 
 class Platforms:

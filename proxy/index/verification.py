@@ -192,7 +192,7 @@ class Verifier:
         for _ in range(2):
             if guard.delivered_since(moment):
                 return True
-            flight = "" if guard.storm else project.name
+            flight = "" if guard.storm or self._in_vain(standing) else project.name
             if self._clock() - standing.searched.get(flight, 0.0) < _WITNESS_PAUSE:
                 return False
             if not await self._searches.do((project.who.key, flight), lambda: self._search(project, standing, denied, flight)):  # noqa: B023
