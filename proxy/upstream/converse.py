@@ -313,8 +313,10 @@ class Conversations:
     def _put_off(self, talk: _AnyTalk, reply: Reply, now: float) -> bool:
         """Tells the pace of a request that did not go well, and gives whether it is asked again."""
         wanted = again.retry_after(reply)
-        if again.shows_strain(reply):
-            too_much = isinstance(reply, Answer) and reply.status in {429, 503}
+        too_much = isinstance(reply, Answer) and reply.status in {429, 503}
+        # What is refused again says something of that file: a mirror that is asked too much refuses others as well, when they are new.
+        told_before = too_much and talk.attempts > 0 and wanted is None
+        if again.shows_strain(reply) and not told_before:
             self._pace.strained(talk.began, now, pause=too_much, retry_after=wanted)
         else:
             self._pace.forgotten()

@@ -131,6 +131,8 @@ class Pace:
     def answered(self, began: float, now: float) -> None:
         """Counts a good answer to a request that began then: the window grows where this round made use of it."""
         limit, latency = self._limit, now - began
+        # Whoever answers others is not to be left alone for longer and longer.
+        self._next_pause = max(_FIRST_PAUSE, self._next_pause / 2)
         self._least = min(self._least, latency)
         if limit < self._ceiling and self._peak * 2 >= limit and (limit < NEARBY or self._least > _NEAR):
             self._limit = min(limit + (1.0 if self._doubling else 1.0 / limit), float(self._ceiling))
@@ -169,7 +171,6 @@ class Pace:
         latencies = sorted(self._latencies)
         self._latencies.clear()
         self._peak = self.under_way
-        self._next_pause = _FIRST_PAUSE
         median = latencies[len(latencies) // 2]
         self._best = min(median, self._best * _DRIFT)
         # On a loaded machine the loop's own delays are tens of milliseconds; they say nothing of the mirror.

@@ -298,6 +298,21 @@ async def test_a_mirror_in_trouble_is_not_asked_much_more_than_one_in_health() -
     assert 400 < len(slow.asked) <= 400 * 1.2 + 15
 
 
+async def test_a_few_files_that_are_refused_whatever_happens_do_not_hold_up_all_others() -> None:
+    """Without a Retry-After each refusal pauses all; those of the same few files would add up to minutes."""
+
+    async def script(wire: Wire) -> None:
+        while True:
+            await wire.say(BUSY if b"/bad" in await wire.request() else OK)
+
+    async with serving(script) as server, talking(server, pace=Pace(8)) as talks:
+        names = [f"/{'bad' if number % 20 == 0 else 'good'}{number}" for number in range(160)]
+        learned: dict[str, object] = {}
+        async with asyncio.timeout(20):
+            await talks.all(((name, probe(server.url(name))) for name in names), SHARED, learned=learned.__setitem__)
+        assert {name for name, status in learned.items() if status == 503} == {name for name in names if "bad" in name}
+
+
 async def test_a_pause_longer_than_anybody_waits_is_not_waited_for() -> None:
     slow = Slow(lambda _: Answer(503, {"retry-after": "3600"}))
     async with talking(slow=slow) as talks:
