@@ -54,7 +54,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _plain_logging() -> Iterator[None]:
+def _plain_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    configure = structlog.configure
+    # A logger that keeps its configuration would write the next test's lines to this test's stream.
+    monkeypatch.setattr(structlog, "configure", lambda **chosen: configure(**(chosen | {"cache_logger_on_first_use": False})))
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
