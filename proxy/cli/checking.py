@@ -42,7 +42,7 @@ class Asked:
 def run_check(config: Path | None, options: Mapping[str, str | None], asked: Asked) -> int:
     """Looks at the mirror and writes the report; gives 0 where it is sound, 1 where something was found, 2 where it could not be checked.
 
-    Raises MirrormendError for what the user wrote, click.ClickException where the report cannot be written.
+    Raises MirrormendError for what the user wrote, click.UsageError where the report cannot be written.
     """
     if not (asked.words or asked.locks or asked.requirements):
         raise click.UsageError("nothing is given to check; name projects, or give --lock FILE or -r FILE")
@@ -81,4 +81,4 @@ def _write(report: Report, asked: Asked) -> None:
     try:
         asked.output.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise click.ClickException(f"the report cannot be written to {asked.output} ({reason(error)}); choose another --output") from error
+        raise click.UsageError(f"the report cannot be written to {asked.output} ({reason(error)}); choose another --output") from error

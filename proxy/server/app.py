@@ -17,7 +17,7 @@ from proxy.server.explaining import explained_file
 from proxy.server.files import distribution_file
 from proxy.server.generations import Generations
 from proxy.server.operations import REGISTRY, SIBLINGS, WATCH, healthz, metrics, readyz
-from proxy.server.outcomes import Problem, problem_of, problem_response
+from proxy.server.outcomes import Problem, problem_of, problem_of_refusal, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
 from proxy.server.request_id import NEW_ID, new_ids, request_id_of, send_request_id
 from proxy.server.siblings import Siblings
@@ -35,7 +35,6 @@ _log = structlog.get_logger("mirrormend.server")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _NOT_FOUND = Problem(404, "no-such-address", "There is nothing at this address", "The package index is at /simple/.")
-_NOT_ALLOWED = Problem(405, "not-allowed", "Only GET and HEAD are answered here", "A mirror's pages and files can be read, not changed.")
 _ROUTES: dict[object, str] = {
     project_list: "list",
     project_page: "page",
@@ -172,9 +171,15 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPNotFound:
         return _answer(request, _NOT_FOUND, None)
     except web.HTTPMethodNotAllowed as refusal:
-        response = _answer(request, _NOT_ALLOWED, None)
-        response.headers["Allow"] = refusal.headers.get("Allow", "GET, HEAD")
+        allowed = ", ".join(sorted(refusal.allowed_methods))
+        problem = Problem(405, "not-allowed", f"{request.method} is not answered here", f"Ask by one of these methods: {allowed}.")
+        response = _answer(request, problem, None)
+        response.headers["Allow"] = allowed
         return response
+    except web.HTTPClientError as refusal:
+        return _answer(request, problem_of_refusal(refusal.status, refusal.text or ""), None)
+    except web.RequestPayloadError:
+        return _answer(request, problem_of_refusal(400, "Its body cannot be read."), None)
     except (web.HTTPException, ConnectionError, asyncio.CancelledError):
         raise
     except Exception:  # noqa: BLE001 - the last line of defence: the client gets a clear error, the log the traceback

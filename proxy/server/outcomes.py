@@ -155,6 +155,12 @@ def _problem_of_status(error: UpstreamStatus) -> Problem:
     )
 
 
+def problem_of_refusal(status: int, words: str) -> Problem:
+    """Gives what a client is told where its request was refused before any handler had it, for the reason that the `words` give."""
+    title = "The request is too large" if status == 413 else "This request cannot be answered"
+    return Problem(status, "refused", title, " ".join(words.split()))
+
+
 def problem_response(
     problem: Problem, error: MirrormendError | None, upstream: str | None, request_id: str, **more: object
 ) -> web.Response:

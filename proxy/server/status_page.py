@@ -4,7 +4,7 @@ A page has no script and loads nothing; its policy says so to the browser as wel
 """
 
 from ipaddress import ip_address
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from aiohttp import web
@@ -61,9 +61,10 @@ async def verify_again(request: web.Request) -> web.Response:
     facts_of(request)["outcome"] = "verify-again"
     if not may_verify(request):
         return problem_response(_MAY_NOT, None, None, request_id_of(request))
-    form = await request.post()
-    index = _index(request, str(form.get("mirror", "")))
-    name = normalised_name(str(form.get("project", "")))
+    # As the button sends it: in no other form.
+    form = dict(parse_qsl((await request.read()).decode(errors="replace")))
+    index = _index(request, form.get("mirror", ""))
+    name = normalised_name(form.get("project", ""))
     facts_of(request)["project"] = name
     await index.verify_again(name, identity_of(request))
     return web.Response(status=303, headers={"Location": f"./?{urlencode({'project': name, 'mirror': index.mirror.name})}"})
@@ -81,7 +82,14 @@ def may_verify(request: web.Request) -> bool:
 def _local(request: web.Request) -> bool:
     if any(name in request.headers for name in _FORWARDED):
         return False
-    return _is_loopback(request.remote or "") and _is_loopback(request.url.host or "")
+    return _is_loopback(request.remote or "") and _is_loopback(_host_named(request))
+
+
+def _host_named(request: web.Request) -> str:
+    try:
+        return request.url.host or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

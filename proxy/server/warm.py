@@ -26,6 +26,7 @@ from proxy.server.access import ADMISSION
 from proxy.server.access.callers import FORWARDED
 from proxy.server.context import facts_of
 from proxy.server.counting import COUNTS, answered
+from proxy.server.outcomes import problem_of_refusal, problem_response
 from proxy.server.request_id import HEADER, HINT, new_ids, without_id
 from proxy.server.stalled import ImpatientHandler
 from proxy.telemetry import line_told_often
@@ -95,7 +96,7 @@ class WarmAnswers:
         self._answers: dict[bytes, _Answer] = {}
         self._second = 0
         self._date = b""
-        self._new_id = new_ids()
+        self.new_id = new_ids()
 
     def answer(self, request: bytes, peer: str) -> tuple[bytes, bytes] | None:
         """Gives head and body of the answer to `request`, which came from the address `peer`; None where it has to go the ordinary way."""
@@ -116,7 +117,7 @@ class WarmAnswers:
                 return None
             content = body.content
         known.tally.at_hand += 1
-        request_id = request_id or self._new_id()
+        request_id = request_id or self.new_id()
         known.tell(request_id, known.client or peer)
         return b"".join((known.before, self._date_now(), _ID_LINE, request_id.encode(), known.after)), content
 
@@ -215,13 +216,24 @@ class WarmHandler(ImpatientHandler):
         The error quotes what came, which may be credentials: so its name alone is told.
         """
         error = details.get("exc_info")
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
             _log.info("no-request", why=type(error).__name__)
             return
         if isinstance(error, ConnectionError):
             # The client went away, or its connection was broken on purpose: the line of the request tells it.
             return
         super().log_exception(*arguments, **details)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answers what no handler was called for (aiohttp) as everything that fails is answered, with the parser's own words."""
+        super().handle_error(request, status, exc, message)
+        request_id = self._warm.new_id()
+        response = problem_response(problem_of_refusal(status, message or "See the log."), None, None, request_id)
+        response.headers[HEADER] = request_id
+        response.force_close()
+        return response
 
     def remember(self, request: web.Request, response: web.Response, page: AtHand) -> None:
         """Notes how the request under way was answered, for the next one with the same bytes."""

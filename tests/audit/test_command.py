@@ -135,7 +135,7 @@ async def test_the_report_goes_to_the_file_that_is_named(broken: BrokenMirror, c
     assert (done.returncode, done.stdout) == (1, "")
     validate(json.loads((tmp_path / "report.json").read_text(encoding="utf-8")))
     done = await check("demo", "-q", "--output", str(tmp_path / "none" / "report.txt"))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == (
         f"mirrormend: the report cannot be written to {tmp_path / 'none' / 'report.txt'} (no such file or directory); "
         "choose another --output\n"

@@ -138,6 +138,36 @@ async def test_nobody_from_elsewhere_has_a_project_verified_again(
         assert 'action="verify"' not in await shown(client, "?project=demo", **headers)
 
 
+URLENCODED = {"Content-Type": "application/x-www-form-urlencoded"}
+FORMS = {
+    "too large": (413, URLENCODED, b"project=" + b"a" * 70_000),
+    "no name in it": (400, {"Content-Type": "multipart/form-data"}, b"hello"),
+    "an encoding that nobody knows": (303, {"Content-Type": "application/x-www-form-urlencoded; charset=odd"}, b"project=demo"),
+    "bytes of no encoding": (400, URLENCODED, b"project=\xff"),
+    "not compressed as it says": (400, {**URLENCODED, "Content-Encoding": "gzip"}, b"project=demo"),
+    "a host that is none": (403, {**URLENCODED, "Host": "a["}, b"project=demo"),
+}
+
+
+@pytest.mark.parametrize(("code", "headers", "form"), FORMS.values(), ids=FORMS)
+async def test_a_form_that_cannot_be_read_is_the_senders_fault(
+    stocked: BrokenMirror, app_client: MakeClient, code: int, headers: dict[str, str], form: bytes
+) -> None:
+    client = await app_client()
+    async with client.post("/verify", data=form, headers=headers, allow_redirects=False) as response:
+        assert response.status == code
+        assert code == 303 or response.content_type == "application/problem+json"
+
+
+async def test_another_method_is_told_which_ones_are_answered(stocked: BrokenMirror, app_client: MakeClient) -> None:
+    client = await app_client()
+    for method, path, allowed in (("PUT", "/simple/demo/", "GET, HEAD"), ("GET", "/verify", "POST")):
+        async with client.request(method, path) as response:
+            assert response.status == 405
+            assert response.headers["Allow"] == allowed
+            assert allowed in (await response.json())["detail"]
+
+
 async def test_with_access_control_the_page_and_the_button_are_for_those_who_sign_in(stocked: BrokenMirror, app_client: MakeClient) -> None:
     client = await app_client(access={"tokens": [TOKEN]})
     for path in ("/", "/status.json", "/?project=demo"):

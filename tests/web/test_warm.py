@@ -310,11 +310,23 @@ async def test_what_is_no_request_is_refused_and_is_one_line_of_the_log_at_most_
     monkeypatch.setattr(warm, "_log", structlog.get_logger("mirrormend.server"))
     async with connected(server) as connection:
         await connection.send(sent)
-        assert (await asyncio.wait_for(connection.reader.read(), 10)).startswith(b"HTTP/1.0 400 ")
+        head, _, body = (await asyncio.wait_for(connection.reader.read(), 10)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 400 ")
+    assert b"Content-Type: application/problem+json\r\n" in head
+    assert json.loads(body)["status"] == 400
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     # What speaks another protocol is common, and no line at all.
     assert [(line["event"], line["level"]) for line in lines] == [("no-request", "info")] * sent.startswith(b"GET")
     assert "secret" not in stream.getvalue()
+
+
+async def test_a_body_that_cannot_be_read_is_nobodys_failure(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    body = b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+    async with connected(server) as connection:
+        for method in (b"POST", b"GET"):
+            await connection.send(b"%b /healthz HTTP/1.1\r\nHost: localhost\r\n%b" % (method, body))
+        await asyncio.wait_for(connection.reader.read(), 10)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_client_that_goes_away_before_its_file_comes_is_no_failure_of_the_server(
