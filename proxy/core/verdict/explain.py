@@ -4,6 +4,7 @@ Rules for this file: pure; it decides nothing, what leaves a page is told by `se
 """
 
 import difflib
+from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,7 @@ _SAYS = {
     Cause.NOT_UNDERSTOOD: "the answer {answer} does not tell whether it is there",
 }
 _NEAR = 3
+_COMPARED = 40
 
 
 class OnPage(StrEnum):
@@ -79,11 +81,17 @@ def explain(page: Page, filename: str, verdicts: Mapping[str, Verdict], mended: 
     """Explains the file of this name: `page` is the mirror's, and `mended` what became of it by the `verdicts`."""
     file = page.by_filename.get(filename)
     if file is None:
-        near = tuple(difflib.get_close_matches(filename, page.by_filename, n=_NEAR, cutoff=0.8)) if len(page.files) < 20_000 else ()
-        return Explanation(page.project, filename, OnPage.UNKNOWN, "the mirror's page lists no such file", nearest=near)
+        return Explanation(page.project, filename, OnPage.UNKNOWN, "the mirror's page lists no such file", nearest=_near(page, filename))
     verdict = verdicts.get(filename)
     standing = _standing(file, verdict, mended)
     return Explanation(page.project, filename, standing, _says(file, verdict, standing), page.release_of(file).spelling, file, verdict)
+
+
+def _near(page: Page, filename: str) -> tuple[str, ...]:
+    """Gives names that may have been meant, of those around it in the alphabet: to compare it with thousands takes a second."""
+    names = sorted(page.by_filename)
+    place = bisect(names, filename)
+    return tuple(difflib.get_close_matches(filename, names[max(0, place - _COMPARED) : place + _COMPARED], n=_NEAR, cutoff=0.8))
 
 
 def _standing(file: File, verdict: Verdict | None, mended: Mended) -> OnPage:

@@ -91,7 +91,8 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, rescued:
         if len(dead) == len(release.files):
             waiting = _last_denied(dead, verdicts, policy)
             awaiting += waiting
-            dead = [file for file in dead if file not in waiting]
+            names = {file.filename for file in waiting}
+            dead = [file for file in dead if file.filename not in names]
         drop |= {file.filename: Dropped(file, verdicts[file.filename]) for file in dead}
         left = [file for file in release.files if file.filename not in drop]
         if not left:
