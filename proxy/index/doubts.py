@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from proxy.core.errors import PageUnreadable, UpstreamError
+from proxy.core.identity import Identity
 from proxy.index.project import Project
 from proxy.index.projects import Projects
 from proxy.index.reading import read_page
@@ -35,6 +36,10 @@ class Doubts:
         self._doubted: dict[str, float] = {}
         self._one_at_a_time = asyncio.Lock()
 
+    def lasts(self, who: Identity) -> bool:
+        """Whether the mirror was not believed a moment ago, and gave no page since."""
+        return self._clock() - self._doubted.get(who.key, float("-inf")) < _DOUBTED_FOR
+
     async def believes(self, project: Project, *, without_witness: bool) -> bool:
         """Whether the mirror is believed about `project`; `without_witness` is the answer where it never had another page."""
         # One after the other: what the first finds out saves the others the question.
@@ -43,7 +48,7 @@ class Doubts:
 
     async def _believes(self, project: Project, *, without_witness: bool) -> bool:
         who = project.who
-        if self._clock() - self._doubted.get(who.key, float("-inf")) < _DOUBTED_FOR:
+        if self.lasts(who):
             return False
         witnesses = [
             each

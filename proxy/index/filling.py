@@ -34,7 +34,7 @@ class Filling:
         if not current and self._second.asked_about(project.name) and lacks(known.bare, self._fields):
             filling = self._flights.start((project.who.key, project.name), lambda: self._fill(project, known))
             if not known.filled:
-                await self._second.patiently(filling, project.name, max(0.0, min(self._patience, left)))
+                await self._second.patiently(filling, project.name, min(self._patience, left))
         known.filled_for = known.checked
 
     async def _fill(self, project: Project, known: KnownPage) -> None:

@@ -11,6 +11,8 @@ Value = TypeVar("Value")
 
 _log = structlog.get_logger("mirrormend.index")
 
+_LAST_WORK_WITHIN = 1.0
+
 
 def finished(steps: Generator[None, None, Value]) -> Value | None:
     """Takes one step of work that comes in steps; gives its outcome once there is one, None before."""
@@ -46,7 +48,13 @@ class Tasks:
         return len(self._running)
 
     async def close(self) -> None:
-        """Cancels what still runs and waits for its end."""
+        """Cancels what still runs and waits for its end; what that leaves to be done has a moment to be done in."""
+        await self._cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=_LAST_WORK_WITHIN)
+            await self._cancel()
+
+    async def _cancel(self) -> None:
         running = list(self._running)
         for task in running:
             task.cancel()

@@ -131,13 +131,14 @@ class Index:
         """Hands what was learned to the store, since another index takes the place of this one. Requests that have it may go on."""
         self._retired = True
         self._keep_all()
+        # The other index may know more from now on.
+        self._keeper.rest()
+        self._schedule.rest()
 
     async def close(self) -> None:
         """Stops the work in the background; what was learned is in the store's hands by then."""
         await self.tasks.close()
-        if not self._retired:
-            # Else another index may know more by now.
-            self._keep_all()
+        self._keep_all()
         self._projects.clear()
 
     def _keep_all(self) -> None:
@@ -167,7 +168,7 @@ class Index:
     def missing(self) -> list[tuple[str, Dropped]]:
         """The files that are missing on the pages which all share and that are held in memory, each with its project's name."""
         shared = [project for project in self._projects if project.who.shared and project.known and project.served]
-        return [(project.name, dropped) for project in shared for dropped in self._serve(project).mended.dropped]
+        return [(project.name, dropped) for project in shared for dropped in self._mended_now(project).dropped]
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity."""
@@ -201,7 +202,7 @@ class Index:
         self._schedule.look_ahead(project, client)
         await self._schedule.wait(project, started)
         if self.rescue is not None:
-            await self.rescue.prepare(project)
+            await self.rescue.prepare(project, self._settings.probe.deadline - (self._clock() - started))
         return self._serve(project)
 
     def spelled(self, name: str, spelling: str) -> None:
@@ -280,16 +281,15 @@ class Index:
 
     async def metadata(self, name: str, filename: str, who: Identity) -> CoreMetadata:
         """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""
-        project, file = await self.file(name, filename, who)
-        page = _page_of(project)
-        known = filename in project.read
+        deadline, url = self._settings.probe.deadline, f"{self.mirror.url}{name}/"
         try:
-            async with asyncio.timeout(self._settings.probe.deadline):
+            async with asyncio.timeout(deadline):
+                project, file = await self.file(name, filename, who)
+                page, url = _page_of(project), file.url.partition("?")[0]
+                known = filename in project.read
                 found = await self._gate.metadata(project, page, file)
         except TimeoutError:
-            raise UpstreamTimeout(
-                file.url.partition("?")[0], self._settings.probe.deadline, "the metadata could not be read in time"
-            ) from None
+            raise UpstreamTimeout(url, deadline, "the metadata could not be read in time") from None
         if not known:
             self._keeper.keep(project)
             self._schedule.hurry(project, page, file)
@@ -333,6 +333,12 @@ class Index:
                 served.inherit(project.served)
             project.served = served
         return served
+
+    def _mended_now(self, project: Project) -> Mended:
+        known, served = _known(project), project.served
+        if served is not None and served.revision == self._revision(project, known):
+            return served.mended
+        return self._mended(project, known.page)
 
     def _mended(self, project: Project, page: Page) -> Mended:
         rescued = () if self.rescue is None else self.rescue.listed(project, page)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from proxy.index.documents import MetadataDocument, PageDocument, VerdictsDocument, decode, encode
+from proxy.index.documents import Document, MetadataDocument, PageDocument, VerdictsDocument, decode, encode
 from proxy.index.project import Commons, Project
 from proxy.store import Lease, Room, Store
 from proxy.upstream import FetchedPage, Validators
@@ -30,6 +30,11 @@ class Keeper:
         self._mirror = mirror
         self._pages_for = pages_for
         self._verdicts_for = verdicts_for
+        self._resting = False
+
+    def rest(self) -> None:
+        """Keeps nothing from now on: somebody else keeps the same documents."""
+        self._resting = True
 
     def keep(self, project: Project) -> None:
         """Keeps the verdicts and the metadata of `project`, where they changed since they were kept."""
@@ -39,21 +44,20 @@ class Keeper:
             project.stored_revision = project.revision
             digest = project.known.digest if project.known is not None else ""
             document = VerdictsDocument(digest, project.verdicts)
-            self._store.put(Room.VERDICTS, self._key(project.name), encode(document), self._verdicts_for)
+            self._put(Room.VERDICTS, self._key(project.name), document, self._verdicts_for)
         if project.read_since_stored:
             project.read_since_stored = False
-            self._store.put(Room.METADATA, self._key(project.name), encode(MetadataDocument(dict(project.read))), self._verdicts_for)
+            self._put(Room.METADATA, self._key(project.name), MetadataDocument(dict(project.read)), self._verdicts_for)
 
     def keep_page(self, name: str, fetched: FetchedPage, checked: float) -> None:
         """Keeps the mirror's page of the project `name`."""
         validators = fetched.validators
         document = PageDocument(fetched.body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, checked)
-        self._store.put(Room.PAGE, self._key(name), encode(document), self._pages_for)
+        self._put(Room.PAGE, self._key(name), document, self._pages_for)
 
     def keep_commons(self, name: str, commons: Commons) -> None:
         """Keeps what clients with credentials of their own found deliverable."""
-        document = VerdictsDocument(commons.digest, commons.verdicts)
-        self._store.put(Room.VERDICTS, self._commons_key(name), encode(document), self._verdicts_for)
+        self._put(Room.VERDICTS, self._commons_key(name), VerdictsDocument(commons.digest, commons.verdicts), self._verdicts_for)
 
     def forget_page(self, name: str) -> None:
         """Forgets the mirror's page: it may not be served any more."""
@@ -88,33 +92,29 @@ class Keeper:
         return StoredPage(fetched, page.checked)
 
     async def confirm_page(self, name: str, checked: float) -> None:
-        """Notes, for replicas, that the mirror said at `checked` that the page which is kept still holds."""
+        """Notes that the mirror said at `checked` that the page which is kept still holds."""
         key = self._key(name)
         document = decode(await self._store.get(Room.PAGE, key), PageDocument)
         if document is not None and document.checked < checked:
-            self._store.put(Room.PAGE, key, encode(msgspec.structs.replace(document, checked=checked)), self._pages_for)
+            self._put(Room.PAGE, key, msgspec.structs.replace(document, checked=checked), self._pages_for)
 
-    async def catch_up(self, project: Project) -> StoredPage | None:
-        """Adds to `project` what replicas learned of it meanwhile: of each file the answer that came last.
-
-        Gives their page, if one is kept.
-        """
+    async def catch_up(self, project: Project) -> None:
+        """Adds to `project` what replicas learned of it meanwhile: of each file the answer that came last."""
         key = self._key(project.name)
         verdicts = decode(await self._store.get(Room.VERDICTS, key, anew=True), VerdictsDocument)
         if verdicts is not None:
-            mine = project.verdicts
-            newer = {name: each for name, each in verdicts.verdicts.items() if name not in mine or each.checked > mine[name].checked}
-            if newer:
-                mine.update(newer)
-                project.revision += 1
-            if mine == verdicts.verdicts:
+            project.take_over(verdicts.verdicts)
+            if project.verdicts == verdicts.verdicts:
                 # Writing it again would only overwrite what others learn meanwhile.
                 project.stored_revision = project.revision
         metadata = decode(await self._store.get(Room.METADATA, key, anew=True), MetadataDocument)
         if metadata is not None:
             for name, read in metadata.read.items():
                 project.read.setdefault(name, read)
-        return self._stored(await self._store.get(Room.PAGE, key, anew=True))
+
+    async def page(self, name: str) -> StoredPage | None:
+        """Gives the page of the project `name` that a replica kept last, if one is kept."""
+        return self._stored(await self._store.get(Room.PAGE, self._key(name), anew=True))
 
     async def settled(self, name: str, within: float) -> None:
         """Waits until replicas can read what was kept of the project `name`, at most `within` seconds."""
@@ -129,6 +129,10 @@ class Keeper:
     def shared(self) -> bool:
         """Whether replicas share the store just now."""
         return self._store.shared
+
+    def _put(self, room: Room, key: str, document: Document, seconds: float) -> None:
+        if not self._resting:
+            self._store.put(room, key, encode(document), seconds)
 
     def _key(self, name: str) -> str:
         return f"{self._mirror}/{name}"

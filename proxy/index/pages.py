@@ -35,6 +35,9 @@ _PASSING = frozenset({408, 425, 429})
 _GONE = frozenset({404, 410})
 _SPELLINGS = 5000
 
+_KEPT_ANEW = 4
+"""So many times, while the store keeps it, a page that the mirror only confirms is written again with the time of that."""
+
 
 class Pages:
     """Keeps the pages of one mirror's projects fresh, as the settings of `[upstream]` and `[probe]` have it.
@@ -104,15 +107,17 @@ class Pages:
         try:
             await self._landed(project, flight)
         finally:
-            if project.known is None and flight.done():
-                self._projects.drop(project)
             # The flight's failure holds this frame: it must not hold the flight.
             del flight
 
     async def ask_again(self, project: Project) -> None:
         """Asks the mirror for the page although it is fresh, unless it was asked a moment ago; raises what `freshen` raises."""
         if project.known is None or self._clock() - project.known.checked > 1.0:
-            await self._flights.do((project.who.key, project.name), lambda: self._refresh(project))
+            try:
+                async with asyncio.timeout(self._probe.deadline):
+                    await self._flights.do((project.who.key, project.name), lambda: self._refresh(project))
+            except TimeoutError:
+                raise self._too_late(project) from None
 
     def spelled(self, name: str, spelling: str) -> None:
         """Notes how somebody spelled the project with the normalised `name`: some mirrors have its page under that spelling only."""
@@ -135,7 +140,7 @@ class Pages:
             project.stale_since = self._clock()
             _log.warning("stale-page", project=project.name, why=str(error))
         except TimeoutError:
-            late = UpstreamTimeout(f"{self._mirror.url}{project.name}/", self._probe.deadline)
+            late = self._too_late(project)
             if not self._may_serve_stale(project, late):
                 raise late from None
             self._silent = True
@@ -143,6 +148,9 @@ class Pages:
             _log.warning("stale-page", project=project.name, why="no answer yet")
         finally:
             del flight
+
+    def _too_late(self, project: Project) -> UpstreamTimeout:
+        return UpstreamTimeout(f"{self._mirror.url}{project.name}/", self._probe.deadline)
 
     def _may_serve_stale(self, project: Project, error: UpstreamError | PageUnreadable) -> bool:
         known = project.known
@@ -169,6 +177,9 @@ class Pages:
             self._refusals.succeeded((project.who.key, project.name))
         finally:
             project.refreshing_since = None
+            if project.known is None:
+                # Whether or not anybody still waits for it.
+                self._projects.drop(project)
 
     async def _refreshed(self, project: Project) -> None:
         if not project.loaded:
@@ -185,7 +196,7 @@ class Pages:
         if self._clock() - theirs.checked >= self._upstream.fresh or (ours is not None and theirs.checked <= ours.checked):
             return False
         try:
-            project.known = await self._read_page(project, theirs.page, theirs.checked)
+            project.renew(await self._read_page(project, theirs.page, theirs.checked))
         except (PageUnreadable, UpstreamError) as error:
             _log.warning("stored-page-unreadable", project=project.name, why=str(error))
             return False
@@ -216,33 +227,42 @@ class Pages:
                 said = now_known.bare.form is not SourceForm.HTML
                 if not await self._doubts.believes(project, without_witness=said):
                     raise UpstreamDoubted(fetched.url, "its page is empty all at once")
-            project.known = now_known
+            project.renew(now_known)
         self._doubts.answered(project)
-        if project.known is None or not project.who.shared:
+        known = project.known
+        if known is None or not project.who.shared:
             return
         if isinstance(fetched, FetchedPage):
-            self._keeper.keep_page(project.name, fetched, project.known.checked)
-        elif self._replicas.share(project):
-            await self._keeper.confirm_page(project.name, project.known.checked)
+            self._keeper.keep_page(project.name, fetched, known.checked)
+        elif self._replicas.share(project) or known.checked - known.kept > (self._upstream.fresh + self._upstream.stale) / _KEPT_ANEW:
+            # A page that never changes would else be forgotten one day, although it was confirmed a moment ago.
+            known.kept = known.checked
+            await self._keeper.confirm_page(project.name, known.checked)
 
     async def _refused(self, project: Project, error: UpstreamError) -> None:
         """Forgets the page that is known where the mirror takes it back, and raises UpstreamDoubted where it is not believed."""
         if not isinstance(error, UpstreamStatus) or error.status not in {401, 403, *_GONE}:
             return
-        if error.status in _GONE and project.known is not None and not await self._doubts.believes(project, without_witness=True):
+        if error.status in _GONE and not await self._believed(project):
             raise UpstreamDoubted(error.url, f"it answered {error.status}") from None
         self._forget(project)
+
+    async def _believed(self, project: Project) -> bool:
+        if project.known is None:
+            # What was never there may be absent; but while the mirror denies all that it had, that means nothing.
+            return not self._doubts.lasts(project.who)
+        return await self._doubts.believes(project, without_witness=True)
 
     async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
         digest = digest_of(fetched)
         alike = project.known if project.known is not None and project.known.digest == digest else self._projects.like(project.name, digest)
         if alike is not None:
-            return replace(alike, validators=fetched.validators, checked=checked, filled_for=0.0)
+            return replace(alike, validators=fetched.validators, checked=checked, filled_for=0.0, kept=checked)
         page = await read_page(project.name, fetched, self._upstream.link_limit)
         # Sorting the releases takes long enough to be a step of its own: what is planned next needs them.
         _ = page.releases
         await asyncio.sleep(0)
-        return KnownPage(page, digest, fetched.validators, checked, page)
+        return KnownPage(page, digest, fetched.validators, checked, page, checked)
 
     def _forget(self, project: Project) -> None:
         project.known = None

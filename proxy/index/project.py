@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from proxy.core.filling import sha256_of
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page
 from proxy.core.verdict.judge import Kind, Verdict, is_undeliverable
@@ -23,7 +24,7 @@ class KnownPage:
     """The mirror's page: parsed, the digest of its bytes, and when the mirror last said that it holds (seconds since the epoch).
 
     `page` is `bare`, what the mirror itself says, with what it lost filled in from the page of a second index with the digest `filled`;
-    `filled_for` is when the page was checked that this was last tried for.
+    `filled_for` is when the page was checked that this was last tried for, `kept` when it was checked that the store has.
     """
 
     page: Page
@@ -31,6 +32,7 @@ class KnownPage:
     validators: Validators
     checked: float
     bare: Page
+    kept: float = 0.0
     filled: str = ""
     filled_for: float = 0.0
 
@@ -61,7 +63,7 @@ class Project:
     """What one identity knows of one project.
 
     `revision` grows with every verdict, `offers` with every change of what the page says of core metadata;
-    `stored_revision` is the revision that the store has.
+    `stored_revision` is the revision that the store has; `forgotten` says when the last verdict came that was forgotten, by file name.
     `read` is the core metadata by file name; `copied` names the files of which the mirror has a copy of it;
     `stale_since` is when the mirror last failed to give the page, which is known from before, `failures` how often in a row it did;
     `refreshing_since` is when it was asked for the page, until it answers.
@@ -76,6 +78,7 @@ class Project:
     who: Identity
     known: KnownPage | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    forgotten: dict[str, float] = field(default_factory=dict)
     read: OrderedDict[str, Read] = field(default_factory=OrderedDict)
     copied: set[str] = field(default_factory=set)
     unreadable: dict[str, float] = field(default_factory=dict)
@@ -107,16 +110,58 @@ class Project:
         held = self.served.size if self.served is not None else 0
         return 2000 + links * 600 + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
 
-    def learn(self, filename: str, verdict: Verdict) -> None:
-        """Notes a verdict."""
-        self.verdicts[filename] = verdict
-        self.revision += 1
+    @property
+    def busy(self) -> bool:
+        """Whether its page is being fetched, or its files are being asked about."""
+        return self.verification is not None or self.refreshing_since is not None
+
+    def learn(self, file: File, verdict: Verdict) -> None:
+        """Notes a verdict, unless the page says by now that what has the name of `file` is elsewhere."""
+        listed = None if self.known is None else self.known.page.by_filename.get(file.filename)
+        if listed is None or _path(listed) == _path(file):
+            self.verdicts[file.filename] = verdict
+            self.revision += 1
 
     def forget(self, filenames: Collection[str]) -> None:
         """Forgets the verdicts on these files."""
         for filename in filenames:
-            del self.verdicts[filename]
+            self.forgotten[filename] = self.verdicts.pop(filename).checked
         self.revision += bool(filenames)
+
+    def take_over(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Notes those of the `verdicts` of a replica that came later than what is known, or was known and is forgotten."""
+        mine, forgotten, never = self.verdicts, self.forgotten, float("-inf")
+        newer = {
+            name: each
+            for name, each in verdicts.items()
+            if each.checked > (mine[name].checked if name in mine else forgotten.get(name, never))
+        }
+        mine.update(newer)
+        self.revision += bool(newer)
+
+    def renew(self, known: KnownPage) -> None:
+        """Takes a newer page of the mirror. Of what is another file by now, or was denied and is elsewhere now, nothing is known."""
+        before, self.known = self.known, known
+        if before is None or before.digest == known.digest:
+            return
+        was, now = before.bare.by_filename, known.bare.by_filename
+        pairs = ((name, was[name], now[name]) for name in self.verdicts if name in was and name in now)
+        self.forget([name for name, one, other in pairs if _replaced(one, other) or (self._denied(name) and _path(one) != _path(other))])
+
+    def _denied(self, name: str) -> bool:
+        return is_undeliverable(self.verdicts.get(name))
+
+
+def _path(file: File) -> str:
+    return file.url.partition("?")[0]
+
+
+def _replaced(before: File, after: File) -> bool:
+    """Whether two pages tell of two files under one name."""
+    one, other = sha256_of(before), sha256_of(after)
+    if one is not None and other is not None:
+        return one != other
+    return before.size is not None and after.size is not None and before.size != after.size
 
 
 @dataclass(slots=True)

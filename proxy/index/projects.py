@@ -42,7 +42,7 @@ class Projects:
         """Gives the project, a new one where none is held, and notes that it is used."""
         key, now = (who.key, name), self._clock()
         project = self._held.get(key)
-        if project is not None and project.verification is None and self._expired(project, now):
+        if project is not None and not project.busy and self._expired(project, now):
             self.drop(project)
             project = None
         if project is None:
@@ -59,14 +59,19 @@ class Projects:
         """Notes that the project is used just now."""
         self._held.move_to_end((project.who.key, project.name))
 
+    def holds(self, project: Project) -> bool:
+        """Whether the project is held; one that is not may have been succeeded by another of its name."""
+        return self._held.get((project.who.key, project.name)) is project
+
     def clear(self) -> None:
         """Forgets all of them."""
         self._held.clear()
         self._commons.clear()
 
     def drop(self, project: Project) -> None:
-        """Forgets the project."""
-        self._held.pop((project.who.key, project.name), None)
+        """Forgets the project, if it is held."""
+        if self.holds(project):
+            del self._held[project.who.key, project.name]
 
     def like(self, name: str, digest: str) -> KnownPage | None:
         """Gives what any identity knows of the page with that digest."""
@@ -103,7 +108,7 @@ class Projects:
         held = 0
         for project in reversed(list(self._held.values())):
             held += project.weight
-            if project is not using and project.verification is None and (self._expired(project, now) or held > _MEMORY):
+            if project is not using and not project.busy and (self._expired(project, now) or held > _MEMORY):
                 self._keeper.keep(project)
                 self._commons.pop(project.name, None)
                 self.drop(project)

@@ -48,7 +48,7 @@ class Replicas:
     async def turn(self, project: Project, work: Work, about: str = "") -> AsyncIterator[StoredPage | None]:
         """Waits for the turn to do `work` for `project` (on the file called `about`), which the block then has.
 
-        By then the project knows what the replicas learned, and the block is given the page that they have, if any.
+        By then the project knows what the replicas learned; where the work is the page, the block is given the one that they have, if any.
         Where nobody shares the store the block is entered at once.
         """
         if self._keeper is None or not self.share(project):
@@ -56,7 +56,8 @@ class Replicas:
             return
         lease = await _awaited(self._keeper, project.name, f"{work.value}/{about}" if about else work.value, _SECONDS[work])
         try:
-            yield await self._keeper.catch_up(project)
+            await self._keeper.catch_up(project)
+            yield await self._keeper.page(project.name) if work is Work.PAGE else None
         finally:
             self._tasks.start(_hand_over(self._keeper, project, lease), f"hand over {work.value} {project.name}")
 

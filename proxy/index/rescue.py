@@ -85,8 +85,11 @@ class Rescue:
         names = {name for name, _ in project.sources if name in page.by_filename and self._denied(project, name)}
         return frozenset(name for name in names if self._source(project, page.by_filename[name]) is not None)
 
-    async def prepare(self, project: Project) -> None:
-        """Looks where the files come from that the mirror turned out not to deliver, for as long as a page can wait."""
+    async def prepare(self, project: Project, left: float) -> None:
+        """Looks where the files come from that the mirror turned out not to deliver, for as long as a page can wait.
+
+        That is as long as the settings say, and `left` allows (seconds).
+        """
         known = project.known
         if known is None or project.prepared_for == project.revision or not self._asked_about(project):
             return
@@ -94,7 +97,7 @@ class Rescue:
         files = [file for file in denied if file is not None and self._unsought(project, file)]
         if files:
             looking = self._flights.start((project.who.key, project.name), lambda: self._look(project, files))
-            await self._second.patiently(looking, project.name, self._patience)
+            await self._second.patiently(looking, project.name, min(self._patience, left))
         else:
             project.prepared_for = project.revision
 

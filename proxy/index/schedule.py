@@ -72,6 +72,11 @@ class Schedule:
         self._rests: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "rest")
         self._again: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "again")
         self._verifying = 0
+        self._resting = False
+
+    def rest(self) -> None:
+        """Goes on with nothing that nobody waits for."""
+        self._resting = True
 
     def arrived(self, project: str, now: float) -> None:
         """Notes that a client asked for the page of `project`."""
@@ -232,7 +237,7 @@ class Schedule:
                 await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
             if self._rescue is not None:
-                await self._rescue.prepare(project)
+                await self._rescue.prepare(project, self._probe.deadline)
             if first or wanted.files:
                 self._report(project, page)
                 self._projects.learned(project)
@@ -261,11 +266,13 @@ class Schedule:
             _log.debug("fetch-ahead failed", project=name, why=str(error))
 
     async def _verify_the_rest(self, project: Project, client: ClientPlatform | None) -> None:
-        """Asks, slowly, about what the budget left out."""
+        """Asks, slowly, about what the budget left out: about each file once, as long as the project is held."""
         if self._leaves_the_rest:
             return
-        while project.known is not None:
-            wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client)
+        began = self._clock()
+        while project.known is not None and self._projects.holds(project) and not self._resting:
+            # Where it takes longer than a no counts, what was asked first would be due again at the end, and so without end.
+            wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client, at=began)
             if not wanted.files:
                 return
             asked = await self._verifier.ask(project, wanted.files, background=True)

@@ -110,7 +110,7 @@ class SecondIndex:
         Once the second index was late, nobody waits for it for half a minute. What made the work fail was logged when it happened.
         """
         now = self._clock()
-        if work.done() or now < self._late_until:
+        if work.done() or seconds <= 0 or now < self._late_until:
             return
         try:
             async with asyncio.timeout(seconds):

@@ -142,7 +142,7 @@ class Verifier:
     def _learn(self, project: Project, file: File, previous: Verdict | None, verdict: Verdict) -> None:
         if previous is None or previous.kind is not verdict.kind:
             self._mirror.counts.verdicts[verdict.kind, verdict.cause] += 1
-        project.learn(file.filename, verdict)
+        project.learn(file, verdict)
 
     async def prove(self, project: Project, denied: list[Denied]) -> None:
         """Looks for what the denials need: a witness, and after it the same answer again where none came before them."""

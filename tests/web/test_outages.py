@@ -245,10 +245,15 @@ async def test_when_the_pages_of_all_projects_are_denied_no_project_turns_into_4
     gone = proxied.mirror.fault("page:beta", status(404))
     assert (await proxied.page("beta")).status == 404
     proxied.mirror.heal(gone)
-    proxied.mirror.fault("page:*", status(404))
+    denial = proxied.mirror.fault("page:*", status(404))
     proxied.clock.passes(130)
     assert (await proxied.page("alpha")).status == 200
     assert (await proxied.page("gamma")).status == 200
+    assert (await proxied.page("never-seen")).status == 502, "a 404 would send the client to its next index"
+    proxied.mirror.heal(denial)
+    proxied.clock.passes(130)
+    assert not (await proxied.page("alpha")).stale
+    assert (await proxied.page("never-seen")).status == 404
 
 
 async def test_many_pages_that_are_denied_at_once_cost_few_witnesses(site: MakeOutage) -> None:
