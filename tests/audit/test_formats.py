@@ -138,6 +138,16 @@ def test_the_table_is_plain_text_whatever_the_mirror_sends(width: int) -> None:
     assert f"curl -sSL -o /dev/null -w '%{{http_code}} %{{content_type}}\\n' -r 0-0 {URL}{MAC}\n" in shown
 
 
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_table_of_platforms_names_its_packages_however_narrow_the_terminal(width: int) -> None:
+    text = StringIO()
+    print_report(REPORT, Console(file=text, width=width))
+    matrix = text.getvalue().partition("Installable from this mirror")[2]
+    assert re.search(r"^demo 2\.0 ", matrix, flags=re.MULTILINE)
+    assert "…" not in matrix
+    assert matrix.count("(3.13)") == len(PLATFORMS)
+
+
 async def test_every_form_is_written_by_the_command(stocked: BrokenMirror, check: Check, tmp_path: Path) -> None:
     stocked.fault(MAC, artifactory_404())
     for form, start in (("html", "<!DOCTYPE html>"), ("junit", "<?xml"), ("github", "::error title=demo 2.0 macOS arm64")):

@@ -108,9 +108,10 @@ def _title(level: Level, groups: list[Findings]) -> str:
 def _matrix(matrix: Matrix) -> RenderableType:
     title = f"Installable from this mirror, Python {', '.join(matrix.pythons)}"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("package", header_style="bold")
+    # On a narrow terminal the cells break, and not the names: without them the cells say nothing.
+    table.add_column("package", header_style="bold", no_wrap=True)
     for platform in PLATFORMS:
-        table.add_column(platform.title, header_style="bold", no_wrap=True)
+        table.add_column(platform.title, header_style="bold")
     plain = [row for row in matrix.rows if all(row.worst(each.name) in {Cell.WHEEL, Cell.NOT_NEEDED} for each in PLATFORMS)]
     for row in (each for each in matrix.worst_first() if each not in plain):
         table.add_row(_plain(f"{row.project} {row.version}"), *(_cell(row, platform.name) for platform in PLATFORMS))
