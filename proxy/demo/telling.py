@@ -101,11 +101,12 @@ def conclusion(direct: Lock | None, *, worked: bool) -> str:
 
 
 def addresses_told(mirror: str, mended: str) -> str:
-    """Gives what to try while both are up."""
+    """Gives what to try while both are up; both are given by their simple APIs."""
     return f"""
 Both stay up until Ctrl-C. To try:
   the mirror's page  curl {mirror}{PROJECT}/
   the mended page    curl -i {mended}{PROJECT}/
+  the status page    {mended.removesuffix("simple/")}
   a lock             uv lock --default-index {mended}
   an installation    uv pip install -t here --default-index {mended} {PROJECT}"""
 

@@ -89,6 +89,10 @@ def test_what_is_kept_can_be_looked_at_and_leaves_nothing_behind(start: Callable
             with urlopen(url, timeout=10) as response:  # noqa: S310 - the demo prints http addresses only
                 listed.append(WHEEL in response.read().decode())
         assert listed == [True, False]
+        status = re.search(r"status page +(http://\S+/)\n", said)
+        assert status is not None
+        with urlopen(status[1], timeout=10) as response:  # noqa: S310 - as above
+            assert WHEEL in response.read().decode()
         assert len(left_over(tmp_path)) == 1
         process.send_signal(ending)
         _, err = process.communicate(timeout=20)
