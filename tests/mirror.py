@@ -76,6 +76,7 @@ class BrokenMirror:
     `forms` are the forms that it can speak; where it speaks one, it answers in that one whatever the client accepts.
     `credentials` are asked for everywhere, with the status `refuses_with` where they are wrong.
     `latency` is in seconds, before each answer. `etags` says whether pages have ETags and are answered with 304.
+    `port` is where it listens on loopback, 0 for any that is free.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class BrokenMirror:
         server_header: str | None = None,
         latency: float = 0.0,
         ssl_context: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self.forms = forms
         self.credentials = credentials
@@ -98,7 +100,7 @@ class BrokenMirror:
         self.rules: list[Rule] = []
         self._by_path: dict[str, Listed] = {}
         self._ssl_context = ssl_context
-        self._port = 0
+        self._port = port
         self._runner: web.ServerRunner | None = None
 
     @property

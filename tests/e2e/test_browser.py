@@ -1,33 +1,23 @@
 """The status page in a real Chromium, as somebody sees and uses it: with and without JavaScript, by keyboard, on a phone, in the dark."""
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from tests.browser import QUIET, find_chromium
 from tests.clients import ProxyProcess
 from tests.faults import artifactory_404
 from tests.mirror import BrokenMirror
 
 MAC = "demo-2.0-cp312-cp312-macosx_11_0_arm64.whl"
 LINUX = "demo-2.0-cp312-cp312-manylinux_2_28_x86_64.whl"
-# Without these it asks hosts of its maker at every start.
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = find_chromium()
     if found is None:
         pytest.fail("Chromium is not installed, and these tests need the real one (Debian, Ubuntu: apt install chromium)")
     async with async_playwright() as playwright:
