@@ -11,7 +11,7 @@ import pytest
 from tests.__main__ import CHECKS, COVERED, ROOT, run_checks
 
 COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m tests"
-INSTALLED = "nginx redis-server curl buildah debootstrap chromium"
+INSTALLED = "nginx redis-server curl promtool buildah debootstrap chromium"
 
 
 def python(code: str) -> tuple[str, ...]:
