@@ -33,13 +33,14 @@ from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
 from proxy.server.rescues import may_rescue, rescued_file
 from proxy.upstream import Download, retry_after
+from proxy.upstream.addresses import dialled, shown
 
 _log = structlog.get_logger("mirrormend.server")
 
 _PASSED_ON = ("ETag", "Last-Modified", "Cache-Control", "Expires", "X-Checksum-Sha256")
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Range", "If-Match", "If-Unmodified-Since")
 _RESUMES = 2
-_METADATA_TYPE = "application/octet-stream"
+_OF_BYTES = "application/octet-stream"
 
 
 @dataclass(slots=True)
@@ -104,7 +105,7 @@ async def _of_mirror(request: web.Request, index: Index, project: Project, file:
     asked_range = parse_range(request.headers.get("Range")) if request.method == "GET" else None
     if generation_of(request).links is LinkMode.REDIRECT and asked_range is None and request.method == "GET":
         facts_of(request)["outcome"] = "redirected"
-        raise web.HTTPTemporaryRedirect(URL(file.url, encoded=True))
+        raise web.HTTPTemporaryRedirect(_address(file))
     if request.method == "HEAD":
         return await _head(index, project, file)
     span = await _absolute(index, project, file, asked_range)
@@ -112,10 +113,17 @@ async def _of_mirror(request: web.Request, index: Index, project: Project, file:
     return await _stream(request, wanted)
 
 
+def _address(file: File) -> URL:
+    try:
+        return dialled(file.url)
+    except ValueError as error:
+        raise DestinationRefused(shown(file.url), str(error)) from None
+
+
 async def _core_metadata(request: web.Request, index: Index, name: str, filename: str) -> web.StreamResponse:
     found = await index.metadata(name, filename, identity_of(request))
     etag = f'"{found.sha256[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Authorization", "Content-Type": _METADATA_TYPE}
+    headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Authorization", "Content-Type": _OF_BYTES}
     facts_of(request)["outcome"] = "metadata"
     if found.source != filename:
         headers["Mirrormend-Metadata-From"] = fitting(found.source)
@@ -340,11 +348,10 @@ def _no_answer(index: Index, error: UpstreamError) -> Evidence:
 
 
 def _headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Gives the headers that pass on to the client; the type is that of bytes where the mirror names none that fits."""
+    """Gives the headers that pass on to the client. The type is that of bytes: no file is a page of ours, whose scripts may do more."""
     given = CIMultiDict({name: value for name, value in headers.items() if fit(value)})
     passed = CIMultiDict({name: given[name] for name in _PASSED_ON if name in given})
-    kind = given.get("Content-Type", "")
-    passed["Content-Type"] = kind if kind and not kind.startswith("text/") else "application/octet-stream"
+    passed["Content-Type"] = _OF_BYTES
     passed["Accept-Ranges"] = "bytes"
     passed.setdefault("Vary", "Authorization")
     return passed

@@ -17,6 +17,9 @@ from proxy.server.warm import AtHand, remember
 _INLINE_LINKS = {"zstd": 2500, "identity": 2500, "gzip": 400}
 """A page of at most so many links is rendered and compressed on the event loop in a few milliseconds; a larger one in a thread."""
 
+_AS_IT_CAME = {"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}
+"""For what the mirror wrote: no script in it is one of the proxy's own address, from where more may be done than from elsewhere."""
+
 _VARY = "Accept, Accept-Encoding, Authorization"
 
 
@@ -54,7 +57,7 @@ async def project_list(request: web.Request) -> web.StreamResponse:
     index: Index = index_of(request)
     accept = request.headers.get("Accept", "text/html")
     async with index.mirror.fetch_project_list(identity_of(request), accept) as download:
-        response = web.StreamResponse(headers={"Vary": _VARY, "Cache-Control": "no-cache"})
+        response = web.StreamResponse(headers={"Vary": _VARY, "Cache-Control": "no-cache", **_AS_IT_CAME})
         response.content_type = download.headers.get("content-type", "text/html").partition(";")[0].strip() or "text/html"
         await response.prepare(request)
         if request.method == "HEAD":

@@ -1,5 +1,6 @@
 """That no answer came: aiohttp's many exceptions, read once."""
 
+import re
 import ssl
 
 import aiohttp
@@ -9,6 +10,8 @@ from proxy.core.flows.exchange import Trouble
 from proxy.upstream.resolver import Refused
 
 _LONGEST = 200
+_QUOTATION = re.compile(r"""[\s:]*(\bbytearray\()?\bb['"].*""", re.DOTALL)
+"""How aiohttp's parsers quote bytes that came. They may be the body of another answer, which another client's credentials got."""
 
 
 class Failure(Exception):
@@ -61,7 +64,8 @@ def _from_tls(error: Exception) -> bool:
 
 
 def sentence(error: BaseException) -> str:
-    """Gives what an exception says, in one short line without the address, which may hold secrets in its query."""
+    """Gives what an exception says, in one short line without what may hold secrets: the address with its query, and bytes that came."""
     said = f"{error.status} {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    said = _QUOTATION.sub("", said)
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
     return (text or type(error).__name__)[:_LONGEST]

@@ -180,6 +180,22 @@ class TestWhatIsNoPage:
             with pytest.raises(UpstreamBroke, match="no proper HTTP"):
                 await mirror.fetch_page("demo", SHARED)
 
+    @pytest.mark.parametrize(
+        "said",
+        [
+            b'{"url": "https://geheim@mirror.example.com/"}\r\n\r\n',
+            b"HTTP/1.1 200 OK\r\ngeheim\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX-Long: geheim" + b"x" * 100_000,
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ngeheim\r\n",
+        ],
+        ids=["no status line", "no header", "a long header", "no chunk"],
+    )
+    async def test_what_came_instead_of_an_answer_is_not_quoted_since_it_may_be_the_answer_to_somebody_else(self, said: bytes) -> None:
+        async with serving(always(said)) as server, mirror_at(server.url("/simple/")) as mirror:
+            with pytest.raises(UpstreamBroke) as broke:
+                await mirror.fetch_page("demo", SHARED)
+            assert "geheim" not in f"{broke.value} {mirror.health.last_failure}"
+
     async def test_a_closed_port_is_unreachable(self) -> None:
         async with serving(always(b"")) as server:
             port = server.port

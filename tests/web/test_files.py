@@ -267,6 +267,26 @@ async def test_a_redirect_leads_to_the_address_as_the_page_spells_it(mirror: Bro
         assert response.headers["Location"].endswith("/odd/demo-1.0%2Blocal.1-py3-none-any.whl?key=a%2Fb+c")
 
 
+async def test_a_redirect_is_never_to_what_is_no_address_nor_with_user_information(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    nowhere, secret = NAME, "demo-2.0-py3-none-any.whl"
+    mirror.add(nowhere, url=f"http://127.0.0.1:99999999/{nowhere}")
+    mirror.add(secret, url=f"http://user:geheim@127.0.0.1:9/\u00e9/{secret}")
+    client = await app_client(links={"mode": "redirect"})
+    async with client.get(f"/files/demo/{nowhere}", allow_redirects=False) as response:
+        assert (response.status, (await response.json())["title"]) == (502, "The mirror's link leads to an address that is not allowed")
+    async with client.get(f"/files/demo/{secret}", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (307, f"http://127.0.0.1:9/%C3%A9/{secret}")
+
+
+@pytest.mark.parametrize("kind", ["Text/HTML", "image/svg+xml", "application/xhtml+xml"])
+async def test_no_file_is_a_page_of_the_proxys_own_address(mirror: BrokenMirror, app_client: MakeClient, kind: str) -> None:
+    page = b"<script>alert(1)</script>"
+    mirror.add(NAME, page)
+    mirror.fault(NAME, status(200, {"Content-Type": kind}, page))
+    _, body, headers = await get(await app_client(), PATH)
+    assert (body, headers["Content-Type"]) == (page, "application/octet-stream")
+
+
 async def test_direct_pages_advertise_only_metadata_that_the_mirror_was_seen_to_have(mirror: BrokenMirror, app_client: MakeClient) -> None:
     good, bad = NAME, "demo-2.0-py3-none-any.whl"
     mirror.add(good, core_metadata=True)

@@ -152,6 +152,8 @@ async def test_the_project_list_is_streamed_through(stocked: BrokenMirror, app_c
     async with client.get("/simple/", headers={"Accept": "text/html"}) as response:
         assert response.status == 200
         assert "demo" in await response.text()
+        assert response.headers["Content-Security-Policy"] == "default-src 'none'"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 async def test_healthz_answers_without_the_mirror(mirror: BrokenMirror, app_client: MakeClient) -> None:
