@@ -1,4 +1,4 @@
-"""The settings in force, as they may be shown to anybody: without passwords, tokens, user information and queries."""
+"""The settings in force, as they may be shown to anybody: without users, passwords, tokens and queries."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr
 
 from proxy.config.sections import Settings
 
-_SECRET = re.compile(r"password|token|secret|credential|htpasswd", re.IGNORECASE)
+_SECRET = re.compile(r"username|password|token|secret|credential|htpasswd", re.IGNORECASE)
 _NOT_SHOWN = "set, not shown"
 
 

@@ -207,6 +207,28 @@ async def test_who_is_struck_off_the_file_is_out_soon_and_a_broken_file_changes_
     assert "lovelace" not in log.getvalue()
 
 
+async def test_the_last_one_is_struck_off_as_others_are(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
+    client = await app_client(access={"htpasswd": access["htpasswd"]})
+
+    async def soon(code: int) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                async with client.get("/simple/demo/", headers=signed(basic("ada", PASSWORD))) as response:
+                    if response.status == code:
+                        return
+                await asyncio.sleep(0.05)
+
+    await soon(200)
+    access["htpasswd"].write_text("", encoding="utf-8")
+    await soon(401)
+    assert lines(log, "access-closed")
+    access["htpasswd"].write_text(ADA, encoding="utf-8")
+    await soon(200)
+
+
 async def test_what_is_written_right_after_a_reload_is_seen(
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:

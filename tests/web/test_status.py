@@ -95,10 +95,11 @@ async def test_what_one_client_saw_with_its_token_is_not_shown(stocked: BrokenMi
 
 
 async def test_secrets_of_the_settings_are_not_shown(mirror: BrokenMirror, app_client: MakeClient) -> None:
-    client = await app_client(upstream={"username": "robot", "password": "pa55"}, access={"tokens": [TOKEN]})
+    client = await app_client(upstream={"username": "us3r", "password": "pa55"}, access={"tokens": [TOKEN]})
     headers = {"Authorization": encode_basic_auth("x", TOKEN)}
     for text in (await shown(client, **headers), str(await told(client, **headers))):
         assert "pa55" not in text
+        assert "us3r" not in text
         assert TOKEN not in text
         assert "set, not shown" in text
 

@@ -26,8 +26,12 @@ class Accounts:
     marks: tuple[Mark, ...] = ()
 
 
+class NamesNobody(SettingsError):
+    """There is access control, and nobody to let in."""
+
+
 def read_accounts(section: AccessSection) -> Accounts:
-    """Gives who is let in; raises SettingsError where a file cannot be read or is not understood, or where nobody is named."""
+    """Gives who is let in; raises SettingsError where a file cannot be read or is not understood, NamesNobody where none is left."""
     # Looked at first: what is written while they are read will be seen as a change.
     marks = marks_of(section)
     tokens = [each.get_secret_value() for each in section.tokens]
@@ -47,7 +51,7 @@ def read_accounts(section: AccessSection) -> Accounts:
             # The first one counts, as at other servers.
             hashes.setdefault(user, hashed.encode())
     if section.controlled and not tokens and not hashes:
-        raise SettingsError("[access]", "its files name nobody, so that nobody would be let in; add a token or a user")
+        raise NamesNobody("[access]", "its files name nobody, so that nobody would be let in; add a token or a user")
     return Accounts(tuple(tokens), hashes, marks)
 
 

@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from proxy.config import AccessSection, SettingsError
 from proxy.core.errors import AccessDenied
-from proxy.server.access.accounts import Accounts, Mark, files_of, marks_of, read_accounts
+from proxy.server.access.accounts import Accounts, Mark, NamesNobody, files_of, marks_of, read_accounts
 from proxy.server.access.callers import FORWARDED, Callers, one_client
 from proxy.server.access.doorkeeper import Doorkeeper
 from proxy.server.access.turns import Turns
@@ -90,6 +90,9 @@ class Admission:
         self._seen = found
         try:
             accounts = await asyncio.to_thread(read_accounts, section)
+        except NamesNobody:
+            accounts = Accounts((), {}, found)
+            _log.error("access-closed", why="the files name nobody", meaning="nobody is let in until they name somebody")
         except SettingsError as error:
             _log.error("access-unchanged", why=str(error), meaning="who was let in before still is")
             return
