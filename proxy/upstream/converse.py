@@ -197,7 +197,7 @@ class Conversations:
 
     def _wake_at(self, at: float) -> None:
         """Looks again then: no answer may come before that would."""
-        if self._resuming or self._urgent or self._ahead or self._behind:
+        if self._resuming or self._urgent or self._ahead or self._patient or self._behind:
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm = asyncio.get_running_loop().call_at(at + 0.001, self._pump)

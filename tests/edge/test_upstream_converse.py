@@ -313,6 +313,16 @@ async def test_a_few_files_that_are_refused_whatever_happens_do_not_hold_up_all_
         assert {name for name, status in learned.items() if status == 503} == {name for name in names if "bad" in name}
 
 
+@pytest.mark.parametrize("kind", ["patient", "background"])
+async def test_after_a_pause_those_go_on_as_well_that_let_others_go_first(kind: str) -> None:
+    slow = Slow(lambda ask: Answer(429, {"retry-after": "1"}) if ask.url.endswith("/0") else Answer(200))
+    async with talking(slow=slow, pace=Pace(1), retries=0) as talks, asyncio.timeout(10):
+        flows = ((number, probe(f"http://mirror.example.com/{number}")) for number in range(3))
+        learned: dict[int, object] = {}
+        await talks.all(flows, SHARED, learned=learned.__setitem__, **{kind: True})
+    assert learned == {0: 429, 1: 200, 2: 200}
+
+
 async def test_a_pause_longer_than_anybody_waits_is_not_waited_for() -> None:
     slow = Slow(lambda _: Answer(503, {"retry-after": "3600"}))
     async with talking(slow=slow) as talks:
