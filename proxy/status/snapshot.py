@@ -5,6 +5,7 @@ Nothing of what only one client may see is in it, and no secret.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from proxy import __version__
 from proxy.config import Settings
@@ -85,15 +86,14 @@ class Status:
 
 def status_of(indexes: Mapping[str, Index], counts: Counts, history: History, settings: Settings, *, started: float, now: float) -> Status:
     """Gives how the proxy does; `started` and `now` are in seconds since the epoch."""
-    missing = [_missing(index.mirror.name, project, dropped) for index in indexes.values() for project, dropped in index.missing]
-    missing.sort(key=lambda each: (-(each.since or 0.0), each.project, each.filename))
+    missing = [(index.mirror.name, project, dropped) for index in indexes.values() for project, dropped in index.missing]
     return Status(
         version=__version__,
         at=now,
         started=started,
         mirrors=tuple(_mirror(index) for index in indexes.values()),
         totals=_totals(counts),
-        missing=tuple(missing[:LISTED]),
+        missing=tuple(_missing(*each) for each in nsmallest(LISTED, missing, key=_by_time)),
         missing_in_all=len(missing),
         minutes=tuple(history.minutes(now)),
         settings=shown_settings(settings),
@@ -117,6 +117,11 @@ def _mirror(index: Index) -> MirrorStatus:
         dropped=holding.dropped,
         releases_lost=holding.lost,
     )
+
+
+def _by_time(missing: tuple[str, str, Dropped]) -> tuple[float, str, str]:
+    _, project, dropped = missing
+    return 0.0 if dropped.verdict is None else -dropped.verdict.since, project, dropped.file.filename
 
 
 def _missing(mirror: str, project: str, dropped: Dropped) -> MissingFile:
