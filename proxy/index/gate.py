@@ -27,6 +27,7 @@ from proxy.index.replicas import ALONE, Replicas, Work
 from proxy.index.rescue import Rescue
 from proxy.index.verification import Verifier
 from proxy.upstream import Mirror
+from proxy.upstream.addresses import shown
 
 _log = structlog.get_logger("mirrormend.index")
 
@@ -195,7 +196,7 @@ class Gate:
                 return found.content
             if found.evidence.status in {401, 407}:
                 challenges = (found.challenge,) if found.challenge else ()
-                raise UpstreamStatus(file.url.partition("?")[0], 401, challenges=challenges)
+                raise UpstreamStatus(shown(file.url), 401, challenges=challenges)
             failures.append(found.why)
         tried[file.filename] = " and ".join(dict.fromkeys(failures))
         return None

@@ -39,6 +39,7 @@ from proxy.index.served import Revision, ServedPage
 from proxy.index.verification import Verifier
 from proxy.store import Store
 from proxy.upstream import Mirror
+from proxy.upstream.addresses import shown
 
 _log = structlog.get_logger("mirrormend.index")
 
@@ -285,7 +286,7 @@ class Index:
         try:
             async with asyncio.timeout(deadline):
                 project, file = await self.file(name, filename, who)
-                page, url = _page_of(project), file.url.partition("?")[0]
+                page, url = _page_of(project), shown(file.url)
                 known = filename in project.read
                 found = await self._gate.metadata(project, page, file)
         except TimeoutError:

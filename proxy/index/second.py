@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -101,7 +102,8 @@ class SecondIndex:
             if held.told is not None:
                 return held.told
             if held.error is not None:
-                raise held.error
+                # One error raised for many would hold the frames, and so the requests, of all of them.
+                raise copy(held.error)
         return await self._flights.do(name, lambda: self._refresh(name))
 
     async def patiently(self, work: "asyncio.Task[None]", name: str, seconds: float) -> None:
@@ -135,7 +137,7 @@ class SecondIndex:
             failed = error if isinstance(error, MirrormendError) else UpstreamBroke(self.mirror.url, str(error))
             _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed))
             if held is None or held.told is None:
-                self._hold(name, _Held(None, Validators(), now + _PAUSE, error=failed))
+                self._hold(name, _Held(None, Validators(), now + _PAUSE, error=copy(failed)))
                 raise failed from None
             held.again = now + _PAUSE
             return held.told

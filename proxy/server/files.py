@@ -313,7 +313,7 @@ async def _note_good(wanted: _Wanted, download: Download) -> None:
 async def _refuse(index: Index, project: Project, file: File, evidence: Evidence, headers: Mapping[str, str]) -> NoReturn:
     """Raises what a client is told where the mirror answered, but not with the file; the verdict on the file is corrected first."""
     await index.correct(project, file, evidence)
-    url = file.url.partition("?")[0]
+    url = shown(file.url)
     status = evidence.status or 0
     lowered = {name.lower(): value for name, value in headers.items()}
     if status in {401, 407}:
@@ -334,7 +334,7 @@ async def _refuse(index: Index, project: Project, file: File, evidence: Evidence
 
 
 def _as_error(file: File, reply: NoAnswer) -> UpstreamError:
-    url = file.url.partition("?")[0]
+    url = shown(file.url)
     if reply.trouble is Trouble.FORBIDDEN_DESTINATION:
         return DestinationRefused(url, reply.detail)
     if reply.trouble in {Trouble.RESET, Trouble.NOT_HTTP, Trouble.TOO_MANY_REDIRECTS}:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.config import ProbeSection, ReferenceSection, StoreSection
-from proxy.core.errors import UpstreamError
+from proxy.core.errors import UpstreamError, UpstreamStatus
 from proxy.index import second as module
 from proxy.index.second import SecondIndex, second_mirror
 from proxy.store import open_store
@@ -103,3 +103,14 @@ async def test_what_left_the_memory_is_read_from_the_store_and_not_asked_for(
 async def test_excluded_names_are_known_however_they_are_spelled(second: SecondIndex) -> None:
     assert second.asked_about("one")
     assert not second.asked_about("secret-tool")
+
+
+async def test_a_failure_that_is_told_to_many_is_an_error_of_its_own_for_each(mirror: BrokenMirror, second: SecondIndex) -> None:
+    mirror.fault("page:*", status(500))
+    raised = []
+    for _ in range(3):
+        with pytest.raises(UpstreamStatus) as failed:
+            await second.page("one")
+        raised.append(failed.value)
+    assert len({id(error) for error in raised}) == 3
+    assert {str(error) for error in raised} == {str(raised[0])}

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeClient
+from tests.faults import artifactory_404, status
 from tests.mirror import BrokenMirror
 
 WHEEL, DEAD, LOCAL = "demo-1.0-py3-none-any.whl", "demo-1.0-cp312-cp312-macosx_11_0_arm64.whl", "demo-1.0+cu1-py3-none-any.whl"
@@ -69,3 +70,18 @@ async def test_for_a_project_that_the_mirror_has_not_it_is_404(stocked: BrokenMi
     async with (await app_client()).get("/files/unknown/") as response:
         assert response.status == 404
         assert response.content_type == "application/problem+json"
+
+
+async def test_credentials_in_a_link_of_the_mirror_are_told_to_nobody(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(WHEEL)
+    mirror.add(WHEEL, url=mirror.file_url(WHEEL).replace("://", "://me:geheim@") + "?signature=geheim")
+    mirror.fault(WHEEL, artifactory_404())
+    client = await app_client()
+    for path in (f"/files/demo/{WHEEL}", f"/files/demo/{WHEEL}.metadata", f"/explain/demo/{WHEEL}"):
+        async with client.get(path) as response:
+            assert "geheim" not in await response.text(), path
+    mirror.heal()
+    mirror.fault(WHEEL, status(401))
+    async with client.get(f"/files/demo/{WHEEL}") as response:
+        assert response.status == 401
+        assert "geheim" not in await response.text()
