@@ -7,6 +7,7 @@ nor all of it, takes a file off a page.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import structlog
 
@@ -31,6 +32,7 @@ _WITNESS_WITHIN = 5.0
 """Seconds that one witness has to answer in."""
 
 _WITNESSES_ASKED = 4
+_LOOKED_AT = 300
 _TRIED_IN_VAIN = 2
 
 
@@ -202,7 +204,7 @@ class Verifier:
     async def _search(
         self, project: Project, standing: Standing, denied: frozenset[str], flight: str, most: int = _WITNESSES_ASKED
     ) -> bool:
-        for file in self._candidates(project, standing, denied)[:most]:
+        for file in islice(self._candidates(project, standing, denied), most):
             began = standing.guard.moment()
             evidence = await self._mirror.converse(
                 probe(file.url, size=file.size, head=self._head.believed), project.who, within=_WITNESS_WITHIN
@@ -233,27 +235,31 @@ class Verifier:
         if listed and evidence.at:
             self.note(project, file, evidence, [])
 
-    def _candidates(self, project: Project, standing: Standing, denied: frozenset[str]) -> list[File]:
-        chosen: dict[str, File] = {}
-        for file in reversed(standing.good):
-            if file.filename not in denied and len(chosen) < 2:
-                chosen.setdefault(file.url, file)
-        if project.known is not None:
-            page = project.known.page
-            for file in page.files:
-                verdict = project.verdicts.get(file.filename)
-                if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.filename not in denied:
-                    chosen.setdefault(file.url, file)
-                    break
-            for file in self._untold(project):
-                if len(chosen) >= _WITNESSES_ASKED:
-                    break
-                if file.filename not in denied:
-                    chosen.setdefault(file.url, file)
-        return list(chosen.values())[:_WITNESSES_ASKED]
+    def _candidates(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
+        """Gives files to look for a witness in, none of those `denied`, and each once; mostly the first one is enough."""
+        chosen: set[str] = set()
+        for file in self._possible(project, standing, denied):
+            if file.filename not in denied and file.url not in chosen:
+                chosen.add(file.url)
+                yield file
+
+    def _possible(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
+        yield from [file for file in reversed(standing.good) if file.filename not in denied][:2]
+        if project.known is None:
+            return
+        verdicts = project.verdicts
+        for file in project.known.page.files:
+            verdict = verdicts.get(file.filename)
+            if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.filename not in denied:
+                yield file
+                break
+        yield from self._untold(project)
 
     def _untold(self, project: Project) -> list[File]:
-        """Gives the files of which nothing is known, those first that were not asked about for long, or are most likely to be delivered."""
+        """Gives files of which nothing is known, those first that were not asked about for long, or are most likely to be delivered.
+
+        Only so many are looked at, in the order of worth: a large page has thousands, and a few are enough.
+        """
         if project.known is None:
             return []
 
@@ -267,7 +273,7 @@ class Verifier:
             for _, file in order(project.known.page, verdicts, None)
             if file.packaging is not Packaging.LEGACY and (file.filename not in verdicts or verdicts[file.filename].kind is Kind.UNKNOWN)
         )
-        return sorted({file.filename: file for file in untold}.values(), key=worth)
+        return sorted({file.filename: file for file in islice(untold, _LOOKED_AT)}.values(), key=worth)
 
     def _known_good_failed(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
         was_storm = standing.guard.storm
