@@ -6,42 +6,33 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
-from proxy.config import LinkMode, Settings
-from proxy.core.errors import (
-    FileNotListed,
-    PageUnreadable,
-    UpstreamTimeout,
-)
+from proxy.config import Settings
+from proxy.core.errors import FileNotListed, UpstreamTimeout
 from proxy.core.flows.evidence import Evidence
 from proxy.core.identity import SHARED, Identity
 from proxy.core.page import File, Page
-from proxy.core.render import LinkMaker, MetadataOffer, proxied_links
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.explain import explain
 from proxy.core.verdict.judge import Verdict, VerdictRules
-from proxy.core.verdict.settle import Dropped, Mended, Policy, settle
-from proxy.index.changes import count_changes
+from proxy.core.verdict.settle import Dropped, Mended, Policy
 from proxy.index.explaining import explanation_data
 from proxy.index.filling import Filling
 from proxy.index.flights import Tasks
 from proxy.index.gate import CoreMetadata, Gate
 from proxy.index.keeper import Keeper
 from proxy.index.pages import Pages
-from proxy.index.project import KnownPage, Project
+from proxy.index.project import Project
 from proxy.index.projects import Projects
 from proxy.index.repairs import NO_REPAIRS, Repairs
 from proxy.index.replicas import Replicas
 from proxy.index.rescue import Rescue
 from proxy.index.schedule import Schedule
-from proxy.index.served import Revision, ServedPage
+from proxy.index.served import ServedPage
+from proxy.index.serving import Serving, known_of
 from proxy.index.verification import Verifier
 from proxy.store import Store
 from proxy.upstream import Mirror
 from proxy.upstream.addresses import shown
-
-_log = structlog.get_logger("mirrormend.index")
 
 _RECENTLY = 60.0
 
@@ -89,13 +80,21 @@ class Index:
         verdict = settings.verdict
         self._keeper = Keeper(store, mirror.key, pages_for=upstream.fresh + upstream.stale, verdicts_for=verdict.yes)
         rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
-        self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
         self._retired = False
         self.tasks = Tasks()
         self._verifier = Verifier(mirror, rules, self.tasks, clock)
         self.rescue = _rescue(repairs, settings, self.tasks, clock)
         replicas = Replicas(self._keeper, self.tasks)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue)
+        self._serving = Serving(
+            mirror,
+            self._verifier,
+            self._gate,
+            policy=Policy(verdict.empty, verdict.sdist_only, verdict.confirm),
+            rescue=self.rescue,
+            mode=settings.links.mode,
+            clock=clock,
+        )
         self._projects = Projects(self._keeper, clock)
         reference = repairs.reference
         self._pages = Pages(
@@ -118,7 +117,7 @@ class Index:
             replicas=replicas,
             probe=settings.probe,
             rules=rules,
-            policy=self._policy,
+            mended=self._serving.mended,
             fetch=self._fresh,
             clock=clock,
             rescue=self.rescue,
@@ -169,7 +168,7 @@ class Index:
     def missing(self) -> list[tuple[str, Dropped]]:
         """The files that are missing on the pages which all share and that are held in memory, each with its project's name."""
         shared = [project for project in self._projects if project.who.shared and project.known and project.served]
-        return [(project.name, dropped) for project in shared for dropped in self._mended_now(project).dropped]
+        return [(project.name, dropped) for project in shared for dropped in self._serving.mended_now(project).dropped]
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity."""
@@ -204,7 +203,7 @@ class Index:
         await self._schedule.wait(project, started)
         if self.rescue is not None:
             await self.rescue.prepare(project, self._settings.probe.deadline - (self._clock() - started))
-        return self._serve(project)
+        return self._serving.serve(project)
 
     def spelled(self, name: str, spelling: str) -> None:
         """Notes how somebody spelled the project with the normalised `name`: some mirrors have its page under that spelling only."""
@@ -224,7 +223,7 @@ class Index:
         known, served = project.known, project.served
         if not self._pages.is_fresh(known) or project.planned_for != known.checked or project.verification is not None:
             return None
-        if project.stale_since is not None or served.stale_for is not None or served.revision != self._revision(project, known):
+        if project.stale_since is not None or served.stale_for is not None or not self._serving.is_current(project, served):
             return None
         self._schedule.arrived(name, now)
         self._projects.touch(project)
@@ -259,7 +258,7 @@ class Index:
         project = self._projects.of(who, name)
         await self._pages.freshen(project)
         page = _page_of(project)
-        explanation = explain(page, filename, project.verdicts, self._mended(project, page))
+        explanation = explain(page, filename, project.verdicts, self._serving.mended(project, page))
         storm, last_good = self._verifier.storm(who), self._verifier.last_good(who)
         return explanation_data(explanation, self.mirror.url, storm=storm, last_good=last_good)
 
@@ -278,7 +277,7 @@ class Index:
             await self._schedule.finish(project, page)
         else:
             await self._schedule.prepare(project, page, releases)
-        return self._mended(project, page)
+        return self._serving.mended(project, page)
 
     async def metadata(self, name: str, filename: str, who: Identity) -> CoreMetadata:
         """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""
@@ -310,54 +309,6 @@ class Index:
         self._schedule.begin(project, client)
         return project
 
-    def _serve(self, project: Project) -> ServedPage:
-        known = _known(project)
-        stale = None if project.stale_since is None else self._clock() - known.checked
-        served = project.served
-        current = self._revision(project, known)
-        if served is None or served.revision != current or stale is not None or served.stale_for is not None:
-            mended = self._mended(project, known.page)
-            served = ServedPage(
-                mended=mended,
-                links=self._links(project),
-                metadata=self._offers(project),
-                revision=current,
-                complete=mended.unasked == 0,
-                private=not project.who.shared,
-                storm=current[3],
-                stale_for=stale,
-                offered_anew=frozenset((*project.read, *project.unreadable)),
-            )
-            before = None if project.served is None else project.served.mended
-            count_changes(self.mirror.counts, known.page, before, mended, project.held_since)
-            if project.served is not None:
-                served.inherit(project.served)
-            project.served = served
-        return served
-
-    def _mended_now(self, project: Project) -> Mended:
-        known, served = _known(project), project.served
-        if served is not None and served.revision == self._revision(project, known):
-            return served.mended
-        return self._mended(project, known.page)
-
-    def _mended(self, project: Project, page: Page) -> Mended:
-        rescued = () if self.rescue is None else self.rescue.listed(project, page)
-        return settle(page, project.verdicts, self._policy, rescued)
-
-    def _revision(self, project: Project, known: KnownPage) -> Revision:
-        return project.revision, project.offers, known.digest + known.filled, self._verifier.storm(project.who), project.rescues
-
-    def _links(self, project: Project) -> LinkMaker:
-        if self._settings.links.mode is LinkMode.DIRECT:
-            return lambda files: [file.url for file in files]
-        return proxied_links(project.name)
-
-    def _offers(self, project: Project) -> MetadataOffer:
-        if self._settings.links.mode is LinkMode.DIRECT:
-            return lambda files: [file.core_metadata if file.filename in project.copied else None for file in files]
-        return self._gate.offers(project)
-
 
 def _rescue(repairs: Repairs, settings: Settings, tasks: Tasks, clock: Callable[[], float]) -> Rescue | None:
     if repairs.rescue is None:
@@ -366,11 +317,5 @@ def _rescue(repairs: Repairs, settings: Settings, tasks: Tasks, clock: Callable[
     return Rescue(repairs.rescue, settings.rescue, tasks, patience=patience, deadline=deadline, no=no, clock=clock)
 
 
-def _known(project: Project) -> KnownPage:
-    if project.known is None:
-        raise PageUnreadable(project.name, "", "the mirror's page was withdrawn meanwhile")
-    return project.known
-
-
 def _page_of(project: Project) -> Page:
-    return _known(project).page
+    return known_of(project).page

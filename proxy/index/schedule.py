@@ -14,7 +14,7 @@ from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules
 from proxy.core.verdict.plan import Plan, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
-from proxy.core.verdict.settle import Policy, settle
+from proxy.core.verdict.settle import Mended
 from proxy.index.burst import Burst
 from proxy.index.flights import SingleFlight, Tasks, finished
 from proxy.index.gate import Gate
@@ -37,7 +37,8 @@ _LONG_AFTER = 10 * 365 * 86400.0
 class Schedule:
     """Runs the plans of one mirror's projects.
 
-    `fetch` sees to it that the page of a project is at hand for an identity; `clock` tells seconds since the epoch.
+    `mended` tells what becomes of a page, `fetch` sees to it that the page of a project is at hand for an identity;
+    `clock` tells seconds since the epoch.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Schedule:
         replicas: Replicas,
         probe: ProbeSection,
         rules: VerdictRules,
-        policy: Policy,
+        mended: Callable[[Project, Page], Mended],
         fetch: Callable[[str, Identity, ClientPlatform], Awaitable[object]],
         clock: Callable[[], float],
         rescue: Rescue | None = None,
@@ -64,7 +65,7 @@ class Schedule:
         self._tasks = tasks
         self._probe = probe
         self._rules = rules
-        self._policy = policy
+        self._mended = mended
         self._fetch = fetch
         self._clock = clock
         self._rescue = rescue
@@ -299,8 +300,7 @@ class Schedule:
         return BUDGETS[self._mirror.kind].probes if chosen == "auto" else chosen
 
     def _report(self, project: Project, page: Page) -> None:
-        rescued = () if self._rescue is None else self._rescue.listed(project, page)
-        mended = settle(page, project.verdicts, self._policy, rescued)
+        mended = self._mended(project, page)
         log = _log.warning if mended.dropped or mended.unknown else _log.info
         log(
             "verified",

@@ -9,14 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from proxy.config import Settings
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
 from proxy.core.verdict.explain import explain
 from proxy.core.verdict.judge import Cause, VerdictRules, judge
 from proxy.core.verdict.settle import Policy, settle
-from proxy.index import index as index_module
 from proxy.index import projects as projects_module
+from proxy.index import serving as serving_module
 from proxy.index.flights import Tasks
 from proxy.index.keeper import Keeper
 from proxy.index.project import Project
@@ -196,7 +197,7 @@ async def test_to_list_what_is_missing_nothing_is_settled_again(
     def never(*_: object) -> None:
         raise AssertionError("settled again")
 
-    monkeypatch.setattr(index_module, "settle", never)
+    monkeypatch.setattr(serving_module, "settle", never)
     assert [dropped.file.filename for _, dropped in index.missing] == [MAC]
 
 
@@ -265,6 +266,4 @@ async def _true(holds: bool) -> bool:
 
 
 def settings_store() -> Any:
-    return index_module.Settings.model_validate(
-        {"upstream": {"url": "https://mirror.example.com/simple/"}, "store": {"location": "memory"}}
-    ).store
+    return Settings.model_validate({"upstream": {"url": "https://mirror.example.com/simple/"}, "store": {"location": "memory"}}).store
