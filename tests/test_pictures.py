@@ -62,9 +62,15 @@ def test_the_picture_of_a_lock_shows_it_failing_and_mended(tmp_path: Path) -> No
 
 
 def test_the_pictures_of_check_and_explain_have_the_words_that_these_commands_say(tmp_path: Path) -> None:
-    check, explain = record_check(bench(tmp_path))
-    assert words_of_picture("check") ^ words(check) == set(), ANEW
-    assert words_of_picture("explain") ^ words(explain) == set(), ANEW
+    differing: dict[str, set[str]] = {}
+    for attempt in range(3):
+        # What a slow machine made differ once does not differ again; what the commands say differs each time.
+        check, explain = record_check(bench(tmp_path / str(attempt)))
+        said = {"check": words(check), "explain": words(explain)}
+        differing = {name: difference for name, each in said.items() if (difference := words_of_picture(name) ^ each)}
+        if not differing:
+            break
+    assert differing == {}, ANEW
 
 
 @pytest.mark.parametrize("name", DRAWN)
