@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from proxy.config import Settings
 from proxy.config.load import SettingsError
 from proxy.server import serve
 from proxy.server.access import read_accounts
+from proxy.server.reload import changeable
 from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls
 from proxy.telemetry import configure_logging
@@ -50,13 +52,19 @@ def _serve_by_workers(settings: Settings, load: Callable[[], Settings]) -> int:
     with held_address(host, settings.server.port) as held, tempfile.TemporaryDirectory(prefix="mirrormend-workers-") as folder:
         address = f"[{host}]" if ":" in host else host
         server = settings.server.model_copy(update={"listen": f"{address}:{held.getsockname()[1]}"})
-        mine = settings.model_copy(update={"server": server})
+        in_force = settings.model_copy(update={"server": server})
 
         def work(number: int) -> int:
-            run_loop(serve(mine, load=load, siblings=Siblings(Path(folder), number, count)))
+            run_loop(serve(in_force, load=load, siblings=Siblings(Path(folder), number, count)))
             return 0
 
-        return Workers(count, work).run()
+        def again() -> None:
+            nonlocal in_force
+            # Where it fails, whatever it is, the workers go on with what they have, and say so.
+            with suppress(Exception):
+                in_force, _ = changeable(in_force, load())
+
+        return Workers(count, work, again).run()
 
 
 def settings_to_serve(config: Path | None, options: Mapping[str, str | None]) -> Settings:

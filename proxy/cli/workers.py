@@ -41,11 +41,15 @@ def held_address(host: str, port: int) -> socket.socket:
 
 
 class Workers:
-    """Keeps `count` processes that do `work(number)`, numbered from 1 on, until this one is told to end. `work` gives an exit status."""
+    """Keeps `count` processes that do `work(number)`, numbered from 1 on, until this one is told to end. `work` gives an exit status.
 
-    def __init__(self, count: int, work: Callable[[int], int]) -> None:
+    At SIGHUP it calls `again` before handing it on, so that who is started anew after it does not go by what was before.
+    """
+
+    def __init__(self, count: int, work: Callable[[int], int], again: Callable[[], None]) -> None:
         self._count = count
         self._work = work
+        self._again = again
         self._numbers: dict[int, int] = {}
         self._started: dict[int, float] = {}
         self._ending = False
@@ -101,6 +105,8 @@ class Workers:
         return hopeless
 
     def _hand_on(self, which: int, _: FrameType | None) -> None:
+        if which == signal.SIGHUP:
+            self._again()
         self._tell(signal.Signals(which))
 
     def _tell(self, which: signal.Signals) -> None:

@@ -104,6 +104,30 @@ async def test_sighup_reaches_all(stocked: BrokenMirror, tmp_path: Path) -> None
                 await asyncio.sleep(0.02)
 
 
+async def test_a_worker_that_is_started_anew_goes_by_the_settings_in_force(stocked: BrokenMirror, tmp_path: Path) -> None:
+    settings = tmp_path / "mirrormend.toml"
+    settings.write_text("", encoding="utf-8")
+    async with proxy(stocked, tmp_path, "--config", str(settings)) as running:
+        await all_listen(running)
+        settings.write_text('[access]\ntokens = ["token-of-sixteen-letters"]\n', encoding="utf-8")
+        os.kill(running.pid, signal.SIGHUP)
+        async with asyncio.timeout(30):
+            while len({line.get("worker") for line in running.log if line.get("event") == "reloaded"}) < WORKERS:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+        # What cannot be put in force changes nothing, for a worker that starts as for those that run.
+        settings.write_text("[access]\ntokens = []\nodd = 1\n", encoding="utf-8")
+        os.kill(running.pid, signal.SIGHUP)
+        for victim in children(running.pid):
+            os.kill(victim, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while sum(line.get("event") == "listening" for line in running.log) < 2 * WORKERS:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+        async with aiohttp.ClientSession() as session:
+            for _ in range(10):
+                async with session.get(f"{running.url}/simple/demo/", headers={"Connection": "close"}) as response:
+                    assert response.status == 401
+
+
 async def test_a_port_that_is_taken_is_said_once(stocked: BrokenMirror, tmp_path: Path) -> None:
     port = free_port()
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
