@@ -199,7 +199,7 @@ def _answer(request: web.Request, problem: Problem, error: MirrormendError | Non
         abort(request)
     indexes = generation_of(request).indexes
     index = indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))
-    # Who was not let in learns nothing of the mirror.
-    if isinstance(error, (AccessDenied, TooManyRequests, NoSuchMirror)):
+    # Who was not let in learns nothing of the mirror, nor does anybody to whose request it is nothing.
+    if error is None or isinstance(error, (AccessDenied, TooManyRequests, NoSuchMirror)):
         index = None
     return problem_response(problem, error, None if index is None else index.mirror.url, request_id_of(request))

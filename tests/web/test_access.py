@@ -207,6 +207,15 @@ async def test_who_is_struck_off_the_file_is_out_soon_and_a_broken_file_changes_
     assert "lovelace" not in log.getvalue()
 
 
+async def test_what_is_open_tells_nothing_of_the_mirrors_address(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any]
+) -> None:
+    client = await app_client(access=access)
+    for method, path in (("GET", "/healthz"), ("GET", "/readyz?strict"), ("GET", "/livez"), ("POST", "/healthz"), ("GET", "/nothing")):
+        async with client.request(method, path) as response:
+            assert stocked.url not in await response.text()
+
+
 async def test_the_last_one_is_struck_off_as_others_are(
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
