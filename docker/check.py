@@ -100,7 +100,10 @@ def _debian() -> str:
     """Gives the Debian mirror that this machine installs from."""
     lines = [line for path in Path("/etc/apt").rglob("*.[ls][io][su]*") if path.is_file() for line in path.read_text().splitlines()]
     found = [re.match(r"(?:URIs:|deb(?: \[.*?\])?) +(https?://\S+/debian)/?(?: |$)", line) for line in lines]
-    return next((match[1] for match in found if match), "http://deb.debian.org/debian")
+    named = next((match[1] for match in found if match), None)
+    if named is None:
+        raise SystemExit("no Debian mirror is named below /etc/apt; this needs one to install from")
+    return named
 
 
 def _free_port() -> int:
