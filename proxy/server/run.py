@@ -5,7 +5,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 import structlog
@@ -48,24 +49,26 @@ async def serve(
     gc.set_threshold(50_000, 20, 20)
     # While a thread renders a large page, the event loop waits no longer than this to have its turn.
     sys.setswitchinterval(0.001)
+
+    async def begin_again() -> None:
+        if load is not None:
+            await reload(app, load)
+        renew(tls, settings.server)
+
     try:
-        site = web.TCPSite(
-            runner, settings.server.host, settings.server.port, backlog=1024, ssl_context=tls, reuse_port=siblings is not None
-        )
-        await site.start()
-        address = _address(runner, "http" if tls is None else "https")
-        _announce(runner, settings, app, siblings)
-        mirrors = [index.mirror for index in app[INDEXES].values()]
-        _log.info("listening", address=address, upstreams={mirror.name: mirror.url for mirror in mirrors})
-        if ready is not None:
-            ready(address)
-
-        async def begin_again() -> None:
-            if load is not None:
-                await reload(app, load)
-            renew(tls, settings.server)
-
-        await _told_to_end(None if load is None else begin_again)
+        # Signals are heard before anybody is told that it listens, and may send one.
+        async with _signals(None if load is None else begin_again) as told_to_end:
+            site = web.TCPSite(
+                runner, settings.server.host, settings.server.port, backlog=1024, ssl_context=tls, reuse_port=siblings is not None
+            )
+            await site.start()
+            address = _address(runner, "http" if tls is None else "https")
+            _announce(runner, settings, app, siblings)
+            mirrors = [index.mirror for index in app[INDEXES].values()]
+            _log.info("listening", address=address, upstreams={mirror.name: mirror.url for mirror in mirrors})
+            if ready is not None:
+                ready(address)
+            await told_to_end.wait()
         app[WATCH].ending = True
         _log.info("ending", notice=settings.server.notice, drain=settings.server.drain)
         await asyncio.sleep(settings.server.notice)
@@ -115,8 +118,9 @@ def _warn(runner: web.AppRunner, settings: Settings) -> None:
         )
 
 
-async def _told_to_end(on_hangup: Callable[[], Awaitable[None]] | None) -> None:
-    """Waits for SIGTERM or SIGINT; a second one ends the process at once. At SIGHUP it calls `on_hangup`."""
+@asynccontextmanager
+async def _signals(on_hangup: Callable[[], Awaitable[None]] | None) -> AsyncIterator[asyncio.Event]:
+    """Gives the event that SIGTERM or SIGINT sets; after the block either ends the process at once. At SIGHUP it calls `on_hangup`."""
     end, again = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     had_terminal = _has_terminal()
@@ -136,7 +140,7 @@ async def _told_to_end(on_hangup: Callable[[], Awaitable[None]] | None) -> None:
     for each, handler in handlers.items():
         loop.add_signal_handler(each, handler)
     try:
-        await end.wait()
+        yield end
     finally:
         for each in handlers:
             loop.remove_signal_handler(each)
