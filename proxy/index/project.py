@@ -118,7 +118,7 @@ class Project:
     def learn(self, file: File, verdict: Verdict) -> None:
         """Notes a verdict, unless the page says by now that what has the name of `file` is elsewhere."""
         listed = None if self.known is None else self.known.page.by_filename.get(file.filename)
-        if listed is None or _path(listed) == _path(file):
+        if listed is file or listed is None or _path(listed) == _path(file):
             self.verdicts[file.filename] = verdict
             self.revision += 1
 

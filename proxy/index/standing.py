@@ -69,7 +69,12 @@ class Standing:
 
         A mirror in trouble is not asked all, and not again, before one file was tried.
         """
-        return self.misses >= _SURELY_IN_VAIN or (self.misses >= _IN_VAIN and not self.guard.witnessed(now, window))
+        return self.misses >= _SURELY_IN_VAIN or (self.doubtful and not self.guard.witnessed(now, window))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether so many files in a row were not delivered that asking may be in vain."""
+        return self.misses >= _IN_VAIN
 
 
 class Platforms:
@@ -81,19 +86,23 @@ class Platforms:
     def learn(self, file: File, cause: Cause) -> None:
         """Notes what came of asking about `file`."""
         if cause is Cause.AVAILABLE and self._denied:
-            self._denied.pop(_platform(file), None)
+            for mark in [mark for mark in self._denied if mark in file.filename]:
+                del self._denied[mark]
         elif cause is Cause.ABSENT:
-            self._denied[_platform(file)] += 1
+            self._denied[_mark(file)] += 1
 
     def lacks(self, file: File) -> bool:
         """Whether a denial is to be expected for `file`."""
-        return bool(self._denied) and self._denied[_platform(file)] >= _LACKING
+        return bool(self._denied) and any(count >= _LACKING and mark in file.filename for mark, count in self._denied.items())
 
 
-def _platform(file: File) -> str:
-    """The system that a wheel is for, such as `macosx`."""
-    tag = file.filename.rpartition("-")[2]
-    return tag.partition("_")[0] if file.filename.endswith(".whl") else ""
+def _mark(file: File) -> str:
+    """What the names of all wheels for the same system hold, such as `-macosx_`, and those of all sdists."""
+    name = file.filename
+    if not name.endswith(".whl"):
+        return name[name.rfind(".") :]
+    tag = name[name.rfind("-") :]
+    return tag[: tag.find("_") + 1] or tag
 
 
 class HeadTrust:

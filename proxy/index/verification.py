@@ -11,7 +11,7 @@ from itertools import islice
 
 import structlog
 
-from proxy.core.flows.evidence import Evidence
+from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.flows.exchange import Flow
 from proxy.core.flows.probe import probe
 from proxy.core.identity import Identity
@@ -33,6 +33,7 @@ _WITNESS_WITHIN = 5.0
 
 _WITNESSES_ASKED = 4
 _LOOKED_AT = 300
+_NAMES = {asked: asked.name for asked in Asked}
 _TRIED_IN_VAIN = 2
 
 
@@ -82,6 +83,7 @@ class Verifier:
         """Asks about `next_one` and what is `left`, until it seems to be in vain."""
         began: dict[str, int] = {}
         denied: list[Denied] = []
+        flanked = False
 
         def flows() -> Iterator[tuple[File, Flow[Evidence]]]:
             file: File | None = next_one
@@ -91,13 +93,14 @@ class Verifier:
                 file = None if self._in_vain(standing) else next(left, None)
 
         def learned(file: File, evidence: Evidence) -> None:
-            cause = cause_of(evidence, file.size)
+            nonlocal flanked
+            cause = self.note(project, file, evidence, denied, began.pop(file.filename, 0))
             self._head.weigh(evidence, cause)
-            self.note(project, file, evidence, denied, began.pop(file.filename, 0))
-            if cause is Cause.AVAILABLE:
-                self._conclude_flanked(project, standing, denied)
-            else:
+            if cause is not Cause.AVAILABLE:
                 standing.misses += 1
+                flanked = flanked or (bool(denied) and denied[-1].flanked)
+            elif flanked:
+                flanked = self._conclude_flanked(project, standing, denied)
 
         await self._mirror.converse_all(flows(), project.who, learned=learned, background=background, patient=patient)
         await self.prove(project, denied)
@@ -113,7 +116,7 @@ class Verifier:
         return await self._searches.do((project.who.key, ""), lambda: self._search(project, standing, frozenset(), "", _TRIED_IN_VAIN))
 
     def _in_vain(self, standing: Standing) -> bool:
-        return standing.in_vain(self._clock(), self._rules.witness)
+        return standing.doubtful and standing.in_vain(self._clock(), self._rules.witness)
 
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
         """Notes what a request for the file itself showed."""
@@ -121,8 +124,8 @@ class Verifier:
         self.note(project, file, evidence, denied)
         await self.prove(project, denied)
 
-    def note(self, project: Project, file: File, evidence: Evidence, denied: list[Denied], began: int = 0) -> None:
-        """Notes the verdict that `evidence` allows at once; a denial, which needs more, is added to `denied`.
+    def note(self, project: Project, file: File, evidence: Evidence, denied: list[Denied], began: int = 0) -> Cause:
+        """Notes the verdict that `evidence` allows at once, and gives what it shows; a denial, which needs more, is added to `denied`.
 
         `began` is the guard's moment at which the file was asked for, 0 where it is not known.
         """
@@ -138,8 +141,9 @@ class Verifier:
             denied.append(Denied(file, evidence, cause, standing.guard.moment(), flanked))
             if known_good:
                 self._known_good_failed(project, standing, file, evidence)
-        self._mirror.counts.probes[evidence.asked.name, cause] += 1
+        self._mirror.counts.probes[_NAMES[evidence.asked], cause] += 1
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
+        return cause
 
     def _learn(self, project: Project, file: File, previous: Verdict | None, verdict: Verdict) -> None:
         if previous is None or previous.kind is not verdict.kind:
@@ -167,11 +171,9 @@ class Verifier:
         flows = ((each.file, probe(each.file.url, size=each.file.size, head=False)) for each in again.values())
         await self._mirror.converse_all(flows, project.who, learned=learned)
 
-    def _conclude_flanked(self, project: Project, standing: Standing, denied: list[Denied]) -> None:
-        """Concludes, and takes out of `denied`, what had a good answer before it and has one after it."""
+    def _conclude_flanked(self, project: Project, standing: Standing, denied: list[Denied]) -> bool:
+        """Concludes, and takes out of `denied`, what had a good answer before it and has one after it; says whether some still lack one."""
         guard, window = standing.guard, self._rules.witness
-        if not any(each.flanked for each in denied):
-            return
         left = []
         for each in denied:
             if each.flanked and guard.delivered_since(each.moment) and guard.witnessed(each.evidence.at, window):
@@ -179,6 +181,7 @@ class Verifier:
             else:
                 left.append(each)
         denied[:] = left
+        return any(each.flanked for each in left)
 
     def _conclude(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
         previous = project.verdicts.get(file.filename)

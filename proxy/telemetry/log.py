@@ -157,9 +157,20 @@ class _Lines:
 def line_told_often(logger: str, event: str, *, of_each: tuple[str, str], **facts: object) -> Callable[[str, str], None]:
     """Gives a function that logs `event` at level info, always with the same facts but for the two called `of_each`, which it is given.
 
-    The line is rendered once, and each call changes its time and these facts only: rendering costs more than serving a page that is at
-    hand. They have to be texts that need no escaping, such as an address.
+    The line is rendered once, when it is told first, and each call changes its time and these facts only: rendering costs more than serving
+    a page that is at hand. They have to be texts that need no escaping, such as an address.
     """
+    made: list[Callable[[str, str], None]] = []
+
+    def tell(first: str, second: str) -> None:
+        if not made:
+            made.append(_line_of(logger, event, of_each, facts))
+        made[0](first, second)
+
+    return tell
+
+
+def _line_of(logger: str, event: str, of_each: tuple[str, str], facts: Mapping[str, object]) -> Callable[[str, str], None]:
     log = structlog.get_logger(logger)
     if not log.is_enabled_for(logging.INFO):
         return _nothing
