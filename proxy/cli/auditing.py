@@ -1,6 +1,8 @@
 """The subcommands that look at a mirror without serving it: what can be typed, and what --help says of it."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -25,6 +27,38 @@ Examples:
 """
 
 
+Command = TypeVar("Command", bound=Callable[..., int])
+
+
+def _of_a_mirror(upstream: str) -> Callable[[Command], Command]:
+    """Gives the options that say which mirror is meant; `upstream` is the help of the one with its address."""
+
+    def decorate(command: Command) -> Command:
+        command = click.option("--mirror", metavar="NAME", help="Which mirror, where the settings have several. [default: the first]")(
+            command
+        )
+        command = click.option("--upstream", metavar="URL", help=upstream)(command)
+        file = click.Path(path_type=Path)
+        return click.option("--config", type=file, metavar="FILE", help="Settings as TOML; see config.example.toml.")(command)
+
+    return decorate
+
+
+def _what_is_wanted(verb: str, besides: str = "") -> Callable[[Command], Command]:
+    """Gives the requirements and the options for files that name more of them; `verb` says what is done with these, `besides` what else."""
+    files: dict[str, Any] = {"type": click.Path(path_type=Path), "multiple": True, "metavar": "FILE"}
+    lock = f"{verb} what a uv.lock, pylock.toml, requirements.txt or pyproject.toml needs{besides}."
+    closure = "Follow what the requirements depend on, too; done for a pyproject.toml anyway."
+
+    def decorate(command: Command) -> Command:
+        command = click.option("--closure", is_flag=True, help=closure)(command)
+        command = click.option("-r", "--requirements", **files, help=f"{verb} what a requirements file names.")(command)
+        command = click.option("--lock", "locks", **files, help=lock)(command)
+        return click.argument("requirement", nargs=-1)(command)
+
+    return decorate
+
+
 class _Budget(click.ParamType[str]):
     name = "budget"
 
@@ -37,22 +71,8 @@ class _Budget(click.ParamType[str]):
 
 
 @click.command(epilog=_CHECK_EPILOG)
-@click.argument("requirement", nargs=-1)
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; see config.example.toml.")
-@click.option("--upstream", metavar="URL", help="The simple API of the mirror to check.")
-@click.option("--mirror", metavar="NAME", help="Which mirror, where the settings have several. [default: the first]")
-@click.option(
-    "--lock",
-    "locks",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="Check what a uv.lock, pylock.toml, requirements.txt or pyproject.toml needs, and where it can be installed.",
-)
-@click.option(
-    "-r", "--requirements", type=click.Path(path_type=Path), multiple=True, metavar="FILE", help="Check what a requirements file names."
-)
-@click.option("--closure", is_flag=True, help="Follow what the requirements depend on, too; done for a pyproject.toml anyway.")
+@_of_a_mirror("The simple API of the mirror to check.")
+@_what_is_wanted("Check", ", and where it can be installed")
 @click.option(
     "--budget",
     type=_Budget(),
@@ -113,9 +133,7 @@ Examples:
 
 @click.command(epilog=_EXPLAIN_EPILOG)
 @click.argument("filename")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; see config.example.toml.")
-@click.option("--upstream", metavar="URL", help="The simple API of the mirror to ask.")
-@click.option("--mirror", metavar="NAME", help="Which mirror, where the settings have several. [default: the first]")
+@_of_a_mirror("The simple API of the mirror to ask.")
 @click.option("--proxy", metavar="URL", help="Ask a running proxy instead, such as http://127.0.0.1:8080.")
 @click.option("--project", metavar="NAME", help="The project that the file is of. [default: what its name says]")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="The form of the answer. [default: text]")
@@ -154,22 +172,8 @@ Examples:
 
 
 @click.command(epilog=_WARM_EPILOG)
-@click.argument("requirement", nargs=-1)
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; see config.example.toml.")
-@click.option("--upstream", metavar="URL", help="The simple API of the mirror.")
-@click.option("--mirror", metavar="NAME", help="Which mirror, where the settings have several. [default: the first]")
-@click.option(
-    "--lock",
-    "locks",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="Learn what a uv.lock, pylock.toml, requirements.txt or pyproject.toml needs.",
-)
-@click.option(
-    "-r", "--requirements", type=click.Path(path_type=Path), multiple=True, metavar="FILE", help="Learn what a requirements file names."
-)
-@click.option("--closure", is_flag=True, help="Follow what the requirements depend on, too; done for a pyproject.toml anyway.")
+@_of_a_mirror("The simple API of the mirror.")
+@_what_is_wanted("Learn")
 @click.option(
     "--store",
     metavar="STORE",
