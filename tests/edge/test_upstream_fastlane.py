@@ -586,6 +586,41 @@ async def test_who_abandons_a_request_is_not_called_and_its_connection_serves_ag
 
 
 @on_both_loops
+async def test_what_is_abandoned_before_the_loop_has_its_turn_never_leaves() -> None:
+    async with serving(always(OK)) as server, lane_to(server.port) as lane:
+        await lane.ask(head(server.url("/first")))
+        heard: list[Reply | Unusual] = []
+        lane.submit(head(server.url("/never")), None, heard.append).abandon()
+        await lane.ask(head(server.url("/second")))
+        await lane.ask(head(server.url("/third")))
+    assert [request.split()[1] for request in server.requests] == [b"/first", b"/second", b"/third"]
+    assert heard == []
+
+
+@on_both_loops
+async def test_a_request_leaves_on_another_connection_where_its_own_closes_first() -> None:
+    async with serving(always(OK)) as server, lane_to(server.port) as lane:
+        await lane.ask(head(server.url("/first")))
+        (connection,) = lane._all
+        assert connection._transport is not None
+        answered: asyncio.Future[Reply | Unusual] = asyncio.get_running_loop().create_future()
+        connection._transport.abort()
+        lane.submit(head(server.url("/second")), None, answered.set_result)
+        assert isinstance(await answered, Answer)
+    assert [len(wire.requests) for wire in server.wires] == [1, 1]
+
+
+@on_both_loops
+async def test_a_lane_that_is_closed_answers_what_was_about_to_leave() -> None:
+    async with serving(always(OK)) as server:
+        async with lane_to(server.port) as lane:
+            await lane.ask(head(server.url("/first")))
+            heard: list[Reply | Unusual] = []
+            lane.submit(head(server.url("/second")), None, heard.append)
+        assert [type(each) for each in heard] == [NoAnswer]
+
+
+@on_both_loops
 async def test_a_closed_lane_answers_everybody_and_leaves_nothing_behind() -> None:
     async def script(wire: Wire) -> None:
         await wire.closed_by_client()

@@ -86,6 +86,7 @@ class FastLane:
         self._wary_until = float("-inf")
         self._closed = False
         self._nearby = False
+        self._leaving: list[tuple[Connection, Request]] = []
 
     def submit(self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None = None) -> Exchange:
         """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once.
@@ -105,9 +106,7 @@ class FastLane:
             return request
         if self._idle:
             request = Request(ask, wire, done, now)
-            connection = self._idle.pop()
-            connection.deadline = now + self._read_timeout
-            connection.send(request)
+            self._send(self._idle.pop(), request)
         else:
             request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
             self._waiting.append(request)
@@ -138,7 +137,8 @@ class FastLane:
         unanswered = [connection.request for connection in self._all if connection.request is not None]
         for connection in list(self._all):
             connection.close()
-        unanswered += [*self._again, *self._waiting]
+        unanswered += [*(request for _, request in self._leaving), *self._again, *self._waiting]
+        self._leaving.clear()
         self._again.clear()
         self._waiting.clear()
         for request in unanswered:
@@ -219,12 +219,35 @@ class FastLane:
     def _no_answer(self, trouble: Trouble, detail: str) -> NoAnswer:
         return NoAnswer(trouble, detail, self._clock())
 
+    def _send(self, connection: Connection, request: Request) -> None:
+        """Sends `request` on `connection` as soon as all answers that have come by now are read.
+
+        Sent in between, each request would find a mirror nearby asleep, and to wake it costs more than to send.
+        """
+        if not self._leaving:
+            asyncio.get_running_loop().call_soon(self._send_all, context=Context())
+        self._leaving.append((connection, request))
+
+    def _send_all(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        now = self._time()
+        for connection, request in leaving:
+            if connection.closed:
+                # The mirror closed it meanwhile, or bytes came that nobody had asked for.
+                request.deadline = now + self._connect_timeout + self._read_timeout
+                self._waiting.appendleft(request)
+            elif request.done is None:
+                self._free(connection, now)
+            else:
+                connection.deadline = now + self._read_timeout
+                connection.send(request)
+        self._open_more()
+
     def _free(self, connection: Connection, now: float) -> None:
         while self._waiting:
             request = self._waiting.popleft()
             if request.done is not None:
-                connection.deadline = now + self._read_timeout
-                connection.send(request)
+                self._send(connection, request)
                 return
         connection.deadline = now + _KEEP_IDLE
         self._idle.append(connection)
@@ -268,8 +291,7 @@ class FastLane:
         while self._again:
             request = self._again.popleft()
             if request.done is not None:
-                connection.deadline = self._time() + self._read_timeout
-                connection.send(request)
+                self._send(connection, request)
                 return
         self._free(connection, self._time())
 
