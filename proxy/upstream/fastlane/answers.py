@@ -19,6 +19,7 @@ LEFTOVER_LIMIT = 8 * 1024
 _BEGINNING = b"HTTP/"
 _MEMORY = 1024
 _MEMORISED = 256
+_OF_ONE_FILE = frozenset({"content-length", "content-range", "etag", "last-modified"})
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9])(?: [\t -~\x80-\xff]*+)?")
@@ -29,13 +30,19 @@ class _Fields(dict[bytes, tuple[str, str]]):
     """Header lines to names and values. A mirror says the same ones again and again, so each is checked and taken apart once."""
 
     def __missing__(self, line: bytes) -> tuple[str, str]:
-        match = _FIELD_LINE.fullmatch(line)
-        if match is None:
-            # RFC 9112, 5.1 and 5.2: neither white space before the colon nor folded lines.
-            raise Malformed("a header line is malformed")
-        name, value = match.groups()
-        field = (name.decode("ascii").lower(), value.decode("latin-1").rstrip("\t "))
-        if len(line) <= _MEMORISED:
+        raw, colon, value = line.partition(b":")
+        name, text = _names.get(raw), value.decode("latin-1").strip("\t ")
+        # What can be printed is a part of what a value may hold, and what is mostly there.
+        if name is None or not colon or not text.isprintable():
+            match = _FIELD_LINE.fullmatch(line)
+            if match is None:
+                # RFC 9112, 5.1 and 5.2: neither white space before the colon nor folded lines.
+                raise Malformed("a header line is malformed")
+            name, text = raw.decode("ascii").lower(), match[2].decode("latin-1").rstrip("\t ")
+            if len(raw) <= _MEMORISED and len(_names) < _MEMORY:
+                _names[raw] = name
+        field = (name, text)
+        if name not in _OF_ONE_FILE and len(line) <= _MEMORISED:
             if len(self) >= _MEMORY:
                 self.clear()
             self[line] = field
@@ -59,6 +66,7 @@ class _Statuses(dict[bytes, int]):
         return status
 
 
+_names: dict[bytes, str] = {}
 _fields = _Fields()
 _statuses = _Statuses()
 
