@@ -16,6 +16,9 @@ _SURELY_IN_VAIN = 64
 
 _FIRST_PAUSE = 15.0
 
+# Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
+_HEAD = Asked.HEAD
+
 _LACKING = 3
 """So many wheels of one platform denied in a row, and the next is expected to be."""
 
@@ -78,22 +81,26 @@ class Standing:
 
 
 class Platforms:
-    """Which platforms the mirror has: where it denied all wheels of one so far, asking by HEAD first is a request for nothing."""
+    """Which platforms the mirror has: where it denied all wheels of one so far, asking by HEAD first is a request for nothing.
+
+    `denied` counts the wheels denied, by what their names share.
+    """
 
     def __init__(self) -> None:
-        self._denied: Counter[str] = Counter()
+        self.denied: Counter[str] = Counter()
 
-    def learn(self, file: File, cause: Cause) -> None:
-        """Notes what came of asking about `file`."""
-        if cause is Cause.AVAILABLE and self._denied:
-            for mark in [mark for mark in self._denied if mark in file.filename]:
-                del self._denied[mark]
-        elif cause is Cause.ABSENT:
-            self._denied[_mark(file)] += 1
+    def delivers(self, file: File) -> None:
+        """Notes that `file` was delivered."""
+        for mark in [mark for mark in self.denied if mark in file.filename]:
+            del self.denied[mark]
+
+    def denies(self, file: File) -> None:
+        """Notes that `file` was denied."""
+        self.denied[_mark(file)] += 1
 
     def lacks(self, file: File) -> bool:
         """Whether a denial is to be expected for `file`."""
-        return bool(self._denied) and any(count >= _LACKING and mark in file.filename for mark, count in self._denied.items())
+        return any(count >= _LACKING and mark in file.filename for mark, count in self.denied.items())
 
 
 def _mark(file: File) -> str:
@@ -106,20 +113,17 @@ def _mark(file: File) -> str:
 
 
 class HeadTrust:
-    """Whether HEAD is worth asking: there are mirrors that deny by it what they deliver."""
+    """Whether HEAD is worth asking: there are mirrors that deny by it what they deliver. `believed` says whether to begin with it."""
 
     def __init__(self) -> None:
+        self.believed = True
         self._lies = 0
         self._holds = 0
 
-    @property
-    def believed(self) -> bool:
-        """Whether to begin with HEAD."""
-        return self._lies < _HEAD_LIES or self._holds > self._lies
-
     def weigh(self, evidence: Evidence, cause: Cause) -> None:
         """Notes what came of a probe that may have begun with HEAD."""
-        if evidence.asked is Asked.RANGE and self.believed and cause is Cause.AVAILABLE:
+        if evidence.asked is _HEAD:
+            self._holds += evidence.status == 200
+        elif evidence.asked is Asked.RANGE and self.believed and cause is Cause.AVAILABLE:
             self._lies += 1
-        elif evidence.asked is Asked.HEAD and evidence.status == 200:
-            self._holds += 1
+        self.believed = self._lies < _HEAD_LIES or self._holds > self._lies

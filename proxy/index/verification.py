@@ -36,12 +36,16 @@ _LOOKED_AT = 300
 _NAMES = {asked: asked.name for asked in Asked}
 _TRIED_IN_VAIN = 2
 
+# Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
+_AVAILABLE = Cause.AVAILABLE
+
 
 class Verifier:
     """Probes files of one mirror and turns what comes back into verdicts, with all the care that a no needs."""
 
     def __init__(self, mirror: Mirror, rules: VerdictRules, tasks: Tasks, clock: Callable[[], float] = time.time) -> None:
         self._mirror = mirror
+        self._counts = mirror.counts
         self._searches: SingleFlight[tuple[str, str], bool] = SingleFlight(tasks, "witness")
         self._rules = rules
         self._clock = clock
@@ -81,22 +85,24 @@ class Verifier:
         self, project: Project, standing: Standing, next_one: File, left: Iterator[File], *, background: bool, patient: bool
     ) -> None:
         """Asks about `next_one` and what is `left`, until it seems to be in vain."""
-        began: dict[str, int] = {}
         denied: list[Denied] = []
         flanked = False
 
-        def flows() -> Iterator[tuple[File, Flow[Evidence]]]:
+        def flows() -> Iterator[tuple[tuple[File, int], Flow[Evidence]]]:
+            head, platforms = self._head, self._platforms
             file: File | None = next_one
             while file is not None:
-                began[file.filename] = standing.guard.moment()
-                yield file, probe(file.url, size=file.size, head=self._head.believed and not self._platforms.lacks(file))
-                file = None if self._in_vain(standing) else next(left, None)
+                by_head = head.believed and not (platforms.denied and platforms.lacks(file))
+                yield (file, standing.guard.moment()), probe(file.url, size=file.size, head=by_head)
+                file = None if standing.doubtful and self._in_vain(standing) else next(left, None)
 
-        def learned(file: File, evidence: Evidence) -> None:
+        def learned(asked: tuple[File, int], evidence: Evidence) -> None:
             nonlocal flanked
-            cause = self.note(project, file, evidence, denied, began.pop(file.filename, 0))
+            file, began = asked
+            cause = cause_of(evidence, file.size)
+            self._note(project, standing, file, evidence, cause=cause, denied=denied, began=began)
             self._head.weigh(evidence, cause)
-            if cause is not Cause.AVAILABLE:
+            if cause is not _AVAILABLE:
                 standing.misses += 1
                 flanked = flanked or (bool(denied) and denied[-1].flanked)
             elif flanked:
@@ -129,25 +135,32 @@ class Verifier:
 
         `began` is the guard's moment at which the file was asked for, 0 where it is not known.
         """
-        standing = self._standing(project.who)
         cause = cause_of(evidence, file.size)
+        self._note(project, self._standing(project.who), file, evidence, cause=cause, denied=denied, began=began)
+        return cause
+
+    def _note(
+        self, project: Project, standing: Standing, file: File, evidence: Evidence, *, cause: Cause, denied: list[Denied], began: int
+    ) -> None:
         previous = project.verdicts.get(file.filename)
-        known_good = previous is not None and previous.kind is Kind.DELIVERABLE
-        self._platforms.learn(file, cause)
-        if cause is Cause.AVAILABLE:
+        if cause is _AVAILABLE:
             standing.delivered(file, evidence.at, began)
+            if self._platforms.denied:
+                self._platforms.delivers(file)
         elif cause in PROOF:
+            known_good = previous is not None and previous.kind is Kind.DELIVERABLE
             flanked = cause is Cause.ABSENT and not known_good and standing.guard.witnessed(evidence.at, self._rules.witness)
             denied.append(Denied(file, evidence, cause, standing.guard.moment(), flanked))
+            if cause is Cause.ABSENT:
+                self._platforms.denies(file)
             if known_good:
                 self._known_good_failed(project, standing, file, evidence)
-        self._mirror.counts.probes[_NAMES[evidence.asked], cause] += 1
+        self._counts.probes[_NAMES[evidence.asked], cause] += 1
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
-        return cause
 
     def _learn(self, project: Project, file: File, previous: Verdict | None, verdict: Verdict) -> None:
         if previous is None or previous.kind is not verdict.kind:
-            self._mirror.counts.verdicts[verdict.kind, verdict.cause] += 1
+            self._counts.verdicts[verdict.kind, verdict.cause] += 1
         project.learn(file, verdict)
 
     async def prove(self, project: Project, denied: list[Denied]) -> None:
@@ -282,7 +295,7 @@ class Verifier:
         was_storm = standing.guard.storm
         standing.guard.known_good_failed(file.url, evidence.at)
         if standing.guard.storm and not was_storm:
-            self._mirror.counts.storms += 1
+            self._counts.storms += 1
             _log.warning(
                 "storm",
                 mirror=self._mirror.name,

@@ -15,7 +15,9 @@ _log = structlog.get_logger("mirrormend.upstream")
 
 _DOWN = frozenset({502, 503, 504})
 _TELLS_NOTHING = frozenset({Trouble.FORBIDDEN_DESTINATION, Trouble.TOO_MANY_REDIRECTS, Trouble.BREAKER_OPEN})
-_KNOWN = frozenset(HTTPStatus)
+_KNOWN = {status.value: str(status.value) for status in HTTPStatus}
+"""Statuses as words; of others the class is counted, so that no mirror can make up ever new ones."""
+
 _ANSWERED_SOMEHOW = frozenset({Trouble.NOT_HTTP})
 
 
@@ -62,31 +64,32 @@ class Observer:
         A status is an answer, whatever it says, but for those by which a gateway says that nobody is behind it.
         """
         health = self.health
-        self._answers[_status(reply.status) if isinstance(reply, Answer) else reply.trouble.value] += 1
         if isinstance(reply, Answer):
-            down = reply.status in _DOWN
-            why = f"it answered {reply.status}"
-        elif reply.trouble in _TELLS_NOTHING:
-            return
+            status = reply.status
+            self._answers[_KNOWN.get(status) or f"{status // 100}xx"] += 1
+            if status not in _DOWN:
+                health.requests += 1
+                health.last_answer = reply.at
+                if self.breaker.failures:
+                    self._recovered()
+                return
+            why = f"it answered {status}"
         else:
-            down = True
+            self._answers[reply.trouble.value] += 1
+            if reply.trouble in _TELLS_NOTHING:
+                return
             why = reply.detail or {Trouble.TIMEOUT: "it did not answer in time"}.get(reply.trouble, reply.trouble.value)
         health.requests += 1
-        if not down:
-            health.last_answer = reply.at
-            if health.resting:
-                _log.info("breaker-closed", mirror=self._name)
-            self.breaker.succeeded()
-        else:
-            health.failures += 1
-            health.last_failure, health.last_failure_at = why, reply.at
-            if isinstance(reply, Answer) or reply.trouble not in _ANSWERED_SOMEHOW:
-                self.breaker.failed(self._time())
-            if self.breaker.open and not health.resting:
-                _log.warning("breaker-open", mirror=self._name, why=why)
+        health.failures += 1
+        health.last_failure, health.last_failure_at = why, reply.at
+        if isinstance(reply, Answer) or reply.trouble not in _ANSWERED_SOMEHOW:
+            self.breaker.failed(self._time())
+        if self.breaker.open and not health.resting:
+            _log.warning("breaker-open", mirror=self._name, why=why)
         health.resting = self.breaker.open
 
-
-def _status(status: int) -> str:
-    """Gives the status as a word: by itself where it is a known one, else its class, so that no mirror can make up ever new ones."""
-    return str(status) if status in _KNOWN else f"{status // 100}xx"
+    def _recovered(self) -> None:
+        if self.health.resting:
+            _log.info("breaker-closed", mirror=self._name)
+        self.breaker.succeeded()
+        self.health.resting = False

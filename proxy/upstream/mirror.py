@@ -362,7 +362,8 @@ class Mirror:
     def _heard(self, reply: Reply) -> None:
         """Learns from an answer of the mirror's own origin, or from there being none, how it does and what it is."""
         self._observer.hear(reply)
-        self._pace.narrow(few=self._client.one_each)
+        if self._client.one_each is not self._pace.few:
+            self._pace.narrow(few=self._client.one_each)
         if self.kind is MirrorKind.AUTO and isinstance(reply, Answer):
             self.kind = kind_by_headers(reply.headers)
             if self.kind is not MirrorKind.AUTO:

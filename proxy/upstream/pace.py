@@ -50,6 +50,7 @@ class Pace:
         "_rate",
         "_tokens",
         "asked",
+        "few",
         "limit",
         "paused_until",
         "under_way",
@@ -62,6 +63,8 @@ class Pace:
         """Requests begun and neither ended nor forgotten."""
         self.paused_until = float("-inf")
         """Until when nothing may start, because the mirror asked for a pause."""
+        self.few = False
+        """Whether it keeps to FEW requests under way."""
         self._ceiling = self._configured = ceiling
         self.limit = min(START, ceiling)
         """How many requests may be under way at present."""
@@ -88,12 +91,11 @@ class Pace:
 
     def narrow(self, *, few: bool) -> None:
         """Keeps to FEW requests under way, or opens up to the ceiling again."""
-        ceiling = min(FEW, self._configured) if few else self._configured
-        if ceiling != self._ceiling:
-            self._ceiling = ceiling
-            self._floor = min(_FLOOR, float(ceiling))
-            self._limit = min(self._limit, float(ceiling))
-            self.limit = int(self._limit)
+        self.few = few
+        self._ceiling = ceiling = min(FEW, self._configured) if few else self._configured
+        self._floor = min(_FLOOR, float(ceiling))
+        self._limit = min(self._limit, float(ceiling))
+        self.limit = int(self._limit)
 
     def room(self, now: float) -> int:
         """Gives how many requests may start; none or less than none while the window is full, or during a pause."""
@@ -120,7 +122,8 @@ class Pace:
         """Counts a request that starts."""
         self.asked += 1
         self.under_way += 1
-        self._peak = max(self._peak, self.under_way)
+        if self.under_way > self._peak:
+            self._peak = self.under_way
         if background:
             self._tokens -= 1.0
 
@@ -131,9 +134,11 @@ class Pace:
     def answered(self, began: float, now: float) -> None:
         """Counts a good answer to a request that began then: the window grows where this round made use of it."""
         limit, latency = self._limit, now - began
-        # Whoever answers others is not to be left alone for longer and longer.
-        self._next_pause = max(_FIRST_PAUSE, self._next_pause / 2)
-        self._least = min(self._least, latency)
+        if self._next_pause > _FIRST_PAUSE:
+            # Whoever answers others is not to be left alone for longer and longer.
+            self._next_pause = max(_FIRST_PAUSE, self._next_pause / 2)
+        if latency < self._least:
+            self._least = latency
         if limit < self._ceiling and self._peak * 2 >= limit and (limit < NEARBY or self._least > _NEAR):
             self._limit = min(limit + (1.0 if self._doubling else 1.0 / limit), float(self._ceiling))
             self.limit = int(self._limit)

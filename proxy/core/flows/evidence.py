@@ -76,7 +76,9 @@ def whole_length(answer: Answer) -> int | None:
     if answer.status in {206, 416}:
         span = content_range(answer)
         return None if span is None else span[2]
-    if answer.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
+    headers = answer.headers
+    coding = headers.get("content-encoding")
+    if coding is not None and coding.lower() not in {"", "identity"}:
         return None
-    text = answer.headers.get("content-length", "")
+    text = headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -9,6 +9,10 @@ from proxy.core.flows.exchange import Ask, Flow, Method
 _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 """Statuses that real mirrors give to HEAD for files that GET delivers: no HEAD at all, or addresses signed for GET only."""
 
+# Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
+_HEAD = Method.HEAD
+_BY_HEAD = Asked.HEAD
+
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 
@@ -18,8 +22,8 @@ def probe(url: str, *, size: int | None = None, head: bool = True) -> Flow[Evide
     With `head` False the ranged GET comes first, for mirrors whose HEAD is known to lie.
     """
     if head:
-        reply = yield Ask(Method.HEAD, url)
-        evidence = evidence_of(Asked.HEAD, reply)
+        reply = yield Ask(_HEAD, url)
+        evidence = evidence_of(_BY_HEAD, reply)
         if _settles(evidence, size):
             return evidence
     reply = yield Ask(Method.GET, url, first=0, last=0, read=1)
@@ -28,10 +32,8 @@ def probe(url: str, *, size: int | None = None, head: bool = True) -> Flow[Evide
 
 def _settles(evidence: Evidence, size: int | None) -> bool:
     status = evidence.status
-    if status is None:
-        return True
     if status != 200:
-        return status not in _HEAD_IS_NOT_BELIEVED
+        return status is None or status not in _HEAD_IS_NOT_BELIEVED
     if evidence.media_type in _PAGE_TYPES or evidence.length == 0:
         return False
     return size is None or evidence.length is None or evidence.length >= size

@@ -37,8 +37,10 @@ class StormGuard:
 
         That is a witness, and the end of a storm that began before.
         """
-        self.last_good = max(self.last_good, at)
-        self._good_began = max(self._good_began, began)
+        if at > self.last_good:
+            self.last_good = at
+        if began > self._good_began:
+            self._good_began = began
         if self._storm_since is not None and at > self._storm_since:
             self._storm_since = None
             self._failed.clear()

@@ -71,15 +71,20 @@ def is_undeliverable(verdict: Verdict | None) -> bool:
 
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _PASSING = frozenset({408, 425, 429})
+_SUCCESS = frozenset({200, 206, 416})
+
+# Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
+_AVAILABLE = Cause.AVAILABLE
+_DELIVERABLE = Kind.DELIVERABLE
 
 
 def cause_of(evidence: Evidence, size: int | None) -> Cause:
     """Names what `evidence` shows of a file that has `size` bytes by the page (None: not known)."""
     status = evidence.status
+    if status in _SUCCESS:
+        return _AVAILABLE if size is not None and evidence.length == size > 0 else _cause_of_success(evidence, size)
     if status is None:
         return Cause.NO_ANSWER
-    if status in {200, 206, 416}:
-        return _cause_of_success(evidence, size)
     if status in {404, 410}:
         return Cause.ABSENT if evidence.asked is not Asked.HEAD else Cause.NOT_UNDERSTOOD
     if status in {403, 451}:
@@ -90,8 +95,6 @@ def cause_of(evidence: Evidence, size: int | None) -> Cause:
 
 
 def _cause_of_success(evidence: Evidence, size: int | None) -> Cause:
-    if size is not None and evidence.length == size > 0:
-        return Cause.AVAILABLE
     if evidence.status != 416 and evidence.media_type in _PAGE_TYPES:
         return Cause.NO_FILE
     if evidence.length == 0:
@@ -114,8 +117,8 @@ def judge(cause: Cause, evidence: Evidence, previous: Verdict | None, *, proven:
     a later good answer for another file. Without it, and for all passing causes, the verdict is unknown, and what was known before stands:
     a no for `rules.no_keep` seconds, a yes without bound.
     """
-    if cause is Cause.AVAILABLE:
-        return _follow(Kind.DELIVERABLE, cause, evidence, previous)
+    if cause is _AVAILABLE:
+        return _follow(_DELIVERABLE, cause, evidence, previous)
     if cause in PROOF and proven:
         return _follow(Kind.UNDELIVERABLE, cause, evidence, previous)
     if previous is not None and _stands(previous, evidence.at, rules):
@@ -124,8 +127,9 @@ def judge(cause: Cause, evidence: Evidence, previous: Verdict | None, *, proven:
 
 
 def _follow(kind: Kind, cause: Cause, evidence: Evidence, previous: Verdict | None) -> Verdict:
-    since = previous.since if previous is not None and previous.kind is kind else evidence.at
-    return Verdict(kind, cause, evidence, evidence.at, min(since, evidence.at))
+    at = evidence.at
+    since = min(previous.since, at) if previous is not None and previous.kind is kind else at
+    return Verdict(kind, cause, evidence, at, since)
 
 
 def _stands(previous: Verdict, now: float, rules: VerdictRules) -> bool:
