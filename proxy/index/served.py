@@ -1,11 +1,11 @@
 """A mended page as it is served: rendered and compressed once per form and encoding, with the headers that say what was mended."""
 
 import hashlib
-import zlib
 from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
 
+from proxy.core.deflate import gzipped
 from proxy.core.render import Form, LinkMaker, MetadataOffer, Renderer
 from proxy.core.verdict.settle import Mended
 
@@ -115,5 +115,4 @@ def compress(content: bytes, encoding: str) -> bytes:
     if encoding == "zstd":
         compressed: bytes = zstd.compress(content, level=1)
         return compressed
-    compressor = zlib.compressobj(level=5, wbits=31)
-    return compressor.compress(content) + compressor.flush()
+    return gzipped(content)

@@ -3,14 +3,12 @@
 Rules for this file: no I/O; bytes go in as they come.
 """
 
-import zlib
-
+from proxy.core.deflate import GZIP_BITS, RAW_BITS, ZLIB_BITS, InflateError, Inflating, inflating
 from proxy.core.errors import UpstreamBroke, UpstreamOverLimit
 
 ACCEPT_ENCODING = "gzip, deflate"
 
 _GZIP = b"\x1f\x8b"
-_GZIP_BITS, _ZLIB_BITS, _RAW_BITS = 31, 15, -15
 
 
 class Inflater:
@@ -31,7 +29,7 @@ class Inflater:
         self._size = 0
         self._head = b""
         self._begun = False
-        self._inflater: zlib._Decompress | None = None
+        self._inflater: Inflating | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Takes the next bytes."""
@@ -46,7 +44,7 @@ class Inflater:
             return
         try:
             self._inflate(chunk)
-        except zlib.error as error:
+        except InflateError as error:
             raise UpstreamBroke(self._url, f"its {self._coding or 'gzip'} coding is broken ({error})") from None
 
     def finish(self) -> bytes:
@@ -60,10 +58,10 @@ class Inflater:
     def _begin(self, start: bytes) -> None:
         self._begun = True
         if start.startswith(_GZIP):
-            self._inflater = zlib.decompressobj(_GZIP_BITS)
+            self._inflater = inflating(GZIP_BITS)
         elif self._coding == "deflate":
             wrapped = start[0] & 0x0F == 8 and (start[0] << 8 | start[1]) % 31 == 0
-            self._inflater = zlib.decompressobj(_ZLIB_BITS if wrapped else _RAW_BITS)
+            self._inflater = inflating(ZLIB_BITS if wrapped else RAW_BITS)
         elif self._coding not in {"", "identity", "gzip", "x-gzip"}:
             raise UpstreamBroke(self._url, f"it sent the content coding {self._coding!r}, which was not offered")
 
@@ -78,7 +76,7 @@ class Inflater:
                     # What follows the last member is padding.
                     return
                 # RFC 1952, 2.2: a gzip file is a series of members.
-                self._inflater = zlib.decompressobj(_GZIP_BITS)
+                self._inflater = inflating(GZIP_BITS)
             self._add(self._inflater.decompress(data, self._limit + 1 - self._size))
             data = self._inflater.unused_data
 
