@@ -39,7 +39,7 @@ class Pending:
         self._limit = limit
         self._changes: dict[str, Change] = {}
         self._fresh: dict[str, Change] = {}
-        self._size = 0
+        self._size = self._fresh_size = 0
 
     def __len__(self) -> int:
         return len(self._changes)
@@ -48,6 +48,11 @@ class Pending:
     def size(self) -> int:
         """Bytes held."""
         return self._size
+
+    @property
+    def fresh_size(self) -> int:
+        """Bytes held by what is not yet sealed."""
+        return self._fresh_size
 
     def get(self, slot: str) -> Change | None:
         """Gives the change that waits for `slot`, if any."""
@@ -59,6 +64,8 @@ class Pending:
         Forgetting goes last: a document that must not be served any more matters more than one that can be had again.
         """
         self._place(change)
+        earlier = self._fresh.get(change.slot)
+        self._fresh_size += change.cost - (earlier.cost if earlier is not None else 0)
         self._fresh[change.slot] = change
         dropped = 0
         while self._size > self._limit and len(self._changes) > 1:
@@ -85,7 +92,7 @@ class Pending:
         """Puts the sealed form in the place of the fresh one; False where a later change has taken the place."""
         if self._changes.get(change.slot) is not change:
             return False
-        del self._fresh[change.slot]
+        self._no_longer_fresh(change.slot)
         self._place(sealed)
         return True
 
@@ -106,4 +113,9 @@ class Pending:
 
     def _take(self, slot: str) -> None:
         self._size -= self._changes.pop(slot).cost
-        self._fresh.pop(slot, None)
+        self._no_longer_fresh(slot)
+
+    def _no_longer_fresh(self, slot: str) -> None:
+        change = self._fresh.pop(slot, None)
+        if change is not None:
+            self._fresh_size -= change.cost

@@ -28,6 +28,9 @@ _log = structlog.get_logger("mirrormend.store")
 _LONGEST_KEEP = 10 * 365 * 86400.0
 _BATCH_DOCUMENTS = 64
 _BATCH_BYTES = 8 * 1024 * 1024
+_HURRY_BYTES = 16 * 1024 * 1024
+"""Bytes that wait to be written without waiting for more: they are held as they came, and so take several times what they will."""
+
 _INLINE_BYTES = 64 * 1024
 """Up to this many bytes, (de)compressing takes less than handing the work to a thread and back."""
 _BUSY_PAUSE = 0.25
@@ -71,8 +74,10 @@ class _Reading:
 class Store:
     """Documents in `memory`, and behind it in `backend`, where there is one. `async with` opens and closes it.
 
-    `linger` is how long a change waits for others to be written with, `close_within` how long the last writing may take;
-    `pending_limit` bounds the bytes that wait to be written. Times are in seconds; `clock` gives seconds since the epoch.
+    `linger` is how long a change waits for others to be written with, `linger_alone` how long it does where no replica could read it:
+    then what a resolver makes the proxy learn is written once the resolver has its answers.
+    `close_within` is how long the last writing may take; `pending_limit` bounds the bytes that wait to be written.
+    Times are in seconds; `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Store:
         *,
         clock: Callable[[], float] = time.time,
         linger: float = 0.02,
+        linger_alone: float = 1.0,
         close_within: float = 5.0,
         pending_limit: int = 64 * 1024 * 1024,
         circuit: Circuit | None = None,
@@ -89,11 +95,13 @@ class Store:
         self._memory = memory
         self._clock = clock
         self._linger = linger
+        self._linger_alone = linger_alone
         self._close_within = close_within
         self._pending = Pending(pending_limit)
         self._readings: dict[str, set[_Reading]] = {}
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._reach = None if backend is None else Reach(backend, circuit or Circuit(), self._wake.set)
         self._writer: asyncio.Task[None] | None = None
         self._threads: ThreadPoolExecutor | None = None
@@ -139,6 +147,7 @@ class Store:
                 if self._reach is not None and self._pending:
                     await self._reach.last_try()
                 self._closing.set()
+                self._hurry.set()
                 self._wake.set()
                 await self._writer
         except TimeoutError:
@@ -254,13 +263,17 @@ class Store:
             if not self._lost:
                 _log.warning("store-behind", pending_bytes=self._pending.size, dropped=dropped)
             self._lost += dropped
+        if self._pending.fresh_size >= _HURRY_BYTES:
+            self._hurry.set()
         self._wake.set()
 
     async def _write_behind(self) -> None:
         while True:
             await self._wake.wait()
-            await self._pause(self._linger)
+            await _wait(self._hurry, self._linger if self.shared else self._linger_alone)
             self._wake.clear()
+            if not self._closing.is_set():
+                self._hurry.clear()
             while batch := self._pending.batch(_BATCH_DOCUMENTS, _BATCH_BYTES, fresh_only=self._reach is None or not self._reach.usable):
                 try:
                     await self._settle(batch)
@@ -293,7 +306,7 @@ class Store:
             for change in settled:
                 self._pending.done(change)
         elif outcome is Outcome.LATER:
-            await self._pause(_BUSY_PAUSE)
+            await _wait(self._closing, _BUSY_PAUSE)
 
     def _let_go(self, batch: Sequence[Change]) -> None:
         for change in batch:
@@ -302,13 +315,14 @@ class Store:
                 self._pending.done(current)
                 self._lost += 1
 
-    async def _pause(self, seconds: float) -> None:
-        """Waits for `seconds`, or until the store is closing."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
-        except TimeoutError:
-            return
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Waits for the event, at most `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
 
 
 def _slot(room: Room, key: str) -> str:

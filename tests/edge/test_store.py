@@ -42,7 +42,7 @@ class World:
     now: Now = field(default_factory=Now)
 
     def store(self, memory: int = 10_000_000) -> Store:
-        return Store(BoundedMemory(memory, clock=self.now), self.backend(), clock=self.now, linger=0.0)
+        return Store(BoundedMemory(memory, clock=self.now), self.backend(), clock=self.now, linger=0.0, linger_alone=0.0)
 
     def backend(self) -> Backend | None:
         return None if self.make is None else self.make(self.now)
@@ -323,7 +323,7 @@ def counting(world: World, *, linger: float = 0.02) -> tuple[Store, Counting]:
     backend = world.backend()
     assert backend is not None
     counts = Counting(backend)
-    return Store(BoundedMemory(10_000_000, clock=world.now), counts, clock=world.now, linger=linger), counts  # type: ignore[arg-type]  # by __getattr__
+    return Store(BoundedMemory(10_000_000, clock=world.now), counts, clock=world.now, linger=linger, linger_alone=linger), counts  # type: ignore[arg-type]  # by __getattr__
 
 
 async def test_a_lease_is_held_by_one_among_those_that_share_the_place(lasting: World) -> None:
@@ -353,6 +353,29 @@ async def test_a_thousand_puts_of_one_document_are_one_write(lasting: World) -> 
     assert counts.batches == [["verdicts/default/tornado", "verdicts/default/numpy"]]
     async with lasting.store() as store:
         assert await store.get(Room.VERDICTS, "default/tornado") == b"999"
+
+
+async def test_where_no_replica_could_read_it_a_document_waits_for_others_but_neither_for_the_end_nor_while_there_are_many(
+    lasting: World,
+) -> None:
+    backend = lasting.backend()
+    assert backend is not None
+    counts = Counting(backend)
+    memory = BoundedMemory(100_000_000, clock=lasting.now)
+    store = Store(memory, counts, clock=lasting.now, linger=0.0, linger_alone=60.0)  # type: ignore[arg-type]  # by __getattr__
+    async with store:
+        store.put(Room.PAGE, "default/tornado", b"page", HOUR)
+        if store.shared:
+            await written(store)
+            return
+        await asyncio.sleep(0.1)
+        assert counts.batches == []
+        store.put(Room.PAGE, "default/large", bytes(17 * 1024 * 1024), HOUR)
+        await written(store)
+        store.put(Room.PAGE, "default/numpy", b"page", HOUR)
+        await asyncio.sleep(0.1)
+        assert store.stats.pending == 1
+    assert [slot for batch in counts.batches for slot in batch] == ["page/default/tornado", "page/default/large", "page/default/numpy"]
 
 
 async def test_the_memory_is_asked_first(lasting: World) -> None:
