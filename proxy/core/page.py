@@ -68,8 +68,7 @@ def parsed_version(text: str) -> Version | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class WheelTags:
+class WheelTags(msgspec.Struct, frozen=True, gc=False):
     """What the name of a wheel says of where it fits: compressed tag sets (PyPA binary distribution format)."""
 
     build: str
@@ -199,8 +198,7 @@ def _normalised_spelling(text: str) -> str:
     return _SEPARATORS.sub("-", text).lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True, gc=False):
     """The files of one version, in the order of the page; `version` is None where the spelling is no PEP 440 version."""
 
     spelling: str
@@ -238,14 +236,20 @@ class Page:
     def releases(self) -> tuple[Release, ...]:
         """The releases, newest first; spellings that are no version come last."""
         by_text: dict[str | None, list[File]] = {}
-        project = self.project
+        project, alike = self.project, "\n"
+        wheels: list[File] = []
         for file in self.files:
+            name = file.filename
+            wheel = name.endswith(".whl")
+            if wheel and name.startswith(alike):
+                # Mostly the wheels of a release stand together.
+                wheels.append(file)
+                continue
             text = file.version_text(project)
-            files = by_text.get(text)
-            if files is None:
-                by_text[text] = [file]
-            else:
-                files.append(file)
+            files = by_text.setdefault(text, [])
+            files.append(file)
+            if wheel and text is not None:
+                wheels, alike = files, name[: name.index("-") + len(text) + 2]
         releases = [Release(key, parsed_version(key), tuple(files)) for key, files in self._by_version(by_text).items()]
         known = [release for release in releases if release.version is not None]
         known.sort(key=_version_of, reverse=True)

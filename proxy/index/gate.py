@@ -95,13 +95,15 @@ class Gate:
             return Sha256(digest) if digest == file.core_metadata.sha256 else True
 
         def offers(files: Sequence[File]) -> Sequence[Offer]:
-            wheels = [file.filename.endswith(".whl") and _WHEEL_DASHES[0] <= file.filename.count("-") <= _WHEEL_DASHES[1] for file in files]
-            if self._ranges_ignored:
-                return [offered(file, wheel=wheel) for file, wheel in zip(files, wheels, strict=True)]
-            return [
-                offered(file, wheel=wheel) if file.filename in read or file.filename in unreadable else wheel or None
-                for file, wheel in zip(files, wheels, strict=True)
-            ]
+            names = [file.filename for file in files]
+            fewest, most = _WHEEL_DASHES
+            made: list[Offer] = [True if name.endswith(".whl") and fewest <= name.count("-") <= most else None for name in names]
+            special = read.keys() | unreadable.keys()
+            if self._ranges_ignored or not special.isdisjoint(names):
+                for place, name in enumerate(names):
+                    if self._ranges_ignored or name in special:
+                        made[place] = offered(files[place], wheel=made[place] is True)
+            return made
 
         return offers
 

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from selectolax.lexbor import LexborHTMLParser
 
-from proxy.core.page import File, Page
+from proxy.core.page import File, Fragment, Page
 from proxy.core.render import Form, choose_form, proxied_links, render_page
 from tests.core.files import each, page
 
@@ -40,6 +41,19 @@ def test_html_is_escaped_once() -> None:
     assert 'data-requires-python="&gt;=3,&lt;4"' in text
     assert 'data-yanked="a &lt; b &amp; &quot;c&quot;"' in text
     assert "../../files/demo/demo-1.0%3C%26%22%3E.tar.gz" in text
+
+
+@pytest.mark.parametrize("form", [Form.JSON, Form.LEGACY_HTML])
+def test_each_file_has_a_line_of_its_own_whatever_the_mirror_says_of_it(form: Form) -> None:
+    odd = [
+        File(f"demo-{number}.tar.gz", "https://mirror.example.com/x", Fragment(b'"x":"a\\nb"'), yanked="a\nb\r\n") for number in range(3)
+    ]
+    text = render_page(Page("demo", "demo", tuple(odd)), form, proxied_links("demo"), each(lambda _: None)).decode()
+    assert [line.count("tar.gz") > 0 for line in text.split("\n")].count(True) == 3
+    if form is Form.JSON:
+        assert [(entry["yanked"], entry["x"]) for entry in json.loads(text)["files"]] == [("a\nb\r\n", "a\nb")] * 3
+    else:
+        assert [anchor.attributes["data-yanked"] for anchor in LexborHTMLParser(text).css("a")] == ["a\nb\r\n"] * 3
 
 
 def test_json_offers_core_metadata_under_its_own_key_only_and_html_under_both() -> None:

@@ -4,11 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.page import File, Page, Sha256
+from proxy.core.page import File, Fragment, Page, Sha256
 from proxy.core.render import Form, Renderer, proxied_links, render_page
 from tests.core.files import each
 
-FILES = tuple(File(f"a-{number}.0-py3-none-any.whl", f"http://mirror.example.com/{number}") for number in range(12))
+FILES = tuple(
+    File(
+        f"a-{number}.0-py3-none-any.whl",
+        f"http://mirror.example.com/{number}",
+        Fragment(b'"x":1') if number % 5 == 4 else None,
+        yanked="a\nb",
+    )
+    for number in range(12)
+)
 NAMES = [file.filename for file in FILES]
 FORMS = [Form.JSON, Form.LEGACY_HTML]
 

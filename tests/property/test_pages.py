@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from itertools import compress
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
-from proxy.core.page import Page
+from proxy.core.page import File, Page, parsed_version
 from proxy.core.parse import parse_page, parse_page_in_steps
 from proxy.core.render import Form, Renderer, choose_form, proxied_links, render_page
 from tests.core.conversations import converse
@@ -17,6 +18,11 @@ from tests.core.files import each
 from tests.property.strategies import PROJECT, as_bytes, filenames, json_pages, odd_names, pages
 
 URL = f"https://mirror.example.com/api/pypi/simple/{PROJECT}/"
+_NAMES = [
+    f"{PROJECT.replace('-', '_')}-{version}{end}"
+    for version in ("1", "1.0", "1.0.1", "2", "2-1", "x")
+    for end in ("-py3-none-any.whl", "-cp311-cp311-macosx_11_0_arm64.whl", ".tar.gz", ".egg")
+]
 KNOWN_TO_HTML = ("hashes", "requires-python", "yanked", "gpg-sig", "provenance")
 
 
@@ -38,6 +44,16 @@ def test_what_a_json_page_says_of_its_files_passes_unchanged(page: dict[str, Any
         key: value for key, value in page.items() if key.startswith("x-")
     }
     assert again["meta"].get("x-serial") == page["meta"].get("x-serial")
+
+
+@given(st.lists(st.sampled_from(_NAMES), max_size=12))
+def test_each_file_is_in_the_release_that_its_name_tells_in_whatever_order_the_page_has_them(names: list[str]) -> None:
+    listed = Page(PROJECT, PROJECT, tuple(File(name, f"{URL}{number}") for number, name in enumerate(names)))
+    for release in listed.releases:
+        texts = [file.version_text(PROJECT) or "" for file in listed.files]
+        own = [(parsed_version(text) or text) == (release.version or release.spelling) for text in texts]
+        assert list(release.files) == list(compress(listed.files, own))
+    assert sum(len(release.files) for release in listed.releases) == len(names)
 
 
 @given(json_pages())

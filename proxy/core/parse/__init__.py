@@ -45,6 +45,8 @@ def parse_page_in_steps(
 
 def _as_utf8(body: bytes) -> bytes:
     """Gives `body` with what is no UTF-8 replaced: both forms are UTF-8 (RFC 8259, HTML), and one bad byte must not cost the page."""
+    if body.isascii():
+        return body
     try:
         body.decode()
     except UnicodeDecodeError:

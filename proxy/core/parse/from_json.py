@@ -155,29 +155,27 @@ def _some_made_sound(read: Sequence[File], joiner: Joiner) -> Sequence[File]:
 
 def _all_plain(listed: Sequence[_Listed], joiner: Joiner) -> bool:
     """Joins the links of entries, if nothing about any of them is unusual, and says whether that is so."""
-    hashes = [each.only_hash.sha256 for each in listed if each.only_hash is not None]
     if not listed:
         return True
-    if len(hashes) < len(listed) or not are_digests(hashes + _of_metadata(listed)) or not are_filenames([each.filename for each in listed]):
+    hashes = [each.only_hash.sha256 for each in listed if each.only_hash is not None]
+    older = [each for each in listed if each.dist_info_metadata is not None or each.data_dist_info_metadata is not None]
+    said = [each.core_metadata for each in listed]
+    for each in older:
+        said += (each.dist_info_metadata, each.data_dist_info_metadata)
+    hashes_of_metadata = [each.sha256 for each in said if isinstance(each, Sha256)]
+    if len(hashes) < len(listed) or not are_digests(hashes + hashes_of_metadata) or not are_filenames([each.filename for each in listed]):
         return False
     if not are_moments([each.upload_time for each in listed if each.upload_time is not None]):
         return False
     links = joiner.join_plain([each.url for each in listed])
     if links is None:
         return False
+    # The entries were read a moment ago and are nobody else's yet; copies would cost as much as reading them did.
     for each, link in zip(listed, links, strict=True):
-        # The entry was read a moment ago and is nobody else's yet; a copy would cost as much as reading it did.
         force_setattr(each, "url", link)
-        if each.data_dist_info_metadata is not None or each.dist_info_metadata is not None:
-            _unite_spellings(each)
+    for each in older:
+        _unite_spellings(each)
     return True
-
-
-def _of_metadata(listed: Sequence[_Listed]) -> list[str]:
-    said = [each.core_metadata for each in listed]
-    if any(each.dist_info_metadata or each.data_dist_info_metadata for each in listed):
-        said += [each.dist_info_metadata for each in listed] + [each.data_dist_info_metadata for each in listed]
-    return [each.sha256 for each in said if isinstance(each, Sha256)]
 
 
 def _unite_spellings(listed: _Listed) -> None:

@@ -3,6 +3,8 @@
 import re
 import string
 from collections.abc import Sequence
+from itertools import repeat
+from operator import itemgetter
 from urllib.parse import unquote, urljoin, urlsplit
 
 _LONGEST = 4096
@@ -10,8 +12,11 @@ _LONGEST_NAME = 300
 _BAD_START = re.compile(r"\n[^A-Za-z0-9_]")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+!-]{0,290}(?:\.whl|\.tar\.gz)", re.ASCII)
-_PLAIN_IN_LINKS = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@%/?\n").encode()
+_PLAIN_IN_LINKS = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@%/?").encode()
 _PLAIN_IN_NAMES = (string.ascii_letters + string.digits + "_.+!-\n").encode()
+_NO_NAMES = frozenset("./?")
+_DOTTED = re.compile(r"/\.")
+_first = itemgetter(0)
 _SCHEMES = ("https://", "http://")
 _BEGINNING = re.compile(r"https?://|(?:\.\./)+|/")
 _GOES_UP = re.compile(r"(?:\.\./)+(?=[^/.?#])")
@@ -27,19 +32,23 @@ class Joiner:
 
     def join_plain(self, links: Sequence[str]) -> list[str] | None:
         """As `join` for each of them, if all are of the one plain shape that nearly all pages have; else None."""
-        joined = "\n" + "\n".join(links)
-        if not joined.isascii() or joined.encode().translate(None, _PLAIN_IN_LINKS) or max(map(len, links), default=0) > _LONGEST:
-            return None
-        found = _BEGINNING.match(joined, 1)
+        if not links:
+            return []
+        found = _BEGINNING.match(links[0])
         up = "" if found is None else found[0]
+        if not all(map(str.startswith, links, repeat(up))) or min(map(len, links)) <= len(up) or max(map(len, links)) > _LONGEST:
+            return None
+        tails = [link[len(up) :] for link in links]
+        joined = "".join(tails)
+        if not joined.isascii() or joined.encode().translate(None, _PLAIN_IN_LINKS) or (not up and ":" in joined):
+            return None
         # Every link begins alike and goes on with a name, and none goes up or stays in its folder later.
-        alike = joined.count("\n") == joined.count("\n" + up) == len(links) and joined.count("/.") == len(links) * up.count("/.")
-        if not alike or re.search(rf"\n{re.escape(up)}(?:[./?\n]|$)", joined) or (not up and ":" in joined):
+        if not _NO_NAMES.isdisjoint(map(_first, tails)) or _DOTTED.search(joined):
             return None
         if up in _SCHEMES:
             return list(links)
         start = urljoin(self._base, up or ".")
-        return [start + link[len(up) :] for link in links]
+        return [start + tail for tail in tails]
 
     def join(self, link: str) -> str | None:
         """Gives the absolute address, percent-escapes untouched; None where the link leads to no http or https address."""
@@ -95,7 +104,7 @@ def are_filenames(names: Sequence[str]) -> bool:
         and not joined.encode().translate(None, _PLAIN_IN_NAMES)
         and joined.count("\n") == max(0, len(names) - 1)
         and not _BAD_START.search("\n" + joined)
-        and all(name.endswith(_FILE_ENDINGS) for name in names)
+        and all(map(str.endswith, names, repeat(_FILE_ENDINGS)))
         and max(map(len, names), default=0) <= _LONGEST_NAME
     )
 

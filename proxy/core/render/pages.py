@@ -1,12 +1,12 @@
 """Writing pages: everything is escaped here, once, and what the mirror said of a file passes on unchanged."""
 
-import re
+import string
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from itertools import accumulate, islice
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -23,8 +23,9 @@ MetadataOffer = Callable[[Sequence[File]], Sequence[Offer]]
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _BEST_HASHES = ("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5")
-_PLAIN = re.compile(r"[\w.+!-]+", re.ASCII)
+_PLAIN = (string.ascii_letters + string.digits + "_.+!-").encode()
 _UNESCAPED_IN_NAMES = "!+~@$,=:"
+_NEAR = 8
 _NO_HASHES: dict[str, str] = {}
 """PEP 691 wants the key `hashes` in every entry."""
 
@@ -35,7 +36,8 @@ def proxied_links(project: str) -> LinkMaker:
 
     def links(files: Sequence[File]) -> Sequence[str]:
         names = [file.filename for file in files]
-        if _PLAIN.fullmatch("".join(names)):
+        joined = "".join(names)
+        if joined.isascii() and not joined.encode().translate(None, _PLAIN):
             return [start + name for name in names]
         return [start + file_segment(name) for name in names]
 
@@ -76,14 +78,30 @@ class _Extra(msgspec.Struct, rename="kebab"):
 _decode_extra = msgspec.json.Decoder(_Extra).decode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Rendered:
-    """A page as it was rendered: each file's piece begins at its start, and the one after the last would begin at the last start."""
+    """A page as it was rendered: from `begin` to `end` of its `content` a piece for each of the `files`, with `between` between them.
+
+    Every line break is the end of a `between`.
+    """
 
     files: tuple[File, ...] = ()
-    starts: Sequence[int] = (0,)
     content: bytes = b""
+    begin: int = 0
+    end: int = 0
+    between: bytes = b""
     anew: frozenset[str] = frozenset()
+
+    @cached_property
+    def starts(self) -> Sequence[int]:
+        """Where each piece begins, and where another one after the last would: looked for when the page is rendered again, as few are."""
+        starts, content, end = array("q", (self.begin,)), self.content, self.end
+        after = content.find(b"\n", self.begin, end) + 1
+        while after:
+            starts.append(after)
+            after = content.find(b"\n", after, end) + 1
+        starts.append(end + len(self.between))
+        return starts
 
 
 class _Pieces:
@@ -96,59 +114,70 @@ class _Pieces:
         self._not_copied = not_copied
         self._next = 0
         self.parts: list[bytes | memoryview] = []
-        self.starts = array("q", (0,))
 
     def shared(self, files: Sequence[File], at: int) -> tuple[int, int]:
         """Gives where the last page has the files that `files` has from `at` on, in the same order, and how many of them."""
-        old, skipped = self._last.files, self._not_copied
-        begin = self._next
-        if begin >= len(old) or old[begin] is not files[at]:
-            begin = self._places.get(files[at].filename, -1) if old else -1
-            if begin < self._next or old[begin] is not files[at]:
+        old, file = self._last.files, files[at]
+        # Mostly few files left the page since, and the next one that it has is not far.
+        begin = next((place for place in range(self._next, min(self._next + _NEAR, len(old))) if old[place] is file), -1)
+        if begin < 0:
+            begin = self._places.get(file.filename, -1) if old else -1
+            if begin < self._next or old[begin] is not file:
                 return 0, 0
-        place, most = begin, min(len(old), begin + len(files) - at)
-        ahead = at - begin
-        while place < most and old[place] is files[place + ahead] and (not skipped or old[place].filename not in skipped):
-            place += 1
-        return begin, place - begin
+        most = min(self._stop(begin) - begin, len(files) - at)
+        return begin, _alike(old[begin : begin + most], files[at : at + most])
+
+    def _stop(self, begin: int) -> int:
+        """Gives the first place from `begin` on that is not copied."""
+        at = bisect_left(self._stops, begin)
+        return self._stops[at] if at < len(self._stops) else len(self._last.files)
+
+    @cached_property
+    def _stops(self) -> Sequence[int]:
+        return sorted(self._places[name] for name in self._not_copied if name in self._places) if self._not_copied else ()
 
     def copy(self, begin: int, length: int) -> None:
         """Adds the pieces of `length` files from the place `begin` of the last page on."""
-        starts, end = self._last.starts, begin + length
-        moved = self.starts[-1] - starts[begin]
-        self._append(self._content[starts[begin] : starts[end] - len(self._between)])
-        self.starts.extend(array("q", [start + moved for start in starts[begin + 1 : end + 1]]))
-        self._next = end
+        starts, self._next = self._last.starts, begin + length
+        self.add(self._content[starts[begin] : starts[self._next] - len(self._between)])
 
-    def add(self, pieces: Sequence[bytes]) -> None:
-        """Adds pieces that were rendered anew."""
+    def add(self, pieces: bytes | memoryview) -> None:
+        """Adds pieces that are joined already."""
         if pieces:
-            self._append(self._between.join(pieces))
-            between = len(self._between)
-            self.starts.extend(islice(accumulate([len(piece) + between for piece in pieces], initial=self.starts[-1]), 1, None))
-
-    def _append(self, piece: bytes | memoryview) -> None:
-        if self._between and self.parts:
-            self.parts.append(self._between)
-        self.parts.append(piece)
+            if self.parts:
+                self.parts.append(self._between)
+            self.parts.append(pieces)
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
         return {file.filename: place for place, file in enumerate(self._last.files)}
 
 
+def _alike(one: Sequence[File], other: Sequence[File]) -> int:
+    """Gives how many files two sequences of the same length have in common from their beginnings on, by halves."""
+    if one == other:
+        return len(one)
+    alike, unlike = 0, len(one)
+    while unlike - alike > 1:
+        middle = (alike + unlike) // 2
+        if one[alike:middle] == other[alike:middle]:
+            alike = middle
+        else:
+            unlike = middle
+    return alike
+
+
 class Renderer:
     """Renders pages in one form, and remembers where in its last page each file stands: rendering again after a file left is a copy.
 
-    What is remembered is the last page's bytes themselves, and eight bytes for each file besides.
+    What is remembered is the last page's bytes themselves and, once it was rendered again, eight bytes for each file besides.
     """
 
     def __init__(self, form: Form, links: LinkMaker, metadata: MetadataOffer) -> None:
         self._form = form
         self._links = links
         self._metadata = metadata
-        self._rendered = self._entries if form is Form.JSON else self._anchors
-        self._between = b"," if form is Form.JSON else b""
+        self._rendered, self._between = (_entries, b",\n") if form is Form.JSON else (_anchors, b"\n")
         self._last = _Rendered()
 
     def render(self, page: Page, anew: Collection[str] = ()) -> bytes:
@@ -162,62 +191,72 @@ class Renderer:
         while at < len(files):
             begin, length = pieces.shared(files, at)
             if length:
-                pieces.add(self._rendered(files[rendered:at]))
+                pieces.add(self._anew(files[rendered:at]))
                 pieces.copy(begin, length)
                 rendered = at + length
             at += max(1, length)
-        pieces.add(self._rendered(files[rendered:]))
+        pieces.add(self._anew(files[rendered:]))
         start, end_of_page = _json_frame(page) if self._form is Form.JSON else _html_frame(page)
         content = b"".join((start, *pieces.parts, end_of_page))
-        starts = array("q", [len(start) + each for each in pieces.starts])
-        self._last = _Rendered(files, starts, content, frozenset(anew))
+        self._last = _Rendered(files, content, len(start), len(content) - len(end_of_page), self._between, frozenset(anew))
         return content
 
-    def _entries(self, files: Sequence[File]) -> list[bytes]:
-        entries = [
-            _Entry(
-                file.filename,
-                link,
-                file.only_hash or (None if file.rest else _NO_HASHES),
-                file.requires_python,
-                file.size,
-                file.upload_time,
-                file.yanked,
-                file.gpg_sig,
-                file.provenance,
-                offer,
-            )
-            for file, link, offer in zip(files, self._links(files), self._metadata(files), strict=True)
-        ]
-        # No line break can stand inside an entry: JSON escapes it.
-        lines: list[bytes] = _encode_lines(entries).splitlines()
-        for place, file in enumerate(files):
-            if file.rest:
-                lines[place] = lines[place][:-1] + b"," + file.rest + b"}"
-        return lines
-
-    def _anchors(self, files: Sequence[File]) -> list[bytes]:
-        return [_anchor(file, link, offer) for file, link, offer in zip(files, self._links(files), self._metadata(files), strict=True)]
+    def _anew(self, files: Sequence[File]) -> bytes:
+        return self._rendered(files, self._links(files), self._metadata(files)) if files else b""
 
 
-def _anchor(file: File, link: str, offer: Offer) -> bytes:
+def _entries(files: Sequence[File], links: Sequence[str], offers: Sequence[Offer]) -> bytes:
+    """Gives the entries of a JSON page, each but the last with a comma and a line break after it."""
+    entries = [
+        _Entry(
+            file.filename,
+            link,
+            file.only_hash or (None if file.rest else _NO_HASHES),
+            file.requires_python,
+            file.size,
+            file.upload_time,
+            file.yanked,
+            file.gpg_sig,
+            file.provenance,
+            offer,
+        )
+        for file, link, offer in zip(files, links, offers, strict=True)
+    ]
+    # No line break can stand inside an entry: JSON escapes it.
+    lines: bytes = _encode_lines(entries)[:-1]
+    if not any(file.rest for file in files):
+        return lines.replace(b"\n", b",\n")
+    pairs = zip(files, lines.split(b"\n"), strict=True)
+    return b",\n".join([line[:-1] + b"," + file.rest + b"}" if file.rest else line for file, line in pairs])
+
+
+def _anchors(files: Sequence[File], links: Sequence[str], offers: Sequence[Offer]) -> bytes:
+    """Gives the anchors of an HTML page, each but the last with a line break after it, and none inside."""
+    return "\n".join([_anchor(*each) for each in zip(files, links, offers, strict=True)]).encode()
+
+
+def _escaped(text: str) -> str:
+    return escape(text).replace("\n", "&#10;").replace("\r", "&#13;")
+
+
+def _anchor(file: File, link: str, offer: Offer) -> str:
     hashes = file.hashes
     best = next((name for name in _BEST_HASHES if name in hashes), None)
     fragment = f"#{best}={hashes[best]}" if best is not None else ""
-    attributes = [f'href="{escape(link + fragment)}"']
+    attributes = [f'href="{_escaped(link + fragment)}"']
     if file.requires_python:
-        attributes.append(f'data-requires-python="{escape(file.requires_python)}"')
+        attributes.append(f'data-requires-python="{_escaped(file.requires_python)}"')
     if file.yanked is not None and file.yanked is not False:
-        attributes.append(f'data-yanked="{"" if file.yanked is True else escape(file.yanked)}"')
+        attributes.append(f'data-yanked="{"" if file.yanked is True else _escaped(file.yanked)}"')
     if file.gpg_sig is not None:
         attributes.append(f'data-gpg-sig="{str(file.gpg_sig).lower()}"')
     if file.provenance is not None:
-        attributes.append(f'data-provenance="{escape(file.provenance)}"')
+        attributes.append(f'data-provenance="{_escaped(file.provenance)}"')
     if offer:
         said = f"sha256={offer.sha256}" if isinstance(offer, Sha256) else "true"
         # Both spellings: clients from before PEP 714 know the second only.
         attributes += [f'data-core-metadata="{said}"', f'data-dist-info-metadata="{said}"']
-    return f"<a {' '.join(attributes)}>{escape(file.filename)}</a><br/>\n".encode()
+    return f"<a {' '.join(attributes)}>{_escaped(file.filename)}</a><br/>"
 
 
 def _json_frame(page: Page) -> tuple[bytes, bytes]:
@@ -250,4 +289,4 @@ def _html_frame(page: Page) -> tuple[bytes, bytes]:
     head = "".join(f'<meta name="{name}" content="{escape(content)}"/>\n' for name, content in metas if isinstance(content, str))
     title = f"Links for {escape(page.project)}"
     start = f"<!DOCTYPE html>\n<html>\n<head>\n{head}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n"
-    return start.encode(), b"</body>\n</html>\n"
+    return start.encode(), b"\n</body>\n</html>\n" if page.files else b"</body>\n</html>\n"

@@ -99,6 +99,7 @@ def _admits(requires_python: str, python: tuple[int, int]) -> bool:
         return True
 
 
+@lru_cache(maxsize=4096)
 def _python_fitness(python: str, abi: str, wanted: tuple[int, int]) -> int | None:
     major, minor = wanted
     best: int | None = None

@@ -146,5 +146,7 @@ def _worth_listing(file: File) -> bool:
 
 def _touched(page: Page, denied: list[str]) -> list[Release]:
     """Gives the releases that hold one of these files of the page, newest first."""
-    names = frozenset(denied)
-    return [release for release in page.releases if any(file.filename in names for file in release.files)] if names else []
+    if not denied:
+        return []
+    touched = {page.release_of(page.by_filename[name]).spelling for name in denied}
+    return [release for release in page.releases if release.spelling in touched]
