@@ -505,7 +505,7 @@ async def test_the_next_address_is_tried_and_the_one_that_answered_comes_first_f
 
     async with serving(always(OK)) as server, lane_to(server.port, resolver=resolver) as lane:
         assert isinstance(await lane.ask(head(server.url())), Answer)
-        assert lane._addresses[0][1] == "127.0.0.1"
+        assert lane._dialler.addresses[0][1] == "127.0.0.1"
 
 
 @on_both_loops

@@ -17,6 +17,7 @@ LEFTOVER_LIMIT = 8 * 1024
 """Bytes beyond the wanted ones that are read, and thrown away, to keep a connection in use."""
 
 _BEGINNING = b"HTTP/"
+_NO_HTTP = "this is no HTTP"
 _MEMORY = 1024
 _MEMORISED = 256
 _OF_ONE_FILE = frozenset({"content-length", "content-range", "etag", "last-modified"})
@@ -55,7 +56,7 @@ class _Statuses(dict[bytes, int]):
     def __missing__(self, line: bytes) -> int:
         match = _STATUS_LINE.fullmatch(line)
         if match is None:
-            raise Malformed("the status line is malformed, or not of HTTP/1.1")
+            raise Malformed("the status line is malformed, or not of HTTP/1.1" if line.startswith(_BEGINNING) else _NO_HTTP)
         status = int(match[1])
         if status < 200:
             raise Malformed("an interim answer that nobody asked for")
@@ -103,9 +104,11 @@ class AnswerReader:
         "_chunks",
         "_held",
         "_left",
+        "_more",
         "_read",
         "_stage",
         "begun",
+        "beyond",
         "excess",
         "headers",
         "kept",
@@ -123,15 +126,21 @@ class AnswerReader:
         self.excess = False
         self._held = bytearray()
         self.kept = bytearray()
+        self.beyond = b""
         self._bare = True
+        self._more = False
         self._read = 0
         self._left = 0
         self._chunks = ChunkedBody(0)
         self._stage = _HEAD
 
-    def expect(self, bare: bool, read: int) -> None:
-        """Prepares for the next answer: `bare` where it has no body (to HEAD), else at most `read` bytes of the body are kept."""
+    def expect(self, bare: bool, read: int, more: bool = False) -> None:
+        """Prepares for the next answer: `bare` where it has no body (to HEAD), else at most `read` bytes of the body are kept.
+
+        `more` says that another answer may follow right behind a bare one: what came of it is `beyond`, until the next call of `feed`.
+        """
         self._bare = bare
+        self._more = more
         self._read = read
         self.begun = self.parsed = False
         self._stage = _HEAD
@@ -141,6 +150,7 @@ class AnswerReader:
     def feed(self, data: bytes) -> bool:
         """Takes the next bytes, gives whether the answer is whole; raises Malformed."""
         self.begun = True
+        self.beyond = b""
         if self._stage != _HEAD:
             return self._in_body(data)
         if self._held:
@@ -159,19 +169,25 @@ class AnswerReader:
         if end < 0:
             if not self._held.startswith(_BEGINNING[: len(self._held)]):
                 # What speaks another protocol may wait for us to go on.
-                raise Malformed("this is no HTTP")
+                raise Malformed(_NO_HTTP)
             return False
         self.status, self.headers = parsed_head(data[:end])
         self.parsed = True
         connection = self.headers.get("connection")
         self.reusable = connection is None or connection == "keep-alive" or "close" not in connection.lower()
         if self._bare:
-            if len(data) > end + 4:
-                # A body where none may be: whatever follows cannot be told from the next answer.
-                self.excess, self.reusable = True, False
+            self._leave(data[end + 4 :])
             return True
         self._frame()
         return self._in_body(data[end + 4 :])
+
+    def _leave(self, beyond: bytes) -> None:
+        """Sees to what came behind an answer without a body."""
+        if self._more:
+            self.beyond = beyond
+        elif beyond:
+            # A body where none may be: whatever follows cannot be told from the next answer.
+            self.excess, self.reusable = True, False
 
     def ends(self) -> bool:
         """Takes the end of the connection, gives whether the answer is whole by it, or what was wanted of it is here.

@@ -1,24 +1,24 @@
 """The pool of lean connections to the mirror's own origin, and who may use which of them when."""
 
 import asyncio
-import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context
 from functools import partial
 
-from proxy.core.errors import DestinationRefused, UpstreamError
+from proxy.core.errors import UpstreamError
 from proxy.core.flows.exchange import Answer, Ask, NoAnswer, Reply, Trouble
 from proxy.upstream.fastlane.connection import Connection, Request
+from proxy.upstream.fastlane.departures import Departures
+from proxy.upstream.fastlane.dialling import Dialler, trouble_of
 from proxy.upstream.fastlane.requests import Requests
 from proxy.upstream.fastlane.words import Done, Exchange, Resolver, Unusual
 
 _KEEP_IDLE = 15.0
 """Seconds for which an idle connection is kept: below the keep-alive times of common servers, so that few go stale."""
 
-_RESOLVED_FOR = 30.0
 _FEWER_FOR = 10.0
 _WARY_FOR = 600.0
 
@@ -31,6 +31,9 @@ _UNUSUAL = {status: Unusual("a redirect") for status in range(300, 400)} | {
 _NEARBY = 0.005
 _OPENED_AT_ONCE = 8
 
+_FOLLOWS_WITHIN = 2.0
+"""Seconds within which a server nearby answers a request that was sent right behind another, once it has answered that one."""
+
 
 class FastLane:
     """Plain exchanges with `host:port`, over TLS where `tls` is given, on at most `connections` keep-alive connections.
@@ -38,6 +41,7 @@ class FastLane:
     `connect_timeout` bounds the making of a connection, `read_timeout` the time from sending a request to the end of its answer
     (of a long one: to its next bytes), both in seconds, both looked after by one sweep for all requests rather than by a timer for each.
     `plain` are statuses that are answers as any other here, unusual as they are elsewhere.
+    `together` is how many HEADs may follow each other on one connection where the server is nearby (see `departures`).
     `headers` go with every request; `resolver` gives the addresses that may be dialled; `clock` tells the seconds since the epoch.
     Raises ValueError where a header could not be sent.
 
@@ -59,16 +63,14 @@ class FastLane:
         resolver: Resolver,
         clock: Callable[[], float] = time.time,
         plain: Collection[int] = (),
+        together: int = 1,
     ) -> None:
         self._requests = Requests("http" if tls is None else "https", host, port, headers)
-        self._port = port
-        self._tls = tls
-        self._server_hostname = None if tls is None else server_hostname or host
+        self._dialler = Dialler(resolver, port, tls=tls, server_hostname=server_hostname or host, within=connect_timeout)
         self._configured = self._most = connections
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._interval = max(0.01, min(1.0, read_timeout / 8))
-        self._resolver = resolver
         self._clock = clock
         self._plain = frozenset(plain)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -78,15 +80,12 @@ class FastLane:
         self._waiting: deque[Request] = deque()
         self._again: deque[Request] = deque()
         self._openers: set[asyncio.Task[None]] = set()
-        self._resolving = asyncio.Lock()
-        self._addresses: Sequence[tuple[int, str]] = ()
-        self._resolved_until = 0.0
         self._fewer_until = 0.0
         self._sweeper: asyncio.TimerHandle | None = None
         self._wary_until = float("-inf")
         self._closed = False
         self._nearby = False
-        self._leaving: list[tuple[Connection, Request]] = []
+        self._departures = Departures(together)
 
     def submit(self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None = None) -> Exchange:
         """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once.
@@ -104,13 +103,13 @@ class FastLane:
             refused = wire if isinstance(wire, Unusual) else self._no_answer(Trouble.RESET, "the lane is closed")
             loop.call_soon(_tell, request, refused)
             return request
-        if self._idle:
-            request = Request(ask, wire, done, now)
-            self._send(self._idle.pop(), request)
-        else:
-            request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
-            self._waiting.append(request)
-            self._open_more()
+        request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
+        if not (self._nearby and self._departures.joins(request, now)):
+            if self._idle:
+                self._send(self._idle.pop(), request)
+            else:
+                self._waiting.append(request)
+                self._open_more()
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._interval, self._sweep, context=Context())
         return request
@@ -134,11 +133,11 @@ class FastLane:
         for opener in openers:
             opener.cancel()
         await asyncio.gather(*openers, return_exceptions=True)
-        unanswered = [connection.request for connection in self._all if connection.request is not None]
+        unanswered = [request for _, requests in self._departures.take() for request in requests]
         for connection in list(self._all):
+            unanswered += _under_way(connection)
             connection.close()
-        unanswered += [*(request for _, request in self._leaving), *self._again, *self._waiting]
-        self._leaving.clear()
+        unanswered += [*self._again, *self._waiting]
         self._again.clear()
         self._waiting.clear()
         for request in unanswered:
@@ -159,15 +158,21 @@ class FastLane:
         if reader.excess:
             self._beware()
         now = self._time()
-        if reader.reusable and now >= self._wary_until:
-            if self._waiting:
-                self._free(connection, now)
-            else:
-                connection.deadline = now + _KEEP_IDLE
-                self._idle.append(connection)
-        else:
+        if not reader.reusable or now < self._wary_until:
+            self._part(connection.following, now)
             connection.close()
             self._open_more()
+        elif connection.following:
+            connection.deadline = now + min(self._read_timeout, _FOLLOWS_WITHIN)
+        elif self._waiting:
+            self._free(connection, now)
+        else:
+            connection.deadline = now + _KEEP_IDLE
+            self._idle.append(connection)
+        if request.shared and status != 200:
+            self._part((request,), now)
+            self._open_more()
+            return
         done = request.done
         if done is not None:
             request.done = None
@@ -182,17 +187,27 @@ class FastLane:
         if connection.used and not connection.reader.parsed:
             # What looks like a broken answer may be the body that a server sent after the one before.
             self._beware()
+        following = list(connection.following)
+        connection.close()
+        if request.shared:
+            self._mistrust([request, *following])
+        else:
+            _tell(request, Unusual(why))
         self._open_more()
-        _tell(request, Unusual(why))
 
     def broke(self, connection: Connection, request: Request) -> None:
         """Sends the request again, once, where nothing of an answer had come and the mirror closed for reasons of its own."""
+        now = self._time()
+        if connection.behind:
+            self._mistrust([request, *connection.following])
+            return
+        self._part(connection.following, now)
         if connection.reader.begun or request.again or request.done is None or self._closed or not (connection.used or self._all):
             _tell(request, self._no_answer(Trouble.RESET, "the connection closed before the answer was whole"))
         else:
             # RFC 9112, 9.3.1: an idempotent request may be sent again on a new connection.
             request.again = True
-            request.deadline = self._time() + self._connect_timeout + self._read_timeout
+            request.deadline = now + self._connect_timeout + self._read_timeout
             if connection.used:
                 self._again.append(request)
             else:
@@ -219,28 +234,48 @@ class FastLane:
     def _no_answer(self, trouble: Trouble, detail: str) -> NoAnswer:
         return NoAnswer(trouble, detail, self._clock())
 
+    def _mistrust(self, requests: Iterable[Request]) -> None:
+        """Sends these again, each alone as all others from now on: the server does not cope with requests that follow each other."""
+        now = self._time()
+        self._departures.failed(now)
+        self._part(requests, now)
+        self._open_more()
+
+    def _part(self, requests: Iterable[Request], now: float) -> None:
+        """Sends requests that shared a connection again, each on one of its own."""
+        for request in requests:
+            request.shared, request.alone = False, True
+            request.deadline = now + self._connect_timeout + self._read_timeout
+            if self._idle:
+                self._send(self._idle.pop(), request)
+            else:
+                self._waiting.append(request)
+
     def _send(self, connection: Connection, request: Request) -> None:
         """Sends `request` on `connection` as soon as all answers that have come by now are read.
 
         Sent in between, each request would find a mirror nearby asleep, and to wake it costs more than to send.
         """
-        if not self._leaving:
+        if self._departures.add(connection, request):
             asyncio.get_running_loop().call_soon(self._send_all, context=Context())
-        self._leaving.append((connection, request))
 
     def _send_all(self) -> None:
-        leaving, self._leaving = self._leaving, []
         now = self._time()
-        for connection, request in leaving:
+        for connection, group in self._departures.take():
+            requests = [request for request in group if request.done is not None]
             if connection.closed:
                 # The mirror closed it meanwhile, or bytes came that nobody had asked for.
-                request.deadline = now + self._connect_timeout + self._read_timeout
-                self._waiting.appendleft(request)
-            elif request.done is None:
+                for request in requests:
+                    request.deadline = now + self._connect_timeout + self._read_timeout
+                self._waiting.extendleft(reversed(requests))
+            elif not requests:
                 self._free(connection, now)
             else:
                 connection.deadline = now + self._read_timeout
-                connection.send(request)
+                if len(requests) == 1:
+                    connection.send(requests[0])
+                else:
+                    connection.send_all(requests)
         self._open_more()
 
     def _free(self, connection: Connection, now: float) -> None:
@@ -248,6 +283,8 @@ class FastLane:
             request = self._waiting.popleft()
             if request.done is not None:
                 self._send(connection, request)
+                while self._waiting and self._nearby and self._departures.joins(self._waiting[0], now):
+                    self._waiting.popleft()
                 return
         connection.deadline = now + _KEEP_IDLE
         self._idle.append(connection)
@@ -273,10 +310,10 @@ class FastLane:
         began = self._time()
         try:
             async with asyncio.timeout(self._connect_timeout):
-                connection = await self._dialled()
+                connection = await self._dialler.connection(self)
                 self._nearby = self._time() - began < _NEARBY
         except (OSError, UpstreamError, ValueError) as error:
-            failure = self._no_answer(_trouble(error), str(error))
+            failure = self._no_answer(trouble_of(error), str(error))
         finally:
             self._openers.discard(asyncio.current_task())
         if connection is not None and not connection.closed:
@@ -311,41 +348,16 @@ class FastLane:
         self._most = max(1, len(self._all))
         self._fewer_until = self._time() + _FEWER_FOR
 
-    async def _dialled(self) -> Connection:
-        loop = asyncio.get_running_loop()
-        async with self._resolving:
-            if not self._addresses or loop.time() >= self._resolved_until:
-                self._addresses = tuple(await self._resolver())
-                self._resolved_until = loop.time() + _RESOLVED_FOR
-        failure: OSError = socket.gaierror("no address")
-        addresses = self._addresses
-        for family, address in addresses:
-            try:
-                # One address that swallows packets must leave time for the others.
-                async with asyncio.timeout(self._connect_timeout / len(addresses)):
-                    _, connection = await loop.create_connection(
-                        partial(Connection, self),
-                        address,
-                        self._port,
-                        family=family,
-                        ssl=self._tls,
-                        server_hostname=self._server_hostname,
-                    )
-            except OSError as error:
-                failure = error
-            else:
-                self._addresses = ((family, address), *(other for other in self._addresses if other != (family, address)))
-                return connection
-        self._resolved_until = 0.0
-        raise failure
-
     def _sweep(self) -> None:
         now = self._time()
         for connection in list(self._all):
             if connection.deadline < now:
-                request = connection.request
+                late, behind = _under_way(connection), connection.behind
                 connection.close()
-                if request is not None:
+                if behind:
+                    self._mistrust(late)
+                    continue
+                for request in late:
                     _tell(request, self._no_answer(Trouble.TIMEOUT, f"no answer within {self._read_timeout:g} s"))
         for queue in (self._again, self._waiting):
             while queue and (queue[0].deadline < now or queue[0].done is None):
@@ -355,6 +367,10 @@ class FastLane:
         self._open_more()
         busy = self._all or self._waiting or self._again or self._openers
         self._sweeper = self._loop.call_later(self._interval, self._sweep, context=Context()) if busy and self._loop is not None else None
+
+
+def _under_way(connection: Connection) -> list[Request]:
+    return [] if connection.request is None else [connection.request, *connection.following]
 
 
 def _tell(request: Request, reply: Reply | Unusual) -> None:
@@ -367,18 +383,3 @@ def _tell(request: Request, reply: Reply | Unusual) -> None:
 def _settle(future: "asyncio.Future[Reply | Unusual]", reply: Reply | Unusual) -> None:
     if not future.done():
         future.set_result(reply)
-
-
-def _trouble(error: Exception) -> Trouble:
-    """Names what went wrong on the way to a connection."""
-    if isinstance(error, DestinationRefused):
-        return Trouble.FORBIDDEN_DESTINATION
-    if isinstance(error, socket.gaierror | UpstreamError | UnicodeError):
-        return Trouble.DNS
-    if isinstance(error, ssl.SSLError):
-        return Trouble.TLS
-    if isinstance(error, TimeoutError):
-        return Trouble.TIMEOUT
-    if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
-        return Trouble.RESET
-    return Trouble.REFUSED
