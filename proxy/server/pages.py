@@ -4,6 +4,7 @@ import asyncio
 
 from aiohttp import web
 
+from proxy.core.deflate import QUICK
 from proxy.core.page import normalised_name
 from proxy.core.render import Form, choose_form
 from proxy.core.verdict.client import client_platform
@@ -14,7 +15,7 @@ from proxy.server.outcomes import Problem, problem_response
 from proxy.server.request_id import request_id_of
 from proxy.server.warm import AtHand, remember
 
-_INLINE_LINKS = {"zstd": 2500, "identity": 2500, "gzip": 2500}
+_INLINE_LINKS = {"zstd": 2500, "identity": 2500, "gzip": 2500 if QUICK else 400}
 """A page of at most so many links is rendered and compressed on the event loop in a few milliseconds; a larger one in a thread."""
 
 _AS_IT_CAME = {"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}

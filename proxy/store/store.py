@@ -74,7 +74,7 @@ class _Reading:
 class Store:
     """Documents in `memory`, and behind it in `backend`, where there is one. `async with` opens and closes it.
 
-    `linger` is how long a change waits for others to be written with, `linger_alone` how long it does where no replica could read it:
+    `linger` is how long a change waits for others to be written with, `linger_alone` how long it does where none is known to share it:
     then what a resolver makes the proxy learn is written once the resolver has its answers.
     `close_within` is how long the last writing may take; `pending_limit` bounds the bytes that wait to be written.
     Times are in seconds; `clock` gives seconds since the epoch.
@@ -102,7 +102,7 @@ class Store:
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._reach = None if backend is None else Reach(backend, circuit or Circuit(), self._wake.set)
+        self._reach = None if backend is None else Reach(backend, circuit or Circuit(), self._write_now)
         self._writer: asyncio.Task[None] | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._open = True
@@ -147,8 +147,7 @@ class Store:
                 if self._reach is not None and self._pending:
                     await self._reach.last_try()
                 self._closing.set()
-                self._hurry.set()
-                self._wake.set()
+                self._write_now()
                 await self._writer
         except TimeoutError:
             self._writer.cancel()
@@ -265,6 +264,10 @@ class Store:
             self._lost += dropped
         if self._pending.fresh_size >= _HURRY_BYTES:
             self._hurry.set()
+        self._wake.set()
+
+    def _write_now(self) -> None:
+        self._hurry.set()
         self._wake.set()
 
     async def _write_behind(self) -> None:

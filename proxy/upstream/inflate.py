@@ -3,12 +3,10 @@
 Rules for this file: no I/O; bytes go in as they come.
 """
 
-from proxy.core.deflate import GZIP_BITS, RAW_BITS, ZLIB_BITS, InflateError, Inflating, inflating
+from proxy.core.deflate import GZIP, GZIP_FLAGS_END, RAW_BITS, ZLIB_BITS, InflateError, Inflating, inflating, inflating_gzip
 from proxy.core.errors import UpstreamBroke, UpstreamOverLimit
 
 ACCEPT_ENCODING = "gzip, deflate"
-
-_GZIP = b"\x1f\x8b"
 
 
 class Inflater:
@@ -35,7 +33,7 @@ class Inflater:
         """Takes the next bytes."""
         if not self._begun:
             self._head += chunk
-            if len(self._head) < len(_GZIP):
+            if len(self._head) < (GZIP_FLAGS_END if self._head.startswith(GZIP) else len(GZIP)):
                 return
             chunk, self._head = self._head, b""
             self._begin(chunk)
@@ -49,16 +47,17 @@ class Inflater:
 
     def finish(self) -> bytes:
         """Gives the whole body, after its last byte."""
+        whole = self._inflater is None or self._inflater.eof
+        if self._head.startswith(GZIP) or not whole:
+            raise UpstreamBroke(self._url, f"its {self._coding or 'gzip'} coding ends too early")
         if not self._begun:
             self._add(self._head)
-        elif self._inflater is not None and not self._inflater.eof:
-            raise UpstreamBroke(self._url, f"its {self._coding or 'gzip'} coding ends too early")
         return b"".join(self._parts)
 
     def _begin(self, start: bytes) -> None:
         self._begun = True
-        if start.startswith(_GZIP):
-            self._inflater = inflating(GZIP_BITS)
+        if start.startswith(GZIP):
+            self._inflater = inflating_gzip(start)
         elif self._coding == "deflate":
             wrapped = start[0] & 0x0F == 8 and (start[0] << 8 | start[1]) % 31 == 0
             self._inflater = inflating(ZLIB_BITS if wrapped else RAW_BITS)
@@ -69,14 +68,14 @@ class Inflater:
         while data and self._inflater is not None:
             if self._inflater.eof:
                 data, self._head = self._head + data, b""
-                if data == _GZIP[:1]:
-                    self._head = data
-                    return
-                if not data.startswith(_GZIP):
+                if not data.startswith(GZIP[: len(data)]):
                     # What follows the last member is padding.
                     return
+                if len(data) < GZIP_FLAGS_END:
+                    self._head = data
+                    return
                 # RFC 1952, 2.2: a gzip file is a series of members.
-                self._inflater = inflating(GZIP_BITS)
+                self._inflater = inflating_gzip(data)
             self._add(self._inflater.decompress(data, self._limit + 1 - self._size))
             data = self._inflater.unused_data
 

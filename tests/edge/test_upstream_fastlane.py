@@ -611,6 +611,21 @@ async def test_a_request_leaves_on_another_connection_where_its_own_closes_first
 
 
 @on_both_loops
+async def test_a_request_whose_connection_closes_first_takes_one_that_is_free() -> None:
+    async with serving(always(OK)) as server, lane_to(server.port, connections=2, read_timeout=1.0) as lane:
+        await asyncio.gather(*(lane.ask(head(server.url(name))) for name in ("/first", "/second")))
+        assert len(lane._idle) == 2
+        answered: asyncio.Future[Reply | Unusual] = asyncio.get_running_loop().create_future()
+        taken = lane._idle[-1]
+        assert taken._transport is not None
+        # No other connection can be made.
+        lane._most = 1
+        taken._transport.abort()
+        lane.submit(head(server.url("/third")), None, answered.set_result)
+        assert isinstance(await answered, Answer)
+
+
+@on_both_loops
 async def test_a_lane_that_is_closed_answers_what_was_about_to_leave() -> None:
     async with serving(always(OK)) as server:
         async with lane_to(server.port) as lane:

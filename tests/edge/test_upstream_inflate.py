@@ -93,3 +93,28 @@ def test_a_broken_coding_is_no_page() -> None:
 def test_a_coding_that_was_not_offered_is_named() -> None:
     with pytest.raises(UpstreamBroke, match="'br'"):
         inflated(b"\x0b\x02\x80", "br")
+
+
+def member(flags: int) -> bytes:
+    """A gzip member with these optional parts in its header (RFC 1952, 2.3.1)."""
+    head = b"\x1f\x8b\x08" + bytes([flags]) + bytes(6)
+    head += b"\x02\x00xx" if flags & 4 else b""
+    head += b"name\0" if flags & 8 else b""
+    head += b"comment\0" if flags & 16 else b""
+    head += (zlib.crc32(head) & 0xFFFF).to_bytes(2, "little") if flags & 2 else b""
+    return head + raw_deflate(BODY) + zlib.crc32(BODY).to_bytes(4, "little") + len(BODY).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("flags", range(32))
+def test_a_header_with_all_that_it_may_have_can_come_in_pieces(flags: int) -> None:
+    whole = member(flags)
+    for cut in range(1, 40):
+        inflater = Inflater(URL, "gzip", 10**6)
+        inflater.feed(whole[:cut])
+        inflater.feed(whole[cut:] + whole[: cut % 5])
+        if cut % 5 >= 2:
+            with pytest.raises(UpstreamBroke, match="too early"):
+                inflater.finish()
+        else:
+            assert inflater.finish() == BODY
+    assert inflated(whole + whole, "gzip", step=1) == BODY + BODY

@@ -125,7 +125,7 @@ class _Pieces:
             if begin < self._next or old[begin] is not file:
                 return 0, 0
         most = min(self._stop(begin) - begin, len(files) - at)
-        return begin, _alike(old[begin : begin + most], files[at : at + most])
+        return begin, _alike(old, begin, files, at, most)
 
     def _stop(self, begin: int) -> int:
         """Gives the first place from `begin` on that is not copied."""
@@ -134,7 +134,8 @@ class _Pieces:
 
     @cached_property
     def _stops(self) -> Sequence[int]:
-        return sorted(self._places[name] for name in self._not_copied if name in self._places) if self._not_copied else ()
+        skipped = self._not_copied
+        return [place for place, file in enumerate(self._last.files) if file.filename in skipped] if skipped else ()
 
     def copy(self, begin: int, length: int) -> None:
         """Adds the pieces of `length` files from the place `begin` of the last page on."""
@@ -153,14 +154,14 @@ class _Pieces:
         return {file.filename: place for place, file in enumerate(self._last.files)}
 
 
-def _alike(one: Sequence[File], other: Sequence[File]) -> int:
-    """Gives how many files two sequences of the same length have in common from their beginnings on, by halves."""
-    if one == other:
-        return len(one)
-    alike, unlike = 0, len(one)
+def _alike(one: Sequence[File], at: int, other: Sequence[File], place: int, most: int) -> int:
+    """Gives how many files, at most so many, `one` has from `at` on that `other` has from `place` on: by strides, and then by halves."""
+    alike, unlike = 0, min(_NEAR, most)
+    while alike < most and one[at + alike : at + unlike] == other[place + alike : place + unlike]:
+        alike, unlike = unlike, min(3 * unlike, most)
     while unlike - alike > 1:
         middle = (alike + unlike) // 2
-        if one[alike:middle] == other[alike:middle]:
+        if one[at + alike : at + middle] == other[place + alike : place + middle]:
             alike = middle
         else:
             unlike = middle
@@ -227,7 +228,8 @@ def _entries(files: Sequence[File], links: Sequence[str], offers: Sequence[Offer
     if not any(file.rest for file in files):
         return lines.replace(b"\n", b",\n")
     pairs = zip(files, lines.split(b"\n"), strict=True)
-    return b",\n".join([line[:-1] + b"," + file.rest + b"}" if file.rest else line for file, line in pairs])
+    # A line break in what the mirror wrote is white space between tokens: in a string it would be escaped.
+    return b",\n".join([line[:-1] + b"," + file.rest.replace(b"\n", b" ") + b"}" if file.rest else line for file, line in pairs])
 
 
 def _anchors(files: Sequence[File], links: Sequence[str], offers: Sequence[Offer]) -> bytes:

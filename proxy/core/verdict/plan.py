@@ -151,8 +151,9 @@ def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | 
     if latest is not None:
         yield from ((True, file) for file in _read_or_installed(latest, client))
         yield from ((True, file) for file in latest.files)
-    denied = [name for name, verdict in verdicts.items() if is_undeliverable(verdict)]
-    yield from ((False, page.by_filename[name]) for name in denied if name in page.by_filename)
+    denied = {name for name, verdict in verdicts.items() if is_undeliverable(verdict)}
+    if denied:
+        yield from ((False, file) for file in page.files if file.filename in denied)
     for release in front:
         yield from ((False, file) for file in _read_or_installed(release, client))
     for release in front:

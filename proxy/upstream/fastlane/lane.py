@@ -245,8 +245,17 @@ class FastLane:
         """Sends requests that shared a connection again, each on one of its own."""
         for request in requests:
             request.shared, request.alone = False, True
+        self._place(requests, now)
+
+    def _place(self, requests: Iterable[Request], now: float) -> None:
+        """Finds other connections for requests that did not leave, or must leave again."""
+        for request in requests:
             request.deadline = now + self._connect_timeout + self._read_timeout
-            if self._idle:
+            if request.done is None:
+                continue
+            if request.again:
+                self._again.append(request)
+            elif self._idle:
                 self._send(self._idle.pop(), request)
             else:
                 self._waiting.append(request)
@@ -256,6 +265,8 @@ class FastLane:
 
         Sent in between, each request would find a mirror nearby asleep, and to wake it costs more than to send.
         """
+        # The sweep may come in between.
+        connection.deadline = self._time() + self._read_timeout
         if self._departures.add(connection, request):
             asyncio.get_running_loop().call_soon(self._send_all, context=Context())
 
@@ -265,9 +276,7 @@ class FastLane:
             requests = [request for request in group if request.done is not None]
             if connection.closed:
                 # The mirror closed it meanwhile, or bytes came that nobody had asked for.
-                for request in requests:
-                    request.deadline = now + self._connect_timeout + self._read_timeout
-                self._waiting.extendleft(reversed(requests))
+                self._place(requests, now)
             elif not requests:
                 self._free(connection, now)
             else:
