@@ -167,10 +167,7 @@ class Verifier:
         """Looks for what the denials need: a witness, and after it the same answer again where none came before them."""
         standing = self._standing(project.who)
         self._conclude_flanked(project, standing, denied)
-        if not denied:
-            return
-        names = frozenset(each.file.filename for each in denied)
-        if not await self._witness(project, standing, max(each.moment for each in denied), names):
+        if not await self._witness(project, standing, denied):
             return
         self._conclude_flanked(project, standing, denied)
         again = {each.file.filename: each for each in denied}
@@ -200,14 +197,25 @@ class Verifier:
         previous = project.verdicts.get(file.filename)
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=True, rules=self._rules))
 
-    async def _witness(self, project: Project, standing: Standing, moment: int, denied: frozenset[str]) -> bool:
-        """Finds a file that the mirror delivers when it is asked after `moment`, and none of those `denied`.
+    def _concluded(self, project: Project, denial: Denied) -> bool:
+        """Whether the same denial, from somebody else who asked about the file just now, was proven already."""
+        verdict = project.verdicts.get(denial.file.filename)
+        if verdict is None or verdict.kind is not Kind.UNDELIVERABLE or verdict.cause is not denial.cause:
+            return False
+        return abs(denial.evidence.at - verdict.evidence.at) <= self._rules.witness
 
-        Where several look for one, one search serves them all.
+    async def _witness(self, project: Project, standing: Standing, denials: list[Denied]) -> bool:
+        """Finds a file that the mirror delivers when it is asked after the last of the `denials`, and none of those denied.
+
+        Where several look for one, one search serves them all. What was proven otherwise meanwhile needs none.
         """
         guard = standing.guard
-        # A search under way may have begun too early for this denial.
+        moment = max((each.moment for each in denials), default=0)
+        denied = frozenset(each.file.filename for each in denials)
+        # A search under way may have begun too early for these.
         for _ in range(2):
+            if all(self._concluded(project, each) for each in denials):
+                return False
             if guard.delivered_since(moment):
                 return True
             flight = "" if guard.storm or self._in_vain(standing) else project.name

@@ -42,7 +42,9 @@ def path(tmp_path: Path) -> Path:
 
 def store_at(path: Path, *, disk_limit: int = LARGE, memory: int = 0) -> Store:
     """A store that keeps nothing in memory, unless it is told to, so that it must look into the file."""
-    return Store(BoundedMemory(memory), SqliteBackend(path, disk_limit), circuit=Circuit(first_pause=0.02, longest_pause=0.1))
+    return Store(
+        BoundedMemory(memory), SqliteBackend(path, disk_limit), circuit=Circuit(first_pause=0.02, longest_pause=0.1), linger_alone=0.0
+    )
 
 
 @asynccontextmanager
@@ -410,7 +412,7 @@ async def test_expired_documents_leave_the_file(path: Path) -> None:
 
 async def test_a_full_disk_refuses_and_nothing_fails(path: Path) -> None:
     backend = SqliteBackend(path, LARGE)
-    async with Store(BoundedMemory(10_000_000), backend) as store:
+    async with Store(BoundedMemory(10_000_000), backend, linger_alone=0.0) as store:
         store.put(Room.PAGE, "default/renewed", b"old", HOUR)
         await eventually(store)
         # SQLite's own bound on the file fails as a full disk does.
@@ -476,7 +478,7 @@ from proxy.config.sections import StoreSection
 from proxy.store import Room, open_store
 
 async def main(path, name, count):
-    async with open_store(StoreSection(location=f"sqlite:{path}")) as store:
+    async with open_store(StoreSection(location=f"sqlite:{path}"), shared=True) as store:
         print("ready" if await store.ready() else "away", flush=True)
         number = 0
         while number < count:
