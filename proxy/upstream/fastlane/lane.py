@@ -29,6 +29,7 @@ _UNUSUAL = {status: Unusual("a redirect") for status in range(300, 400)} | {
 
 
 _NEARBY = 0.005
+_NO_LONGER_NEARBY = 0.1
 _OPENED_AT_ONCE = 8
 
 _FOLLOWS_WITHIN = 2.0
@@ -320,7 +321,8 @@ class FastLane:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await self._dialler.connection(self)
-                self._nearby = self._time() - began < _NEARBY
+                # While many answers are read it takes longer to see that a connection is made.
+                self._nearby = self._time() - began < (_NO_LONGER_NEARBY if self._nearby else _NEARBY)
         except (OSError, UpstreamError, ValueError) as error:
             failure = self._no_answer(trouble_of(error), str(error))
         finally:
