@@ -89,7 +89,7 @@ class Mirror:
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self.counts = counts if counts is not None else MirrorCounts()
         self._observer = Observer(section.name, steady, self.counts)
-        self._client = Client(section, authorization, self._heard, clock)
+        self._client = Client(section, authorization, self._heard_slowly, clock)
         self._pace = Pace(probe.concurrency, rate=self._rate())
         self._contact = FirstContact(steady)
         self._page_retries = RetryBudget()
@@ -367,13 +367,17 @@ class Mirror:
     def _heard(self, reply: Reply) -> None:
         """Learns from an answer of the mirror's own origin, or from there being none, how it does and what it is."""
         self._observer.hear(reply)
-        if self._client.one_each is not self._pace.few:
-            self._pace.narrow(few=self._client.one_each)
         if self.kind is MirrorKind.AUTO and isinstance(reply, Answer):
             self.kind = kind_by_headers(reply.headers)
             if self.kind is not MirrorKind.AUTO:
                 self._pace.rate = self._rate()
                 _log.info("mirror-recognised", mirror=self.name, kind=self.kind.value)
+
+    def _heard_slowly(self, reply: Reply) -> None:
+        """As `_heard`, from the ordinary client, which alone finds out that a mirror takes a connection for each request."""
+        if self._client.one_each is not self._pace.few:
+            self._pace.narrow(few=self._client.one_each)
+        self._heard(reply)
 
     def _is_plain(self) -> bool:
         """Whether lean connections will do; trials of an open breaker need the ordinary client, which copes with whatever the answer is."""

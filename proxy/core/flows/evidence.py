@@ -39,15 +39,14 @@ def evidence_of(asked: Asked, reply: Reply) -> Evidence:
     """Gives what `reply` says of the file that was asked for."""
     if isinstance(reply, NoAnswer):
         return Evidence(asked, None, reply.at, trouble=reply.trouble.value)
-    media_type = _media_type(reply.headers.get("content-type", "")[:200])
-    return Evidence(asked, reply.status, reply.at, media_type, whole_length(reply))
+    return Evidence(asked, reply.status, reply.at, _media_type(reply.headers.get("content-type", "")), whole_length(reply))
 
 
 @lru_cache(maxsize=256)
 def _media_type(header: str) -> str:
     """Gives the type that a Content-Type names; the same text for all answers that have it, since there is one for each file."""
     # A header may hold any bytes, and evidence is kept as text.
-    return header.partition(";")[0].strip().lower()[:100].encode("ascii", "replace").decode()
+    return header[:200].partition(";")[0].strip().lower()[:100].encode("ascii", "replace").decode()
 
 
 def asked_as(ask: Ask) -> Asked:
