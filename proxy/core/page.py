@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from itertools import repeat
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -24,6 +25,7 @@ _SEPARATORS = re.compile(r"[-_.]+")
 _CANONICAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
 """Versions that are their own normalised spelling (PEP 440): nearly all final ones."""
 
+_USUAL_SUFFIXES = (".whl", ".tar.gz")
 _SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
 
 Fields: TypeAlias = dict[str, Any]
@@ -155,7 +157,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     @property
     def probeable(self) -> bool:
         """Whether it is a wheel or an sdist, and so can be asked about."""
-        return self.filename.endswith((".whl", ".tar.gz")) or self.packaging is not Packaging.LEGACY
+        return self.filename.endswith(_USUAL_SUFFIXES) or self.packaging is not Packaging.LEGACY
 
     @property
     def tags(self) -> WheelTags | None:
@@ -275,7 +277,8 @@ class Page:
     @cached_property
     def probeable(self) -> int:
         """How many of the files are wheels or sdists, and so can be asked about."""
-        return sum(file.probeable for file in self.files)
+        usual = sum(map(str.endswith, [file.filename for file in self.files], repeat(_USUAL_SUFFIXES)))
+        return usual if usual == len(self.files) else sum(file.probeable for file in self.files)
 
     @cached_property
     def _release_index(self) -> Mapping[str, Release]:
