@@ -91,17 +91,26 @@ class _Rendered:
     end: int = 0
     between: bytes = b""
     anew: frozenset[str] = frozenset()
+    noted: Sequence[int] = ()
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """Where each piece begins, and where another one after the last would: looked for when the page is rendered again, as few are."""
-        starts, content, end = array("q", (self.begin,)), self.content, self.end
-        after = content.find(b"\n", self.begin, end) + 1
-        while after:
-            starts.append(after)
-            after = content.find(b"\n", after, end) + 1
-        starts.append(end + len(self.between))
-        return starts
+        """Where each piece begins, counted from `begin`, and where another one after the last would.
+
+        They were noted when a page before this one was copied; else they are looked for, when this one is: most are not.
+        """
+        return self.noted or array("q", (0, *_ends(self.content[self.begin : self.end], self.between)))
+
+
+def _ends(pieces: bytes, between: bytes) -> Sequence[int]:
+    """Gives where each of the `pieces` ends, with what is `between` it and another."""
+    ends = array("q")
+    end = pieces.find(b"\n") + 1
+    while end:
+        ends.append(end)
+        end = pieces.find(b"\n", end) + 1
+    ends.append(len(pieces) + len(between))
+    return ends
 
 
 class _Pieces:
@@ -114,6 +123,7 @@ class _Pieces:
         self._not_copied = not_copied
         self._next = 0
         self.parts: list[bytes | memoryview] = []
+        self.starts = array("q", (0,))
 
     def shared(self, files: Sequence[File], at: int) -> tuple[int, int]:
         """Gives where the last page has the files that `files` has from `at` on, in the same order, and how many of them."""
@@ -139,15 +149,23 @@ class _Pieces:
 
     def copy(self, begin: int, length: int) -> None:
         """Adds the pieces of `length` files from the place `begin` of the last page on."""
-        starts, self._next = self._last.starts, begin + length
-        self.add(self._content[starts[begin] : starts[self._next] - len(self._between)])
+        starts, first, self._next = self._last.starts, self._last.begin, begin + length
+        self._append(self._content[first + starts[begin] : first + starts[self._next] - len(self._between)])
+        moved = self.starts[-1] - starts[begin]
+        self.starts.extend(array("q", [start + moved for start in starts[begin + 1 : self._next + 1]]))
 
-    def add(self, pieces: bytes | memoryview) -> None:
-        """Adds pieces that are joined already."""
+    def add(self, pieces: bytes) -> None:
+        """Adds pieces that were rendered anew, and are joined already."""
         if pieces:
-            if self.parts:
-                self.parts.append(self._between)
-            self.parts.append(pieces)
+            self._append(pieces)
+            if self._last.files:
+                base = self.starts[-1]
+                self.starts.extend(array("q", [base + end for end in _ends(pieces, self._between)]))
+
+    def _append(self, piece: bytes | memoryview) -> None:
+        if self.parts:
+            self.parts.append(self._between)
+        self.parts.append(piece)
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
@@ -199,7 +217,8 @@ class Renderer:
         pieces.add(self._anew(files[rendered:]))
         start, end_of_page = _json_frame(page) if self._form is Form.JSON else _html_frame(page)
         content = b"".join((start, *pieces.parts, end_of_page))
-        self._last = _Rendered(files, content, len(start), len(content) - len(end_of_page), self._between, frozenset(anew))
+        noted = pieces.starts if self._last.files and files else ()
+        self._last = _Rendered(files, content, len(start), len(content) - len(end_of_page), self._between, frozenset(anew), noted)
         return content
 
     def _anew(self, files: Sequence[File]) -> bytes:
