@@ -147,7 +147,7 @@ class Schedule:
             return
         if self._costly or not self._probe.ahead:
             return
-        picks = reading_picks(known.page, project.verdicts, client)
+        picks = reading_picks(known.page, project.verdicts, client, lacks=self._verifier.lacks)
         read = project.read.get(picks[0].filename) if picks else None
         if read is None:
             return
@@ -185,7 +185,7 @@ class Schedule:
     def _to_read_ahead(self, project: Project, page: Page, client: ClientPlatform | None) -> tuple[File, ...]:
         if self._verifier.in_vain(project.who):
             return ()
-        picks = reading_picks(page, project.verdicts, client)
+        picks = reading_picks(page, project.verdicts, client, lacks=self._verifier.lacks)
         return tuple(file for file in picks if file.filename not in project.read and not self._gate.unreadable(project, file))
 
     def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:

@@ -62,6 +62,10 @@ class Verifier:
         last = self._standings[who.key].guard.last_good if who.key in self._standings else 0.0
         return last if last > 0 else None
 
+    def lacks(self, file: File) -> bool:
+        """Whether the mirror denied so many wheels of the platform of `file`, and delivered none, that this one will be denied too."""
+        return self._platforms.lacks(file)
+
     @property
     def storms(self) -> int:
         """For how many identities dropping has stopped."""

@@ -138,6 +138,8 @@ def test_the_wheel_read_ahead_is_the_first_by_name_that_runs_on_the_clients_pyth
     on = page("demo-1.0-cp311-cp311-macosx_11_0_arm64.whl", *release("1.0"), "demo-1.1rc1-py3-none-any.whl")
     assert names(reading_picks(on, {}, client_platform(UV))) == [MAC.format("1.0")]
     assert names(reading_picks(on, {MAC.format("1.0"): no()}, client_platform(UV))) == [LINUX.format("1.0")]
+    assert names(reading_picks(on, {}, client_platform(UV), lacks=lambda file: "macos" in file.filename)) == [LINUX.format("1.0")]
+    assert names(reading_picks(on, {}, client_platform(UV), lacks=lambda _: True)) == [MAC.format("1.0")], "it may be a first impression"
 
 
 def test_a_client_tells_where_it_installs_and_nothing_breaks_when_it_does_not() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeClient
+from tests.faults import status
 from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
 
@@ -90,3 +91,24 @@ async def test_what_was_fetched_ahead_is_verified_no_further_until_somebody_asks
     await get(client, "second")
     await settled(chain)
     assert "second-0.2-py3-none-any.whl" in probed(chain)
+
+
+async def test_of_a_platform_that_the_mirror_lacks_no_metadata_is_read_ahead(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    for number in range(5):
+        for tag in ("macosx_11_0_arm64", "manylinux_2_28_x86_64"):
+            filename = f"demo{number}-1.0-cp312-cp312-{tag}.whl"
+            mirror.add(filename, make_wheel(filename))
+            if "macosx" in filename:
+                mirror.fault(filename, status(404))
+    client = await app_client()
+    for number in range(5):
+        await get(client, f"demo{number}")
+        await settled(mirror)
+
+    def read_of(filename: str) -> list[str]:
+        """The ranges of it that were asked for to read it, not to find out whether it is there."""
+        return [each.headers["Range"] for each in mirror.asked_for(filename) if each.headers.get("Range", "bytes=0-0") != "bytes=0-0"]
+
+    assert read_of("demo0-1.0-cp312-cp312-macosx_11_0_arm64.whl")
+    assert not read_of("demo4-1.0-cp312-cp312-macosx_11_0_arm64.whl")
+    assert read_of("demo4-1.0-cp312-cp312-manylinux_2_28_x86_64.whl"), "what is left has its metadata read instead"

@@ -7,7 +7,7 @@ what a resolver could read of older ones, and everything else, newest first.
 Rules for this file: it is a function of the page, of what is known, of the time and of the client; it never asks.
 """
 
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -123,10 +123,13 @@ def install_pick(release: Release, client: ClientPlatform) -> File | None:
     return max(fitting, key=lambda each: each[:2])[2] if fitting else None
 
 
-def reading_picks(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | None) -> tuple[File, ...]:
+def reading_picks(
+    page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | None, *, lacks: Callable[[File], bool] | None = None
+) -> tuple[File, ...]:
     """Gives the wheel whose metadata uv is likely to ask for next: of the newest final release that fits the client's Python, its first.
 
-    Empty where that release has no wheel, or none that is not known to be undeliverable.
+    A wheel that the mirror `lacks` by all appearances will have left the page by then, so the next one is. Empty where that release has
+    no wheel, or none that is not known to be undeliverable.
     """
     for release in page.releases:
         if release.version is None:
@@ -135,7 +138,9 @@ def reading_picks(page: Page, verdicts: Mapping[str, Verdict], client: ClientPla
             continue
         wheels = [wheel for wheel in by_resolver_order(release.files) if client is None or runs_on(wheel, client)]
         if wheels or not any(file.packaging is Packaging.WHEEL for file in release.files):
-            return tuple(wheel for wheel in wheels if not is_undeliverable(verdicts.get(wheel.filename)))[:1]
+            left = [wheel for wheel in wheels if not is_undeliverable(verdicts.get(wheel.filename))]
+            likely = left if lacks is None else [wheel for wheel in left if not lacks(wheel)]
+            return tuple((likely or left)[:1])
     return ()
 
 
