@@ -51,9 +51,6 @@ K = TypeVar("K")
 _SILENCES_OF_A_PAGE = 6
 """How many read timeouts a page may take as a whole, so that one which comes byte by byte does come to an end."""
 
-_TOGETHER = 8
-"""Probes that may follow each other on one connection to what the settings say is a plain file server: nginx, Apache and S3 all cope."""
-
 _IN_PASSING = frozenset({Trouble.TIMEOUT, Trouble.RESET, Trouble.REFUSED, Trouble.DNS})
 _BROKE = frozenset({Trouble.RESET, Trouble.NOT_HTTP, Trouble.TOO_MANY_REDIRECTS})
 
@@ -104,7 +101,7 @@ class Mirror:
         if not self._client.proxied:
             scheme, host, port = origin_of(self._section.url)
 
-            def lane(connections: int, headers: Mapping[str, str], *, plain: Collection[int] = (), together: int = 1) -> FastLane:
+            def lane(connections: int, headers: Mapping[str, str], *, plain: Collection[int] = ()) -> FastLane:
                 return FastLane(
                     host=host,
                     port=port,
@@ -117,11 +114,9 @@ class Mirror:
                     resolver=self._client.addresses,
                     clock=self._clock,
                     plain=plain,
-                    together=together,
                 )
 
-            together = _TOGETHER if self.kind is MirrorKind.STATIC else 1
-            self._fast = lane(self._probe.concurrency, {"Accept-Encoding": "identity"}, together=together)
+            self._fast = lane(self._probe.concurrency, {"Accept-Encoding": "identity"})
             self._pages = PageLane(lane(self._section.connections, {}, plain=PLAIN), self._section.page_limit, self._section.read_timeout)
         self._conversations = Conversations(
             self.ask,

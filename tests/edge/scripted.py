@@ -32,15 +32,6 @@ class Wire:
         self.requests.append(head)
         return head
 
-    @property
-    def unread(self) -> int:
-        """Bytes that came and were not read."""
-        return len(self._reader._buffer)  # type: ignore[attr-defined]
-
-    def forget(self) -> None:
-        """Loses what came and was not read."""
-        self._reader._buffer.clear()  # type: ignore[attr-defined]
-
     async def say(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()

@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import socket
 import ssl
+import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -527,6 +529,47 @@ async def test_a_server_that_takes_few_connections_is_served_by_few() -> None:
         replies = await asyncio.gather(*(lane.ask(head(server.url())) for _ in range(60)))
     good = [reply for reply in replies if isinstance(reply, Answer)]
     assert len(good) == 60
+
+
+@on_both_loops
+async def test_a_server_that_hangs_up_on_every_connection_is_not_dialled_again_and_again() -> None:
+    accepted = 0
+
+    def hang_up() -> None:
+        nonlocal accepted
+        with suppress(OSError):
+            while True:
+                listener.accept()[0].close()
+                accepted += 1
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        async with lane_to(port) as lane:
+            replies = await asyncio.gather(*(lane.ask(head(f"http://127.0.0.1:{port}/{number}")) for number in range(4)))
+        listener.shutdown(socket.SHUT_RDWR)
+        await asyncio.to_thread(thread.join)
+    assert {type(reply) for reply in replies} == {NoAnswer}
+    assert accepted <= 12
+
+
+@on_both_loops
+async def test_a_request_that_a_new_connection_is_cut_for_takes_one_that_is_idle() -> None:
+    async def script(wire: Wire) -> None:
+        while True:
+            await wire.request()
+            if wire.number > 1:
+                # As a server does that takes no more connections; by then the first one is free.
+                await asyncio.sleep(0.2)
+                return
+            await wire.say(OK)
+
+    async with serving(script) as server, lane_to(server.port, connections=2) as lane:
+        began = time.monotonic()
+        replies = await asyncio.gather(*(lane.ask(head(server.url(f"/{number}"))) for number in range(2)))
+        assert [type(reply) for reply in replies] == [Answer, Answer]
+        assert time.monotonic() - began < 1.5
 
 
 @on_both_loops

@@ -104,11 +104,9 @@ class AnswerReader:
         "_chunks",
         "_held",
         "_left",
-        "_more",
         "_read",
         "_stage",
         "begun",
-        "beyond",
         "excess",
         "headers",
         "kept",
@@ -126,21 +124,15 @@ class AnswerReader:
         self.excess = False
         self._held = bytearray()
         self.kept = bytearray()
-        self.beyond = b""
         self._bare = True
-        self._more = False
         self._read = 0
         self._left = 0
         self._chunks = ChunkedBody(0)
         self._stage = _HEAD
 
-    def expect(self, bare: bool, read: int, more: bool = False) -> None:
-        """Prepares for the next answer: `bare` where it has no body (to HEAD), else at most `read` bytes of the body are kept.
-
-        `more` says that another answer may follow right behind a bare one: what came of it is `beyond`, until the next call of `feed`.
-        """
+    def expect(self, bare: bool, read: int) -> None:
+        """Prepares for the next answer: `bare` where it has no body (to HEAD), else at most `read` bytes of the body are kept."""
         self._bare = bare
-        self._more = more
         self._read = read
         self.begun = self.parsed = False
         self._stage = _HEAD
@@ -150,7 +142,6 @@ class AnswerReader:
     def feed(self, data: bytes) -> bool:
         """Takes the next bytes, gives whether the answer is whole; raises Malformed."""
         self.begun = True
-        self.beyond = b""
         if self._stage != _HEAD:
             return self._in_body(data)
         if self._held:
@@ -176,18 +167,12 @@ class AnswerReader:
         connection = self.headers.get("connection")
         self.reusable = connection is None or connection == "keep-alive" or "close" not in connection.lower()
         if self._bare:
-            self._leave(data[end + 4 :])
+            if len(data) > end + 4:
+                # A body where none may be: whatever follows cannot be told from the next answer.
+                self.excess, self.reusable = True, False
             return True
         self._frame()
         return self._in_body(data[end + 4 :])
-
-    def _leave(self, beyond: bytes) -> None:
-        """Sees to what came behind an answer without a body."""
-        if self._more:
-            self.beyond = beyond
-        elif beyond:
-            # A body where none may be: whatever follows cannot be told from the next answer.
-            self.excess, self.reusable = True, False
 
     def ends(self) -> bool:
         """Takes the end of the connection, gives whether the answer is whole by it, or what was wanted of it is here.

@@ -1,8 +1,7 @@
 """One keep-alive connection: it writes a request, reads the answer, and tells its lane how that went."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from proxy.core.flows.exchange import Ask, Method
@@ -21,10 +20,9 @@ class Request:
 
     `done` is None once it was called, or when nobody waits any more. `deadline`, in the loop's time, ends the wait for a connection.
     `again` says that a connection which had gone stale took the request already: it leaves on a new one, and never a third time.
-    `alone` says that no other request may be on its connection with it, `shared` that one was.
     """
 
-    __slots__ = ("again", "alone", "ask", "deadline", "done", "shared", "wire")
+    __slots__ = ("again", "ask", "deadline", "done", "wire")
 
     def __init__(self, ask: Ask, wire: bytes, done: Done, deadline: float) -> None:
         self.ask = ask
@@ -32,8 +30,6 @@ class Request:
         self.done: Done | None = done
         self.deadline = deadline
         self.again = False
-        self.alone = False
-        self.shared = False
 
     def abandon(self) -> None:
         """Forgets who asked (see `Exchange`)."""
@@ -44,13 +40,13 @@ class Owner(Protocol):
     """Whom a connection tells."""
 
     def answered(self, connection: "Connection", request: Request) -> None:
-        """The connection's reader holds the whole answer to `request`; those that follow it are still under way."""
+        """The connection's reader holds the whole answer to `request`."""
 
     def goes_on(self, connection: "Connection") -> None:
         """Of an answer larger than what is read at one go another part came."""
 
     def puzzled(self, connection: "Connection", request: Request, why: str) -> None:
-        """What came for `request` is no plain answer; the connection is of no use any more."""
+        """What came for `request` is no plain answer; the connection is closed."""
 
     def broke(self, connection: "Connection", request: Request) -> None:
         """The connection closed before `request` was answered."""
@@ -63,13 +59,12 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A connection that carries one request at a time, and behind it those that were sent with it: `following`.
+    """A connection that carries one request at a time, never more: pipelined answers could be taken for one another.
 
-    `behind` says that `request` was such a one.
     `deadline`, in the loop's time, is kept by the owner: until then an answer must be whole, or an idle connection is kept.
     """
 
-    __slots__ = ("_buffer", "_owner", "_transport", "_write", "behind", "closed", "deadline", "following", "reader", "request", "used")
+    __slots__ = ("_buffer", "_owner", "_transport", "_write", "closed", "deadline", "reader", "request", "used")
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -78,8 +73,6 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(_BUFFER))
         self.reader = AnswerReader()
         self.request: Request | None = None
-        self.following: deque[Request] = deque()
-        self.behind = False
         self.deadline = 0.0
         self.used = False
         self.closed = False
@@ -87,30 +80,15 @@ class Connection(asyncio.BufferedProtocol):
     def send(self, request: Request) -> None:
         """Sends `request`; the connection must be idle."""
         self.request = request
-        self.behind = False
         ask = request.ask
         self.reader.expect(ask.method is _HEAD, ask.read)
         if ask.read > _LARGE_BUFFER > len(self._buffer):
             self._buffer = memoryview(bytearray(_LARGE_BUFFER))
         self._write(request.wire)
 
-    def send_all(self, requests: Sequence[Request]) -> None:
-        """Sends HEADs one right behind the other; the connection must be idle."""
-        self.following.extend(requests)
-        for request in requests:
-            request.shared = True
-        self._write(b"".join([request.wire for request in requests]))
-        self._await_next(behind=False)
-
-    def _await_next(self, *, behind: bool) -> None:
-        self.request = self.following.popleft()
-        self.behind = behind
-        self.reader.expect(bare=True, read=0, more=bool(self.following))
-
     def close(self) -> None:
         """Closes at once, whatever is under way: a TLS farewell would wait for the mirror's."""
         self.request = None
-        self.following.clear()
         self._leave()
         if self._transport is not None:
             self._transport.abort()
@@ -127,28 +105,24 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Reads on in the answer (asyncio)."""
         data = bytes(self._buffer[:nbytes])
-        while data:
-            request = self.request
-            if request is None:
-                if not self.closed:
-                    self.close()
-                    self._owner.overheard(self, data)
-                return
-            try:
-                whole = self.reader.feed(data)
-            except Malformed as malformed:
-                self._owner.puzzled(self, request, str(malformed))
-                return
-            if not whole:
-                if request.ask.read > _LARGE_BUFFER:
-                    self._owner.goes_on(self)
-                return
-            data = self.reader.beyond
+        request = self.request
+        if request is None:
+            if not self.closed:
+                self.close()
+                self._owner.overheard(self, data)
+            return
+        try:
+            whole = self.reader.feed(data)
+        except Malformed as malformed:
+            self.close()
+            self._owner.puzzled(self, request, str(malformed))
+            return
+        if whole:
             self.request = None
             self.used = True
             self._owner.answered(self, request)
-            if self.following:
-                self._await_next(behind=True)
+        elif request.ask.read > _LARGE_BUFFER:
+            self._owner.goes_on(self)
 
     def eof_received(self) -> None:
         """Takes an idle connection out of use at once; the rest follows when it is lost (asyncio)."""

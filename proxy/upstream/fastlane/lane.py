@@ -4,14 +4,13 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import Context
 from functools import partial
 
 from proxy.core.errors import UpstreamError
 from proxy.core.flows.exchange import Answer, Ask, NoAnswer, Reply, Trouble
 from proxy.upstream.fastlane.connection import Connection, Request
-from proxy.upstream.fastlane.departures import Departures
 from proxy.upstream.fastlane.dialling import Dialler, trouble_of
 from proxy.upstream.fastlane.requests import Requests
 from proxy.upstream.fastlane.words import Done, Exchange, Resolver, Unusual
@@ -28,12 +27,10 @@ _UNUSUAL = {status: Unusual("a redirect") for status in range(300, 400)} | {
 }
 
 
-_NEARBY = 0.005
-_NO_LONGER_NEARBY = 0.1
-_OPENED_AT_ONCE = 8
+_BROKE = "the connection closed before the answer was whole"
 
-_FOLLOWS_WITHIN = 2.0
-"""Seconds within which a server nearby answers a request that was sent right behind another, once it has answered that one."""
+_NEARBY = 0.005
+_OPENED_AT_ONCE = 8
 
 
 class FastLane:
@@ -42,7 +39,6 @@ class FastLane:
     `connect_timeout` bounds the making of a connection, `read_timeout` the time from sending a request to the end of its answer
     (of a long one: to its next bytes), both in seconds, both looked after by one sweep for all requests rather than by a timer for each.
     `plain` are statuses that are answers as any other here, unusual as they are elsewhere.
-    `together` is how many HEADs may follow each other on one connection where the server is nearby (see `departures`).
     `headers` go with every request; `resolver` gives the addresses that may be dialled; `clock` tells the seconds since the epoch.
     Raises ValueError where a header could not be sent.
 
@@ -64,7 +60,6 @@ class FastLane:
         resolver: Resolver,
         clock: Callable[[], float] = time.time,
         plain: Collection[int] = (),
-        together: int = 1,
     ) -> None:
         self._requests = Requests("http" if tls is None else "https", host, port, headers)
         self._dialler = Dialler(resolver, port, tls=tls, server_hostname=server_hostname or host, within=connect_timeout)
@@ -86,7 +81,7 @@ class FastLane:
         self._wary_until = float("-inf")
         self._closed = False
         self._nearby = False
-        self._departures = Departures(together)
+        self._leaving: list[tuple[Connection, Request]] = []
 
     def submit(self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None = None) -> Exchange:
         """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once.
@@ -104,13 +99,13 @@ class FastLane:
             refused = wire if isinstance(wire, Unusual) else self._no_answer(Trouble.RESET, "the lane is closed")
             loop.call_soon(_tell, request, refused)
             return request
-        request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
-        if not (self._nearby and self._departures.joins(request, now)):
-            if self._idle:
-                self._send(self._idle.pop(), request)
-            else:
-                self._waiting.append(request)
-                self._open_more()
+        if self._idle:
+            request = Request(ask, wire, done, now)
+            self._send(self._idle.pop(), request)
+        else:
+            request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
+            self._waiting.append(request)
+            self._open_more()
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._interval, self._sweep, context=Context())
         return request
@@ -134,11 +129,11 @@ class FastLane:
         for opener in openers:
             opener.cancel()
         await asyncio.gather(*openers, return_exceptions=True)
-        unanswered = [request for _, requests in self._departures.take() for request in requests]
+        unanswered = [connection.request for connection in self._all if connection.request is not None]
         for connection in list(self._all):
-            unanswered += _under_way(connection)
             connection.close()
-        unanswered += [*self._again, *self._waiting]
+        unanswered += [*(request for _, request in self._leaving), *self._again, *self._waiting]
+        self._leaving.clear()
         self._again.clear()
         self._waiting.clear()
         for request in unanswered:
@@ -159,21 +154,15 @@ class FastLane:
         if reader.excess:
             self._beware()
         now = self._time()
-        if not reader.reusable or now < self._wary_until:
-            self._part(connection.following, now)
+        if reader.reusable and now >= self._wary_until:
+            if self._waiting:
+                self._free(connection, now)
+            else:
+                connection.deadline = now + _KEEP_IDLE
+                self._idle.append(connection)
+        else:
             connection.close()
             self._open_more()
-        elif connection.following:
-            connection.deadline = now + min(self._read_timeout, _FOLLOWS_WITHIN)
-        elif self._waiting:
-            self._free(connection, now)
-        else:
-            connection.deadline = now + _KEEP_IDLE
-            self._idle.append(connection)
-        if request.shared and status != 200:
-            self._part((request,), now)
-            self._open_more()
-            return
         done = request.done
         if done is not None:
             request.done = None
@@ -188,34 +177,33 @@ class FastLane:
         if connection.used and not connection.reader.parsed:
             # What looks like a broken answer may be the body that a server sent after the one before.
             self._beware()
-        following = list(connection.following)
-        connection.close()
-        if request.shared:
-            self._mistrust([request, *following])
-        else:
-            _tell(request, Unusual(why))
         self._open_more()
+        _tell(request, Unusual(why))
 
     def broke(self, connection: Connection, request: Request) -> None:
         """Sends the request again, once, where nothing of an answer had come and the mirror closed for reasons of its own."""
-        now = self._time()
-        if connection.behind:
-            self._mistrust([request, *connection.following])
-            return
-        self._part(connection.following, now)
-        if connection.reader.begun or request.again or request.done is None or self._closed or not (connection.used or self._all):
-            _tell(request, self._no_answer(Trouble.RESET, "the connection closed before the answer was whole"))
+        if connection.reader.begun:
+            _tell(request, self._no_answer(Trouble.RESET, _BROKE))
         else:
-            # RFC 9112, 9.3.1: an idempotent request may be sent again on a new connection.
-            request.again = True
-            request.deadline = now + self._connect_timeout + self._read_timeout
-            if connection.used:
-                self._again.append(request)
-            else:
-                # It takes no more connections than the others: these must do.
-                self._make_do()
-                self._waiting.append(request)
+            self._send_again(connection, request)
         self._open_more()
+
+    def _send_again(self, connection: Connection, request: Request) -> None:
+        if request.again or request.done is None or self._closed or not (connection.used or self._all):
+            _tell(request, self._no_answer(Trouble.RESET, _BROKE))
+            return
+        # RFC 9112, 9.3.1: an idempotent request may be sent again on a new connection.
+        request.again = True
+        request.deadline = self._time() + self._connect_timeout + self._read_timeout
+        if connection.used:
+            self._again.append(request)
+            return
+        # It takes no more connections than the others: these must do.
+        self._make_do()
+        if self._idle:
+            self._send(self._idle.pop(), request)
+        else:
+            self._waiting.append(request)
 
     def overheard(self, connection: Connection, data: bytes) -> None:
         """Remembers a server that sends bodies after HEAD; a late `408` to an idle connection is another matter (RFC 9110, 15.5.9)."""
@@ -235,32 +223,6 @@ class FastLane:
     def _no_answer(self, trouble: Trouble, detail: str) -> NoAnswer:
         return NoAnswer(trouble, detail, self._clock())
 
-    def _mistrust(self, requests: Iterable[Request]) -> None:
-        """Sends these again, each alone as all others from now on: the server does not cope with requests that follow each other."""
-        now = self._time()
-        self._departures.failed(now)
-        self._part(requests, now)
-        self._open_more()
-
-    def _part(self, requests: Iterable[Request], now: float) -> None:
-        """Sends requests that shared a connection again, each on one of its own."""
-        for request in requests:
-            request.shared, request.alone = False, True
-        self._place(requests, now)
-
-    def _place(self, requests: Iterable[Request], now: float) -> None:
-        """Finds other connections for requests that did not leave, or must leave again."""
-        for request in requests:
-            request.deadline = now + self._connect_timeout + self._read_timeout
-            if request.done is None:
-                continue
-            if request.again:
-                self._again.append(request)
-            elif self._idle:
-                self._send(self._idle.pop(), request)
-            else:
-                self._waiting.append(request)
-
     def _send(self, connection: Connection, request: Request) -> None:
         """Sends `request` on `connection` as soon as all answers that have come by now are read.
 
@@ -268,24 +230,21 @@ class FastLane:
         """
         # The sweep may come in between.
         connection.deadline = self._time() + self._read_timeout
-        if self._departures.add(connection, request):
+        if not self._leaving:
             asyncio.get_running_loop().call_soon(self._send_all, context=Context())
+        self._leaving.append((connection, request))
 
     def _send_all(self) -> None:
+        leaving, self._leaving = self._leaving, []
         now = self._time()
-        for connection, group in self._departures.take():
-            requests = [request for request in group if request.done is not None]
+        for connection, request in leaving:
             if connection.closed:
                 # The mirror closed it meanwhile, or bytes came that nobody had asked for.
-                self._place(requests, now)
-            elif not requests:
+                self._send_again(connection, request)
+            elif request.done is None:
                 self._free(connection, now)
             else:
-                connection.deadline = now + self._read_timeout
-                if len(requests) == 1:
-                    connection.send(requests[0])
-                else:
-                    connection.send_all(requests)
+                connection.send(request)
         self._open_more()
 
     def _free(self, connection: Connection, now: float) -> None:
@@ -293,8 +252,6 @@ class FastLane:
             request = self._waiting.popleft()
             if request.done is not None:
                 self._send(connection, request)
-                while self._waiting and self._nearby and self._departures.joins(self._waiting[0], now):
-                    self._waiting.popleft()
                 return
         connection.deadline = now + _KEEP_IDLE
         self._idle.append(connection)
@@ -321,8 +278,7 @@ class FastLane:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await self._dialler.connection(self)
-                # While many answers are read it takes longer to see that a connection is made.
-                self._nearby = self._time() - began < (_NO_LONGER_NEARBY if self._nearby else _NEARBY)
+                self._nearby = self._time() - began < _NEARBY
         except (OSError, UpstreamError, ValueError) as error:
             failure = self._no_answer(trouble_of(error), str(error))
         finally:
@@ -363,12 +319,9 @@ class FastLane:
         now = self._time()
         for connection in list(self._all):
             if connection.deadline < now:
-                late, behind = _under_way(connection), connection.behind
+                request = connection.request
                 connection.close()
-                if behind:
-                    self._mistrust(late)
-                    continue
-                for request in late:
+                if request is not None:
                     _tell(request, self._no_answer(Trouble.TIMEOUT, f"no answer within {self._read_timeout:g} s"))
         for queue in (self._again, self._waiting):
             while queue and (queue[0].deadline < now or queue[0].done is None):
@@ -378,10 +331,6 @@ class FastLane:
         self._open_more()
         busy = self._all or self._waiting or self._again or self._openers
         self._sweeper = self._loop.call_later(self._interval, self._sweep, context=Context()) if busy and self._loop is not None else None
-
-
-def _under_way(connection: Connection) -> list[Request]:
-    return [] if connection.request is None else [connection.request, *connection.following]
 
 
 def _tell(request: Request, reply: Reply | Unusual) -> None:
