@@ -3,20 +3,20 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from proxy.core.letters import Letters
 from proxy.core.page import Sha256
 
 _LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128, "blake2b": 64}
 """Digits of a digest. BLAKE2b has several lengths: this is the one of PyPI, and the only one that uv takes."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_HEXADECIMAL_DIGITS = b"0123456789abcdef"
+_HEXADECIMAL_DIGITS = Letters("0123456789abcdef")
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 _IN_FRAGMENT = re.compile(r"(?:^|&)([a-z0-9_]+)[=-]([0-9A-Fa-f]+)(?=&|$)")
 
 
 def are_digests(texts: Sequence[str]) -> bool:
     """Whether all of the `texts` are lower-case hexadecimal: told for thousands at one go."""
-    joined = "".join(texts)
-    return joined.isascii() and not joined.encode().translate(None, _HEXADECIMAL_DIGITS)
+    return _HEXADECIMAL_DIGITS.make("".join(texts))
 
 
 def sound_hashes(given: object) -> dict[str, str]:

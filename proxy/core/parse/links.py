@@ -1,19 +1,20 @@
 """Joining links to the address of the page, without touching the escapes of either."""
 
 import re
-import string
 from collections.abc import Sequence
 from itertools import repeat
 from operator import itemgetter
 from urllib.parse import unquote, urljoin, urlsplit
+
+from proxy.core.letters import ALPHANUMERIC, FILENAME, Letters
 
 _LONGEST = 4096
 _LONGEST_NAME = 300
 _BAD_START = re.compile(r"\n[^A-Za-z0-9_]")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+!-]{0,290}(?:\.whl|\.tar\.gz)", re.ASCII)
-_PLAIN_IN_LINKS = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@%/?").encode()
-_PLAIN_IN_NAMES = (string.ascii_letters + string.digits + "_.+!-\n").encode()
+_PLAIN_IN_LINKS = Letters(ALPHANUMERIC + "-._~!$&'()*+,;=:@%/?")
+_PLAIN_IN_NAMES = Letters(FILENAME + "\n")
 _NO_NAMES = frozenset("./?")
 _DOTTED = re.compile(r"/\.")
 _first = itemgetter(0)
@@ -40,7 +41,7 @@ class Joiner:
             return None
         tails = [link[len(up) :] for link in links]
         joined = "".join(tails)
-        if not joined.isascii() or joined.encode().translate(None, _PLAIN_IN_LINKS) or (not up and ":" in joined):
+        if not _PLAIN_IN_LINKS.make(joined) or (not up and ":" in joined):
             return None
         # Every link begins alike and goes on with a name, and none goes up or stays in its folder later.
         if not _NO_NAMES.isdisjoint(map(_first, tails)) or _DOTTED.search(joined):
@@ -100,8 +101,7 @@ def are_filenames(names: Sequence[str]) -> bool:
     """Whether all `names` are plain names of distribution files, told for thousands at one go; where it says no, `is_filename` tells."""
     joined = "\n".join(names)
     return (
-        joined.isascii()
-        and not joined.encode().translate(None, _PLAIN_IN_NAMES)
+        _PLAIN_IN_NAMES.make(joined)
         and joined.count("\n") == max(0, len(names) - 1)
         and not _BAD_START.search("\n" + joined)
         and all(map(str.endswith, names, repeat(_FILE_ENDINGS)))

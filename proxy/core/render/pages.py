@@ -1,6 +1,5 @@
 """Writing pages: everything is escaped here, once, and what the mirror said of a file passes on unchanged."""
 
-import string
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from proxy.core.letters import FILENAME, Letters
 from proxy.core.page import File, Page, Sha256
 from proxy.core.render.forms import Form
 
@@ -23,7 +23,7 @@ MetadataOffer = Callable[[Sequence[File]], Sequence[Offer]]
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _BEST_HASHES = ("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5")
-_PLAIN = (string.ascii_letters + string.digits + "_.+!-").encode()
+_PLAIN = Letters(FILENAME)
 _UNESCAPED_IN_NAMES = "!+~@$,=:"
 _NEAR = 8
 _NO_HASHES: dict[str, str] = {}
@@ -36,8 +36,7 @@ def proxied_links(project: str) -> LinkMaker:
 
     def links(files: Sequence[File]) -> Sequence[str]:
         names = [file.filename for file in files]
-        joined = "".join(names)
-        if joined.isascii() and not joined.encode().translate(None, _PLAIN):
+        if _PLAIN.make("".join(names)):
             return [start + name for name in names]
         return [start + file_segment(name) for name in names]
 
@@ -131,7 +130,7 @@ class _Pieces:
         # Mostly few files left the page since, and the next one that it has is not far.
         begin = next((place for place in range(self._next, min(self._next + _NEAR, len(old))) if old[place] is file), -1)
         if begin < 0:
-            begin = self._places.get(file.filename, -1) if old else -1
+            begin = self._places.get(file.filename, -1)
             if begin < self._next or old[begin] is not file:
                 return 0, 0
         most = min(self._stop(begin) - begin, len(files) - at)
