@@ -113,12 +113,16 @@ def _mark(file: File) -> str:
 
 
 class HeadTrust:
-    """Whether HEAD is worth asking: there are mirrors that deny by it what they deliver. `believed` says whether to begin with it."""
+    """Whether HEAD is worth asking: there are mirrors that deny by it what they deliver."""
 
     def __init__(self) -> None:
-        self.believed = True
         self._lies = 0
         self._holds = 0
+
+    @property
+    def believed(self) -> bool:
+        """Whether to begin with HEAD."""
+        return self._lies < _HEAD_LIES or self._holds > self._lies
 
     def weigh(self, evidence: Evidence, cause: Cause) -> None:
         """Notes what came of a probe that may have begun with HEAD."""
@@ -126,4 +130,3 @@ class HeadTrust:
             self._holds += evidence.status == 200
         elif evidence.asked is Asked.RANGE and self.believed and cause is Cause.AVAILABLE:
             self._lies += 1
-        self.believed = self._lies < _HEAD_LIES or self._holds > self._lies

@@ -98,7 +98,7 @@ class Verifier:
             while file is not None:
                 by_head = head.believed and not (platforms.denied and platforms.lacks(file))
                 yield (file, standing.guard.moment()), probe(file.url, size=file.size, head=by_head)
-                file = None if standing.doubtful and self._in_vain(standing) else next(left, None)
+                file = None if self._in_vain(standing) else next(left, None)
 
         def learned(asked: tuple[File, int], evidence: Evidence) -> None:
             nonlocal flanked
@@ -134,18 +134,14 @@ class Verifier:
         self.note(project, file, evidence, denied)
         await self.prove(project, denied)
 
-    def note(self, project: Project, file: File, evidence: Evidence, denied: list[Denied], began: int = 0) -> Cause:
-        """Notes the verdict that `evidence` allows at once, and gives what it shows; a denial, which needs more, is added to `denied`.
-
-        `began` is the guard's moment at which the file was asked for, 0 where it is not known.
-        """
-        cause = cause_of(evidence, file.size)
-        self._note(project, self._standing(project.who), file, evidence, cause=cause, denied=denied, began=began)
-        return cause
+    def note(self, project: Project, file: File, evidence: Evidence, denied: list[Denied]) -> None:
+        """Notes the verdict that `evidence` allows at once; a denial, which needs more, is added to `denied`."""
+        self._note(project, self._standing(project.who), file, evidence, cause=cause_of(evidence, file.size), denied=denied)
 
     def _note(
-        self, project: Project, standing: Standing, file: File, evidence: Evidence, *, cause: Cause, denied: list[Denied], began: int
+        self, project: Project, standing: Standing, file: File, evidence: Evidence, *, cause: Cause, denied: list[Denied], began: int = 0
     ) -> None:
+        """As `note`, of evidence that shows this `cause`; `began` is the guard's moment at which the file was asked for, 0: not known."""
         previous = project.verdicts.get(file.filename)
         if cause is _AVAILABLE:
             standing.delivered(file, evidence.at, began)
@@ -171,7 +167,7 @@ class Verifier:
         """Looks for what the denials need: a witness, and after it the same answer again where none came before them."""
         standing = self._standing(project.who)
         self._conclude_flanked(project, standing, denied)
-        if not await self._witness(project, standing, denied):
+        if not denied or not await self._witness(project, standing, denied):
             return
         self._conclude_flanked(project, standing, denied)
         again = {each.file.filename: each for each in denied}
@@ -214,7 +210,7 @@ class Verifier:
         Where several look for one, one search serves them all. What was proven otherwise meanwhile needs none.
         """
         guard = standing.guard
-        moment = max((each.moment for each in denials), default=0)
+        moment = max(each.moment for each in denials)
         denied = frozenset(each.file.filename for each in denials)
         # A search under way may have begun too early for these.
         for _ in range(2):

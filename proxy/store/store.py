@@ -275,8 +275,7 @@ class Store:
             await self._wake.wait()
             await _wait(self._hurry, self._linger if self.shared else self._linger_alone)
             self._wake.clear()
-            if not self._closing.is_set():
-                self._hurry.clear()
+            self._hurry.clear()
             while batch := self._pending.batch(_BATCH_DOCUMENTS, _BATCH_BYTES, fresh_only=self._reach is None or not self._reach.usable):
                 try:
                     await self._settle(batch)

@@ -370,8 +370,7 @@ class Mirror:
 
     def _heard_slowly(self, reply: Reply) -> None:
         """As `_heard`, from the ordinary client, which alone finds out that a mirror takes a connection for each request."""
-        if self._client.one_each is not self._pace.few:
-            self._pace.narrow(few=self._client.one_each)
+        self._pace.narrow(few=self._client.one_each)
         self._heard(reply)
 
     def _is_plain(self) -> bool:

@@ -50,7 +50,6 @@ class Pace:
         "_rate",
         "_tokens",
         "asked",
-        "few",
         "limit",
         "paused_until",
         "under_way",
@@ -63,8 +62,6 @@ class Pace:
         """Requests begun and neither ended nor forgotten."""
         self.paused_until = float("-inf")
         """Until when nothing may start, because the mirror asked for a pause."""
-        self.few = False
-        """Whether it keeps to FEW requests under way."""
         self._ceiling = self._configured = ceiling
         self.limit = min(START, ceiling)
         """How many requests may be under way at present."""
@@ -91,11 +88,12 @@ class Pace:
 
     def narrow(self, *, few: bool) -> None:
         """Keeps to FEW requests under way, or opens up to the ceiling again."""
-        self.few = few
-        self._ceiling = ceiling = min(FEW, self._configured) if few else self._configured
-        self._floor = min(_FLOOR, float(ceiling))
-        self._limit = min(self._limit, float(ceiling))
-        self.limit = int(self._limit)
+        ceiling = min(FEW, self._configured) if few else self._configured
+        if ceiling != self._ceiling:
+            self._ceiling = ceiling
+            self._floor = min(_FLOOR, float(ceiling))
+            self._limit = min(self._limit, float(ceiling))
+            self.limit = int(self._limit)
 
     def room(self, now: float) -> int:
         """Gives how many requests may start; none or less than none while the window is full, or during a pause."""
