@@ -29,7 +29,7 @@ from tests.clock import Clock
 from tests.conftest import Client, MakeClient
 from tests.faults import artifactory_404, hang, slow
 from tests.mirror import BrokenMirror
-from tests.waiting import eventually
+from tests.waiting import at_rest, eventually
 from tests.web.test_pages import names
 from tests.web.test_reload import app_of, settings
 from tests.wheels import make_wheel
@@ -134,7 +134,7 @@ async def test_what_an_index_learns_after_another_took_its_place_is_not_kept(sto
     with old.used():
         await reload(app_of(client), lambda: settings(stocked, verdict={"empty": "drop"}))
         await old.indexes["default"].page("other", SHARED)
-        await eventually(lambda: _true(old.indexes["default"].tasks.count == 0))
+        await at_rest(old.indexes["default"].tasks)
         stocked.forget()
         assert (await client.get("/simple/other/")).status == 200
         assert len(stocked.asked_for("page:other")) == 1
@@ -149,7 +149,7 @@ async def test_what_is_left_for_the_background_is_asked_once_and_not_without_end
     client = await app_client(probe={"budget": 5, "rate": 1000, "patience": 0.1}, verdict={"no": 0, "no_young": 0})
     assert (await client.get("/simple/demo/")).status == 200
     index = index_of(client)
-    await eventually(lambda: _true(index.tasks.count == 0))
+    await at_rest(index.tasks)
     assert len([each for each in mirror.asked if "macosx" in each.name]) <= 3 * 40
 
 
@@ -191,7 +191,7 @@ async def test_to_list_what_is_missing_nothing_is_settled_again(
     clock.passes(130)
     assert "Mirrormend-Stale" in (await client.get("/simple/demo/")).headers
     index = index_of(client)
-    await eventually(lambda: _true(index.tasks.count == 0))
+    await at_rest(index.tasks)
     (await client.get("/simple/demo/")).close()
 
     def never(*_: object) -> None:

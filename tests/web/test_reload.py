@@ -20,7 +20,7 @@ from tests.conftest import Client, MakeClient
 from tests.faults import artifactory_404, slow
 from tests.mirror import BrokenMirror
 from tests.numbers import numbers
-from tests.waiting import eventually
+from tests.waiting import at_rest
 from tests.web.test_request_id import lines, logging_to_text
 from tests.web.test_warm import connected, running, warmed
 
@@ -105,12 +105,7 @@ async def test_what_was_learned_is_not_asked_again(mirror: BrokenMirror, app_cli
     mirror.fault("*macosx*", artifactory_404())
     client = await app_client()
     assert (await client.get("/simple/demo/")).headers["Mirrormend-Dropped"].startswith("1;")
-    tasks = app_of(client)[GENERATIONS].current.indexes["default"].tasks
-
-    async def at_rest() -> bool:
-        return tasks.count == 0
-
-    await eventually(at_rest)
+    await at_rest(app_of(client)[GENERATIONS].current.indexes["default"].tasks)
     asked = [each for each in mirror.asked if each.kind == "file"]
     await reload(app_of(client), lambda: settings(mirror, verdict={"empty": "drop"}))
     page = await client.get("/simple/demo/")
