@@ -6,6 +6,7 @@ Rules for this file: a key is made of words that the code itself has, never of a
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -32,8 +33,14 @@ class Durations:
 
     def add(self, seconds: float) -> None:
         """Notes one duration."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.seconds += seconds
+        self.add_all((seconds,))
+
+    def add_all(self, durations: Iterable[float]) -> None:
+        """Notes several durations."""
+        counts, bounds = self.counts, self.bounds
+        for seconds in durations:
+            counts[bisect_left(bounds, seconds)] += 1
+            self.seconds += seconds
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -41,7 +41,7 @@ class Conversations:
     which `own_origin` recognises by URL. `authorization_for` gives the Authorization header of an identity. A request that failed
     in passing is asked again up to `retries` times. `clock` tells the seconds since the epoch. `admit` says whether the fast lane may
     be used right now, and `heard` is told what came back there: so a breaker sees both lanes (the slow one is the caller's).
-    `took` is told how many seconds each answer took, by either lane.
+    `took` is told how many seconds the answers took, by either lane. Both hear of many at once, in the order in which they came.
     """
 
     def __init__(
@@ -55,11 +55,13 @@ class Conversations:
         own_origin: Callable[[str], bool],
         clock: Callable[[], float] = time.time,
         admit: Callable[[], bool] | None = None,
-        heard: Callable[[Reply], None] | None = None,
-        took: Callable[[float], None] | None = None,
+        heard: Callable[[Sequence[Reply]], None] | None = None,
+        took: Callable[[Sequence[float]], None] | None = None,
     ) -> None:
         self._slow = slow
         self._fast = fast
+        if fast is not None:
+            fast.turned = self._pump
         self._pace = pace
         self._authorization_for = authorization_for
         self._retries = retries
@@ -80,6 +82,8 @@ class Conversations:
         self._alarm: asyncio.TimerHandle | None = None
         self._unusual = 0
         self._spared = 0
+        self._good: list[Answer] = []
+        self._good_began: list[float] = []
         self._time: Callable[[], float] = time.monotonic
 
     async def one(self, flow: Flow[T], who: Identity, *, within: float | None = None, background: bool = False) -> T:
@@ -173,6 +177,7 @@ class Conversations:
 
     def _pump(self) -> None:
         """Starts what the pace allows: first those that go on, then the urgent, then batches in turn, then the background."""
+        self._account()
         pace, now = self._pace, self._time()
         for _ in range(_AT_ONE_GO):
             if pace.room(now) <= 0:
@@ -284,7 +289,6 @@ class Conversations:
 
     def _heard(self, talk: _AnyTalk, reply: Reply | Unusual) -> None:
         """Takes what came of a request, from either lane, and lets its conversation and others go on."""
-        now = self._time()
         if isinstance(reply, Unusual):
             self._unusual += 1
             if self._unusual >= _UNUSUAL_IN_A_ROW:
@@ -292,26 +296,46 @@ class Conversations:
                 self._spared = _SPARED
             self._send_slowly(talk)
             return
-        if talk.fast:
-            self._unusual = 0
-            if self._tell is not None:
-                self._tell(reply)
         talk.exchange = None
         talk.under_way = False
-        if self._took is not None and isinstance(reply, Answer):
-            self._took(now - talk.began)
+        if talk.fast:
+            self._unusual = 0
         if isinstance(reply, Answer) and reply.status < 408:
-            self._pace.answered(talk.began, now)
+            self._good_began.append(talk.began)
+            if talk.fast:
+                self._good.append(reply)
             put_off = False
         else:
-            put_off = self._put_off(talk, reply, now)
+            self._account()
+            put_off = self._put_off(talk, reply, self._time())
         if not put_off and self._asks_on(talk, reply):
             # It goes before what has not begun, but not past the pace.
             self._resuming.append(talk)
-        self._pump()
+        if not talk.fast:
+            self._pump()
+
+    def _account(self) -> None:
+        """Tells of the good answers: they come in dozens, and to tell of each alone costs as much as to read it."""
+        began = self._good_began
+        if not began:
+            return
+        now = self._time()
+        self._good_began = []
+        self._pace.answered(began, now)
+        if self._took is not None:
+            self._took([now - each for each in began])
+        good = self._good
+        if good:
+            self._good = []
+            if self._tell is not None:
+                self._tell(good)
 
     def _put_off(self, talk: _AnyTalk, reply: Reply, now: float) -> bool:
-        """Tells the pace of a request that did not go well, and gives whether it is asked again."""
+        """Tells of a request that did not go well, and gives whether it is asked again."""
+        if talk.fast and self._tell is not None:
+            self._tell((reply,))
+        if self._took is not None and isinstance(reply, Answer):
+            self._took((now - talk.began,))
         wanted = again.retry_after(reply)
         too_much = isinstance(reply, Answer) and reply.status in {429, 503}
         # What is refused again says something of that file: a mirror that is asked too much refuses others as well, when they are new.

@@ -1,6 +1,6 @@
 """How a mirror does, as far as its answers tell: for the breaker, and for who looks at the status."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
@@ -18,6 +18,7 @@ _TELLS_NOTHING = frozenset({Trouble.FORBIDDEN_DESTINATION, Trouble.TOO_MANY_REDI
 _KNOWN = {status.value: str(status.value) for status in HTTPStatus}
 """Statuses as words; of others the class is counted, so that no mirror can make up ever new ones."""
 
+_IN_WORDS = {Trouble.TIMEOUT: "it did not answer in time"}
 _ANSWERED_SOMEHOW = frozenset({Trouble.NOT_HTTP})
 
 
@@ -58,27 +59,30 @@ class Observer:
         self._name = name
         self._time = time
 
-    def hear(self, reply: Reply) -> None:
-        """Notes what came of a request.
+    def hear(self, replies: Sequence[Reply]) -> None:
+        """Notes what came of requests, in the order in which it came.
 
         A status is an answer, whatever it says, but for those by which a gateway says that nobody is behind it.
         """
-        health = self.health
-        if isinstance(reply, Answer):
-            status = reply.status
-            self._answers[_KNOWN.get(status) or f"{status // 100}xx"] += 1
-            if status not in _DOWN:
+        answers, health = self._answers, self.health
+        for reply in replies:
+            if isinstance(reply, Answer):
+                status = reply.status
+                answers[_KNOWN.get(status) or f"{status // 100}xx"] += 1
+                if status in _DOWN:
+                    self._failed(reply, f"it answered {status}")
+                    continue
                 health.requests += 1
                 health.last_answer = reply.at
                 if self.breaker.failures:
                     self._recovered()
-                return
-            why = f"it answered {status}"
-        else:
-            self._answers[reply.trouble.value] += 1
-            if reply.trouble in _TELLS_NOTHING:
-                return
-            why = reply.detail or {Trouble.TIMEOUT: "it did not answer in time"}.get(reply.trouble, reply.trouble.value)
+            else:
+                answers[reply.trouble.value] += 1
+                if reply.trouble not in _TELLS_NOTHING:
+                    self._failed(reply, reply.detail or _IN_WORDS.get(reply.trouble, reply.trouble.value))
+
+    def _failed(self, reply: Reply, why: str) -> None:
+        health = self.health
         health.requests += 1
         health.failures += 1
         health.last_failure, health.last_failure_at = why, reply.at

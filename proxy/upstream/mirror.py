@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -128,7 +128,7 @@ class Mirror:
             clock=self._clock,
             admit=self._is_plain,
             heard=self._heard,
-            took=self.counts.took["probe"].add,
+            took=self.counts.took["probe"].add_all,
         )
 
     async def close(self) -> None:
@@ -308,10 +308,10 @@ class Mirror:
         try:
             answer = await self._pages.answer(url, way.headers(), self._client.authorization_for(who.authorization))
         except Failure as failure:
-            self._heard(NoAnswer(failure.trouble, failure.detail, self._clock()))
+            self._heard((NoAnswer(failure.trouble, failure.detail, self._clock()),))
             raise
         if answer is not None:
-            self._heard(answer)
+            self._heard((answer,))
         return answer
 
     @asynccontextmanager
@@ -359,11 +359,12 @@ class Mirror:
             breaker.abandoned()
             raise
 
-    def _heard(self, reply: Reply) -> None:
-        """Learns from an answer of the mirror's own origin, or from there being none, how it does and what it is."""
-        self._observer.hear(reply)
-        if self.kind is MirrorKind.AUTO and isinstance(reply, Answer):
-            self.kind = kind_by_headers(reply.headers)
+    def _heard(self, replies: Sequence[Reply]) -> None:
+        """Learns from answers of the mirror's own origin, or from there being none, how it does and what it is."""
+        self._observer.hear(replies)
+        if self.kind is MirrorKind.AUTO:
+            kinds = (kind_by_headers(reply.headers) for reply in replies if isinstance(reply, Answer))
+            self.kind = next((kind for kind in kinds if kind is not MirrorKind.AUTO), MirrorKind.AUTO)
             if self.kind is not MirrorKind.AUTO:
                 self._pace.rate = self._rate()
                 _log.info("mirror-recognised", mirror=self.name, kind=self.kind.value)
@@ -371,7 +372,7 @@ class Mirror:
     def _heard_slowly(self, reply: Reply) -> None:
         """As `_heard`, from the ordinary client, which alone finds out that a mirror takes a connection for each request."""
         self._pace.narrow(few=self._client.one_each)
-        self._heard(reply)
+        self._heard((reply,))
 
     def _is_plain(self) -> bool:
         """Whether lean connections will do; trials of an open breaker need the ordinary client, which copes with whatever the answer is."""

@@ -7,6 +7,8 @@ since a mirror that queues what it is asked is slower for everybody else too.
 A large window is for distance: where answers come within a few milliseconds it stays small.
 """
 
+from collections.abc import Sequence
+
 START = 64
 """Requests under way at the beginning, where the ceiling allows."""
 
@@ -129,22 +131,22 @@ class Pace:
         """Counts a request that ended in a way that says nothing of the mirror's strength."""
         self.under_way -= 1
 
-    def answered(self, began: float, now: float) -> None:
-        """Counts a good answer to a request that began then: the window grows where this round made use of it."""
-        limit, latency = self._limit, now - began
-        if self._next_pause > _FIRST_PAUSE:
-            # Whoever answers others is not to be left alone for longer and longer.
-            self._next_pause = max(_FIRST_PAUSE, self._next_pause / 2)
-        if latency < self._least:
-            self._least = latency
-        if limit < self._ceiling and self._peak * 2 >= limit and (limit < NEARBY or self._least > _NEAR):
-            self._limit = min(limit + (1.0 if self._doubling else 1.0 / limit), float(self._ceiling))
-            self.limit = int(self._limit)
-        self.under_way -= 1
-        latencies = self._latencies
-        latencies.append(latency)
-        if len(latencies) >= limit and len(latencies) >= _LEAST_ROUND:
-            self._review(now)
+    def answered(self, began: Sequence[float], now: float) -> None:
+        """Counts good answers to requests that began then: the window grows where this round made use of it."""
+        for each in began:
+            limit, latency = self._limit, now - each
+            if self._next_pause > _FIRST_PAUSE:
+                # Whoever answers others is not to be left alone for longer and longer.
+                self._next_pause = max(_FIRST_PAUSE, self._next_pause / 2)
+            if latency < self._least:
+                self._least = latency
+            if limit < self._ceiling and self._peak * 2 >= limit and (limit < NEARBY or self._least > _NEAR):
+                self._limit = min(limit + (1.0 if self._doubling else 1.0 / limit), float(self._ceiling))
+                self.limit = int(self._limit)
+            self.under_way -= 1
+            self._latencies.append(latency)
+            if len(self._latencies) >= limit and len(self._latencies) >= _LEAST_ROUND:
+                self._review(now)
 
     def strained(self, began: float, now: float, *, pause: bool = False, retry_after: float | None = None) -> None:
         """Counts a request that the mirror could not bear: it timed out, broke, or was refused in passing.

@@ -134,7 +134,7 @@ async def test_the_fast_lane_rests_while_it_is_not_admitted_and_its_answers_are_
     slow = Slow()
     async with (
         serving(always(OK)) as server,
-        talking(server, slow, admit=lambda: admitted, heard=heard.append) as talks,
+        talking(server, slow, admit=lambda: admitted, heard=heard.extend) as talks,
     ):
         await talks.one(probe(server.url()), SHARED)
         assert (len(server.requests), len(slow.asked), heard) == (0, 1, [])

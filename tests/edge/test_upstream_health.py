@@ -148,14 +148,14 @@ async def test_probes_by_the_fast_lane_are_heard_of_too() -> None:
 @pytest.mark.parametrize("trouble", [Trouble.FORBIDDEN_DESTINATION, Trouble.TOO_MANY_REDIRECTS, Trouble.BREAKER_OPEN])
 def test_what_the_proxy_itself_refuses_is_no_news_of_the_mirror(trouble: Trouble) -> None:
     observer = Observer("demo", time.monotonic)
-    observer.hear(NoAnswer(trouble))
+    observer.hear([NoAnswer(trouble)])
     assert (observer.health.state, observer.health.requests) == ("unknown", 0)
 
 
 def test_nonsense_is_a_failure_but_no_silence() -> None:
     observer = Observer("demo", time.monotonic)
     for _ in range(2 * FAILURES):
-        observer.hear(NoAnswer(Trouble.NOT_HTTP, at=1.0))
+        observer.hear([NoAnswer(Trouble.NOT_HTTP, at=1.0)])
     assert (observer.health.state, observer.breaker.open) == ("fails", False)
 
 

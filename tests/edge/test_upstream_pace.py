@@ -24,7 +24,7 @@ class Mirror:
             asked += 1
         began, self.now = self.now, self.now + latency
         for _ in range(asked):
-            self.pace.answered(began, self.now)
+            self.pace.answered([began], self.now)
         return asked
 
 
@@ -50,7 +50,7 @@ def test_it_does_not_grow_on_answers_that_do_not_use_it() -> None:
     pace = Pace(256)
     for step in range(200):
         pace.began()
-        pace.answered(step, step + 0.01)
+        pace.answered([step], step + 0.01)
     assert pace.limit == START
 
 
@@ -64,7 +64,7 @@ def test_what_was_used_long_ago_does_not_make_it_grow() -> None:
         mirror.now += 1.0
     for _ in range(2000):
         mirror.pace.began()
-        mirror.pace.answered(mirror.now, mirror.now + 0.02)
+        mirror.pace.answered([mirror.now], mirror.now + 0.02)
     assert mirror.pace.limit < 10
 
 
@@ -175,7 +175,7 @@ def test_background_requests_keep_to_their_rate() -> None:
     while now < 10.0:
         while pace.background_room(now) > 0:
             pace.began(background=True)
-            pace.answered(now, now)
+            pace.answered([now], now)
             asked += 1
         now = max(pace.background_at(now), now + 0.001)
     assert 190 <= asked <= 225
@@ -208,7 +208,7 @@ def test_the_window_never_leaves_its_bounds(ceiling: int, events: list[tuple[str
         if event == "began" or pace.under_way == 0:
             pace.began()
         elif event == "answered":
-            pace.answered(now - passed, now)
+            pace.answered([now - passed], now)
         elif event == "forgotten":
             pace.forgotten()
         else:

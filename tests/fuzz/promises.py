@@ -196,6 +196,8 @@ def an_answer_or_none(sent: bytes, *, method: Method = Method.GET, read: int = 1
         resolver=_nowhere,
         clock=lambda: 0.0,
     )
+    # No loop runs here that would let it take its turn.
+    lane._turn_due = True
     connection = Connection(lane)
     connection.connection_made(_Transport())  # type: ignore[arg-type]  # as much of a transport as is needed
     request = Request(Ask(method, FILE_URL, read=read), b"", told.append, 0.0)
@@ -211,6 +213,7 @@ def an_answer_or_none(sent: bytes, *, method: Method = Method.GET, read: int = 1
         at += len(part)
         assert held_by(connection.reader) <= HEAD_LIMIT + LEFTOVER_LIMIT + read + len(buffer) + 1024
     connection.connection_lost(None)
+    lane._turn()
     assert len(told) == 1
     (reply,) = told
     if isinstance(reply, Answer):

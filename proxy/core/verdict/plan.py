@@ -10,6 +10,7 @@ Rules for this file: it is a function of the page, of what is known, of the time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 
 from proxy.core.page import File, Packaging, Page, Release
 from proxy.core.verdict.client import ClientPlatform, fitness, runs_on
@@ -18,6 +19,7 @@ from proxy.core.verdict.judge import Kind, Verdict, VerdictRules, is_undeliverab
 NEWEST_FINALS = 3
 """Final releases that a resolver is likely to look at; a pre-release newer than all of them counts besides."""
 
+_filename = attrgetter("filename")
 _YOUNG = 3600.0
 _STEP = 1000
 
@@ -91,25 +93,19 @@ def resolver_picks(release: Release) -> tuple[File, ...]:
     wheels = by_resolver_order(release.files)
     if not wheels:
         return tuple(file for file in release.files if file.packaging is Packaging.SDIST)[:1]
-    seen: set[str] = set()
-    picks = []
+    picks: dict[str, File] = {}
     for wheel in wheels:
-        python = _python_tag(wheel.filename)
-        if python not in seen:
-            seen.add(python)
-            picks.append(wheel)
-    return tuple(picks)
+        picks.setdefault(_python_tag(wheel.filename), wheel)
+    return tuple(picks.values())
 
 
 def by_resolver_order(files: Iterable[File]) -> list[File]:
     """Gives the wheels among `files` in the order in which uv would choose one to read."""
-    return sorted((file for file in files if file.filename.endswith(".whl")), key=_by_build_then_name)
-
-
-def _by_build_then_name(file: File) -> tuple[bool, str]:
-    name = file.filename
+    wheels = [file for file in files if file.filename.endswith(".whl")]
+    wheels.sort(key=_filename)
     # Six parts instead of five: there is a build tag.
-    return name.count("-") != 5 or not name.split("-", 3)[2], name
+    built = [wheel for wheel in wheels if wheel.filename.count("-") == 5 and wheel.filename.split("-", 3)[2]]
+    return [*built, *(wheel for wheel in wheels if wheel not in built)] if built else wheels
 
 
 def _python_tag(wheel: str) -> str:

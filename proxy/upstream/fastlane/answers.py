@@ -8,6 +8,7 @@ to the next request.
 import re
 
 from proxy.upstream.fastlane.chunks import ChunkedBody
+from proxy.upstream.fastlane.likeness import Likeness, likeness
 from proxy.upstream.fastlane.words import Malformed
 
 HEAD_LIMIT = 16 * 1024
@@ -104,6 +105,7 @@ class AnswerReader:
         "_chunks",
         "_held",
         "_left",
+        "_like",
         "_read",
         "_stage",
         "begun",
@@ -129,6 +131,7 @@ class AnswerReader:
         self._left = 0
         self._chunks = ChunkedBody(0)
         self._stage = _HEAD
+        self._like: Likeness | None = None
 
     def expect(self, bare: bool, read: int) -> None:
         """Prepares for the next answer: `bare` where it has no body (to HEAD), else at most `read` bytes of the body are kept."""
@@ -144,6 +147,9 @@ class AnswerReader:
         self.begun = True
         if self._stage != _HEAD:
             return self._in_body(data)
+        return self._reads_alike(data) or self._in_head(data)
+
+    def _in_head(self, data: bytes) -> bool:
         if self._held:
             searched = max(0, len(self._held) - 3)
             self._held += data
@@ -167,12 +173,24 @@ class AnswerReader:
         connection = self.headers.get("connection")
         self.reusable = connection is None or connection == "keep-alive" or "close" not in connection.lower()
         if self._bare:
+            self._like = likeness(data[:end], self.status, self.headers, reusable=self.reusable)
             if len(data) > end + 4:
                 # A body where none may be: whatever follows cannot be told from the next answer.
                 self.excess, self.reusable = True, False
             return True
         self._frame()
         return self._in_body(data[end + 4 :])
+
+    def _reads_alike(self, data: bytes) -> bool:
+        """Reads a head that is like the one before, and says whether it is."""
+        like = self._like
+        if like is None or not self._bare or self._held or len(data) > HEAD_LIMIT:
+            return False
+        headers = like.read(data)
+        if headers is None:
+            return False
+        self.status, self.headers, self.reusable, self.parsed = like.status, headers, like.reusable, True
+        return True
 
     def ends(self) -> bool:
         """Takes the end of the connection, gives whether the answer is whole by it, or what was wanted of it is here.

@@ -82,6 +82,10 @@ class FastLane:
         self._closed = False
         self._nearby = False
         self._leaving: list[tuple[Connection, Request]] = []
+        self._arrived: deque[tuple[Request, Reply | Unusual]] = deque()
+        self._turn_due = False
+        self.turned: Callable[[], None] | None = None
+        """Called when all that has come by now was told, before what is submitted meanwhile leaves."""
 
     def submit(self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None = None) -> Exchange:
         """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once.
@@ -97,9 +101,9 @@ class FastLane:
         if isinstance(wire, Unusual) or self._closed:
             request = Request(ask, b"", done, now)
             refused = wire if isinstance(wire, Unusual) else self._no_answer(Trouble.RESET, "the lane is closed")
-            loop.call_soon(_tell, request, refused)
+            self._tell(request, refused)
             return request
-        if self._idle:
+        if self._idle and not self._waiting:
             request = Request(ask, wire, done, now)
             self._send(self._idle.pop(), request)
         else:
@@ -137,7 +141,8 @@ class FastLane:
         self._again.clear()
         self._waiting.clear()
         for request in unanswered:
-            _tell(request, self._no_answer(Trouble.RESET, "the lane is closed"))
+            self._tell(request, self._no_answer(Trouble.RESET, "the lane is closed"))
+        self._turn()
         # A transport that was aborted closes its socket in the loop's next round.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -155,18 +160,11 @@ class FastLane:
             self._beware()
         now = self._time()
         if reader.reusable and now >= self._wary_until:
-            if self._waiting:
-                self._free(connection, now)
-            else:
-                connection.deadline = now + _KEEP_IDLE
-                self._idle.append(connection)
+            connection.deadline = now + _KEEP_IDLE
+            self._idle.append(connection)
         else:
             connection.close()
-            self._open_more()
-        done = request.done
-        if done is not None:
-            request.done = None
-            done(reply)
+        self._tell(request, reply)
 
     def goes_on(self, connection: Connection) -> None:
         """Waits on for the rest of a long answer: silence is what has a limit."""
@@ -178,19 +176,19 @@ class FastLane:
             # What looks like a broken answer may be the body that a server sent after the one before.
             self._beware()
         self._open_more()
-        _tell(request, Unusual(why))
+        self._tell(request, Unusual(why))
 
     def broke(self, connection: Connection, request: Request) -> None:
         """Sends the request again, once, where nothing of an answer had come and the mirror closed for reasons of its own."""
         if connection.reader.begun:
-            _tell(request, self._no_answer(Trouble.RESET, _BROKE))
+            self._tell(request, self._no_answer(Trouble.RESET, _BROKE))
         else:
             self._send_again(connection, request)
         self._open_more()
 
     def _send_again(self, connection: Connection, request: Request) -> None:
         if request.again or request.done is None or self._closed or not (connection.used or self._all):
-            _tell(request, self._no_answer(Trouble.RESET, _BROKE))
+            self._tell(request, self._no_answer(Trouble.RESET, _BROKE))
             return
         # RFC 9112, 9.3.1: an idempotent request may be sent again on a new connection.
         request.again = True
@@ -230,30 +228,57 @@ class FastLane:
         """
         # The sweep may come in between.
         connection.deadline = self._time() + self._read_timeout
-        if not self._leaving:
-            asyncio.get_running_loop().call_soon(self._send_all, context=Context())
         self._leaving.append((connection, request))
+        self._see_to_it()
+
+    def _tell(self, request: Request, reply: Reply | Unusual) -> None:
+        self._arrived.append((request, reply))
+        self._see_to_it()
+
+    def _see_to_it(self) -> None:
+        """Lets what arrives be told, and what leaves be sent, once everything that has come by now is read."""
+        if not self._turn_due:
+            self._turn_due = True
+            asyncio.get_running_loop().call_soon(self._turn, context=Context())
+
+    def _turn(self) -> None:
+        arrived = self._arrived
+        try:
+            while arrived:
+                request, reply = arrived.popleft()
+                done = request.done
+                if done is not None:
+                    request.done = None
+                    done(reply)
+            if self.turned is not None:
+                self.turned()
+        finally:
+            self._send_all()
+            if arrived:
+                self._see_to_it()
 
     def _send_all(self) -> None:
+        while self._waiting and self._idle:
+            self._free(self._idle.pop())
+        self._turn_due = False
         leaving, self._leaving = self._leaving, []
-        now = self._time()
         for connection, request in leaving:
             if connection.closed:
                 # The mirror closed it meanwhile, or bytes came that nobody had asked for.
                 self._send_again(connection, request)
             elif request.done is None:
-                self._free(connection, now)
+                self._free(connection)
             else:
                 connection.send(request)
         self._open_more()
 
-    def _free(self, connection: Connection, now: float) -> None:
+    def _free(self, connection: Connection) -> None:
         while self._waiting:
             request = self._waiting.popleft()
             if request.done is not None:
                 self._send(connection, request)
                 return
-        connection.deadline = now + _KEEP_IDLE
+        connection.deadline = self._time() + _KEEP_IDLE
         self._idle.append(connection)
 
     def _open_more(self) -> None:
@@ -297,7 +322,7 @@ class FastLane:
             if request.done is not None:
                 self._send(connection, request)
                 return
-        self._free(connection, self._time())
+        self._free(connection)
 
     def _spare(self, failure: NoAnswer) -> None:
         """Makes do with the connections there are, if any: a mirror may refuse more. Else the longest waiting request has failed."""
@@ -308,7 +333,7 @@ class FastLane:
             while queue:
                 request = queue.popleft()
                 if request.done is not None:
-                    _tell(request, failure)
+                    self._tell(request, failure)
                     return
 
     def _make_do(self) -> None:
@@ -322,22 +347,15 @@ class FastLane:
                 request = connection.request
                 connection.close()
                 if request is not None:
-                    _tell(request, self._no_answer(Trouble.TIMEOUT, f"no answer within {self._read_timeout:g} s"))
+                    self._tell(request, self._no_answer(Trouble.TIMEOUT, f"no answer within {self._read_timeout:g} s"))
         for queue in (self._again, self._waiting):
             while queue and (queue[0].deadline < now or queue[0].done is None):
-                _tell(queue.popleft(), self._no_answer(Trouble.TIMEOUT, "no connection was free in time"))
+                self._tell(queue.popleft(), self._no_answer(Trouble.TIMEOUT, "no connection was free in time"))
         if now >= self._fewer_until:
             self._most = self._configured
         self._open_more()
         busy = self._all or self._waiting or self._again or self._openers
         self._sweeper = self._loop.call_later(self._interval, self._sweep, context=Context()) if busy and self._loop is not None else None
-
-
-def _tell(request: Request, reply: Reply | Unusual) -> None:
-    done = request.done
-    if done is not None:
-        request.done = None
-        done(reply)
 
 
 def _settle(future: "asyncio.Future[Reply | Unusual]", reply: Reply | Unusual) -> None:
