@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 
 import structlog
 
@@ -29,6 +30,9 @@ _log = structlog.get_logger("mirrormend.index")
 
 _BACKGROUND_PIECE = 100
 """Files that are planned at a time in the background, so that what was learned meanwhile counts."""
+
+_LOOK = 0.02
+"""Seconds after which who waits alone looks whether it still does."""
 
 _LONG_AFTER = 10 * 365 * 86400.0
 """Seconds after which no verdict stands any more."""
@@ -109,7 +113,14 @@ class Schedule:
         deadline = started + self._probe.deadline
         await _wait(progress.first, deadline - self._clock())
         if progress.began >= started and self._alone(started):
-            await _wait(progress.rest, min(deadline - self._clock(), self._probe.patience))
+            await self._wait_alone(progress.rest, min(deadline - self._clock(), self._probe.patience))
+
+    async def _wait_alone(self, rest: asyncio.Event, seconds: float) -> None:
+        """Waits for the rest, unless other pages are asked for meanwhile: then it is put off, and a resolver waits for this page."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not rest.is_set() and not self._burst.lasts(self._clock()):
+                    await _wait(rest, _LOOK)
 
     async def finish(self, project: Project, page: Page) -> None:
         """Waits until all that the budget allows was asked, and the metadata read that a resolver reads first."""

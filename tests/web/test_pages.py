@@ -275,6 +275,27 @@ async def test_a_slow_mirror_never_holds_the_page_beyond_the_deadline(mirror: Br
     assert MAC in [file["filename"] for file in found["files"]]
 
 
+async def test_a_page_that_waits_for_its_older_releases_is_served_as_soon_as_a_resolver_asks_for_others(
+    mirror: BrokenMirror, app_client: MakeClient
+) -> None:
+    """The first page that a resolver asks for looks like one that somebody asks for alone, until the others follow."""
+    for name in (OLD, LINUX):
+        mirror.add(name)
+    mirror.fault(OLD, hang(4))
+    others = ["one", "two", "three"]
+    for other in others:
+        mirror.add(LINUX.replace("demo", other))
+    client = await app_client(probe={"patience": 3, "deadline": 10})
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    waiting = asyncio.create_task(names(client))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await asyncio.gather(*(names(client, other) for other in others))
+    assert await waiting == [OLD, LINUX]
+    assert loop.time() - started < 1.5
+
+
 async def test_a_stale_page_is_served_and_marked_while_the_mirror_is_down_and_recovery_is_noticed(
     stocked: BrokenMirror, app_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
