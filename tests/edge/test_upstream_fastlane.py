@@ -21,6 +21,7 @@ from proxy.upstream.fastlane.answers import HEAD_LIMIT, LEFTOVER_LIMIT, AnswerRe
 from proxy.upstream.fastlane.requests import Requests
 from proxy.upstream.fastlane.words import Malformed
 from tests.edge.scripted import OK, Wire, always, lane_to, on_both_loops, serving
+from tests.waiting import eventually
 
 
 def head(url: str) -> Ask:
@@ -829,3 +830,36 @@ def test_it_needs_no_running_loop_to_be_made() -> None:
         headers={},
         resolver=resolver,
     )
+
+
+async def test_no_connection_is_opened_for_what_those_that_are_here_can_take() -> None:
+    """Answers that come together free their connections for what is asked for then, also where something waits for another one."""
+    together = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        while await wire.request():
+            await together.wait()
+            await wire.say(OK)
+
+    async with serving(script) as server, lane_to(server.port, connections=64) as lane:
+
+        async def all_asked() -> bool:
+            return len(server.requests) == 8
+
+        first = [asyncio.create_task(lane.ask(head(server.url(f"/{number}")))) for number in range(8)]
+        await eventually(all_asked)
+        opening: list[int] = []
+
+        def ask_more() -> None:
+            if not opening and len(lane._idle) == 8:
+                lane.submit(head(server.url("/waits")), None, lambda _: None)
+                lane._waiting.append(lane._leaving.pop()[1])
+                for number in range(len(lane._idle)):
+                    lane.submit(head(server.url(f"/more{number}")), None, lambda _: None)
+                opening.append(len(lane._openers))
+
+        lane.turned = ask_more
+        together.set()
+        await asyncio.gather(*first)
+    assert opening
+    assert opening[0] <= 1

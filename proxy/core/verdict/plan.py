@@ -10,7 +10,8 @@ Rules for this file: it is a function of the page, of what is known, of the time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, not_
 
 from proxy.core.page import File, Packaging, Page, Release
 from proxy.core.verdict.client import ClientPlatform, fitness, runs_on
@@ -104,8 +105,8 @@ def by_resolver_order(files: Iterable[File]) -> list[File]:
     wheels = [file for file in files if file.filename.endswith(".whl")]
     wheels.sort(key=_filename)
     # Six parts instead of five: there is a build tag.
-    built = [wheel for wheel in wheels if wheel.filename.count("-") == 5 and wheel.filename.split("-", 3)[2]]
-    return [*built, *(wheel for wheel in wheels if wheel not in built)] if built else wheels
+    built = [wheel.filename.count("-") == 5 and wheel.filename.split("-", 3)[2] != "" for wheel in wheels]
+    return [*compress(wheels, built), *compress(wheels, map(not_, built))] if any(built) else wheels
 
 
 def _python_tag(wheel: str) -> str:

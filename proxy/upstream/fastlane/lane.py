@@ -285,7 +285,8 @@ class FastLane:
         if self._closed:
             return
         opening = len(self._openers)
-        wanted = len(self._again) + len(self._waiting) - opening
+        # What is idle takes what waits at the end of the turn.
+        wanted = len(self._again) + max(0, len(self._waiting) - len(self._idle)) - opening
         # What waits for a new connection gets one, even where the mirror has just refused more.
         allowed = max(self._most - len(self._all) - opening, len(self._again) - opening)
         if self._nearby:

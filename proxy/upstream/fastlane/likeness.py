@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 _MEMORY = 256
-_LONGEST_NAMES = 2048
+_LONGEST = 2048
 _TRIES = 8
 
 _VALUE = r"((?:[!-~]++(?: [!-~]++)*+)?+)"
@@ -78,13 +78,13 @@ _known: dict[tuple[bytes, ...], Likeness] = {}
 def likeness(head: bytes, status: int, headers: Mapping[str, str], *, reusable: bool) -> Likeness | None:
     """Gives what heads such as this one have in common, None where it is too odd; `head` was read line by line, and is learned from."""
     lines = head.split(b"\r\n")
-    if len(headers) != len(lines) - 1:
+    if len(headers) != len(lines) - 1 or len(head) > _LONGEST:
         return None
     key = (lines[0], *[line.partition(b":")[0] for line in lines[1:]])
     known = _known.get(key)
     if known is not None:
         known.learn(lines, status, headers, reusable=reusable)
-    elif sum(map(len, key)) <= _LONGEST_NAMES:
+    else:
         if len(_known) >= _MEMORY:
             _known.clear()
         known = _known[key] = Likeness(lines)
