@@ -10,8 +10,7 @@ Rules for this file: it is a function of the page, of what is known, of the time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import compress
-from operator import attrgetter, not_
+from operator import attrgetter
 
 from proxy.core.page import File, Packaging, Page, Release
 from proxy.core.verdict.client import ClientPlatform, fitness, runs_on
@@ -104,9 +103,15 @@ def by_resolver_order(files: Iterable[File]) -> list[File]:
     """Gives the wheels among `files` in the order in which uv would choose one to read."""
     wheels = [file for file in files if file.filename.endswith(".whl")]
     wheels.sort(key=_filename)
+    # Those alike in this stay in the order of their names.
+    wheels.sort(key=_has_no_build)
+    return wheels
+
+
+def _has_no_build(wheel: File) -> bool:
+    name = wheel.filename
     # Six parts instead of five: there is a build tag.
-    built = [wheel.filename.count("-") == 5 and wheel.filename.split("-", 3)[2] != "" for wheel in wheels]
-    return [*compress(wheels, built), *compress(wheels, map(not_, built))] if any(built) else wheels
+    return name.count("-") != 5 or not name.split("-", 3)[2]
 
 
 def _python_tag(wheel: str) -> str:

@@ -175,7 +175,6 @@ class FastLane:
         if connection.used and not connection.reader.parsed:
             # What looks like a broken answer may be the body that a server sent after the one before.
             self._beware()
-        self._open_more()
         self._tell(request, Unusual(why))
 
     def broke(self, connection: Connection, request: Request) -> None:

@@ -77,8 +77,10 @@ _known: dict[tuple[bytes, ...], Likeness] = {}
 
 def likeness(head: bytes, status: int, headers: Mapping[str, str], *, reusable: bool) -> Likeness | None:
     """Gives what heads such as this one have in common, None where it is too odd; `head` was read line by line, and is learned from."""
+    if len(head) > _LONGEST:
+        return None
     lines = head.split(b"\r\n")
-    if len(headers) != len(lines) - 1 or len(head) > _LONGEST:
+    if len(headers) != len(lines) - 1:
         return None
     key = (lines[0], *[line.partition(b":")[0] for line in lines[1:]])
     known = _known.get(key)
