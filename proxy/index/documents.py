@@ -12,7 +12,10 @@ from proxy.index.project import Read
 
 
 class PageDocument(msgspec.Struct, frozen=True, array_like=True):
-    """A page as the mirror sent it, and when the mirror last said that it holds (seconds since the epoch)."""
+    """A page as the mirror sent it, and when the mirror last said that it holds (seconds since the epoch).
+
+    `coding` is what its Content-Encoding said where the `body` is in a content coding, None where it is not.
+    """
 
     body: bytes
     content_type: str | None
@@ -20,6 +23,7 @@ class PageDocument(msgspec.Struct, frozen=True, array_like=True):
     etag: str | None
     last_modified: str | None
     checked: float
+    coding: str | None = None
 
 
 class VerdictsDocument(msgspec.Struct, frozen=True, array_like=True):

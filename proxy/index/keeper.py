@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from proxy.core.errors import UpstreamError
 from proxy.index.documents import Document, MetadataDocument, PageDocument, VerdictsDocument, decode, encode
 from proxy.index.project import Commons, Project
 from proxy.store import Lease, Room, Store
-from proxy.upstream import FetchedPage, Validators
+from proxy.upstream import FetchedPage, Packed, Validators
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,17 @@ class StoredPage:
 
 
 class Keeper:
-    """Keeps and loads the documents of one mirror's projects: pages for `pages_for` seconds, the rest for `verdicts_for`."""
+    """Keeps and loads the documents of one mirror's projects: pages for `pages_for` seconds, the rest for `verdicts_for`.
 
-    def __init__(self, store: Store, mirror: str, *, pages_for: float, verdicts_for: float) -> None:
+    Pages are kept as they came, and have at most `page_limit` bytes once they are inflated.
+    """
+
+    def __init__(self, store: Store, mirror: str, *, pages_for: float, verdicts_for: float, page_limit: int) -> None:
         self._store = store
         self._mirror = mirror
         self._pages_for = pages_for
         self._verdicts_for = verdicts_for
+        self._page_limit = page_limit
         self._resting = False
 
     def rest(self) -> None:
@@ -52,7 +57,9 @@ class Keeper:
     def keep_page(self, name: str, fetched: FetchedPage, checked: float) -> None:
         """Keeps the mirror's page of the project `name`."""
         validators = fetched.validators
-        document = PageDocument(fetched.body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, checked)
+        packed = fetched.packed
+        body, coding = (fetched.body, None) if packed is None else (packed.content, packed.coding)
+        document = PageDocument(body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, checked, coding)
         self._put(Room.PAGE, self._key(name), document, self._pages_for)
 
     def keep_commons(self, name: str, commons: Commons) -> None:
@@ -81,14 +88,19 @@ class Keeper:
         metadata = decode(await self._store.get(Room.METADATA, key), MetadataDocument)
         if metadata is not None:
             project.read = OrderedDict(metadata.read) | project.read
-        return self._stored(await self._store.get(Room.PAGE, key))
+        return await self._stored(await self._store.get(Room.PAGE, key))
 
-    @staticmethod
-    def _stored(document: bytes | None) -> StoredPage | None:
+    async def _stored(self, document: bytes | None) -> StoredPage | None:
         page = decode(document, PageDocument)
         if page is None:
             return None
-        fetched = FetchedPage(page.body, page.content_type, page.url, Validators(page.etag, page.last_modified), {})
+        packed = None if page.coding is None else Packed(page.body, page.coding)
+        try:
+            body = page.body if packed is None else await packed.unpacked(page.url, self._page_limit)
+        except UpstreamError:
+            # It was too large or broken when it was kept, and so is none.
+            return None
+        fetched = FetchedPage(body, page.content_type, page.url, Validators(page.etag, page.last_modified), {}, packed)
         return StoredPage(fetched, page.checked)
 
     async def confirm_page(self, name: str, checked: float) -> None:
@@ -114,7 +126,7 @@ class Keeper:
 
     async def page(self, name: str) -> StoredPage | None:
         """Gives the page of the project `name` that a replica kept last, if one is kept."""
-        return self._stored(await self._store.get(Room.PAGE, self._key(name), anew=True))
+        return await self._stored(await self._store.get(Room.PAGE, self._key(name), anew=True))
 
     async def settled(self, name: str, within: float) -> None:
         """Waits until replicas can read what was kept of the project `name`, at most `within` seconds."""

@@ -1,7 +1,8 @@
 """A fetched page becomes a `Page` without holding up the event loop: in steps, or in a thread where a step would be long."""
 
 import asyncio
-import hashlib
+
+import xxhash
 
 from proxy.core.page import Page
 from proxy.core.parse import parse_page_in_steps
@@ -12,8 +13,11 @@ _PARSED_INLINE = 256 * 1024
 
 
 def digest_of(fetched: FetchedPage) -> str:
-    """Gives the digest of a page: of its bytes, and of the address that its links are relative to."""
-    hashed = hashlib.sha256(fetched.url.encode())
+    """Gives the digest of a page: of its bytes, and of the address that its links are relative to.
+
+    It tells pages of one project at one mirror from each other, and guards nothing.
+    """
+    hashed = xxhash.xxh3_128(fetched.url.encode())
     hashed.update(fetched.body)
     return hashed.hexdigest()
 

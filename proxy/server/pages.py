@@ -15,8 +15,14 @@ from proxy.server.outcomes import Problem, problem_response
 from proxy.server.request_id import request_id_of
 from proxy.server.warm import AtHand, remember
 
-_INLINE_LINKS = {"zstd": 2500, "identity": 2500, "gzip": 2500 if QUICK else 400}
-"""A page of at most so many links is rendered and compressed on the event loop in a few milliseconds; a larger one in a thread."""
+_INLINE_LINKS = {Form.JSON: 8000, Form.HTML: 2500, Form.LEGACY_HTML: 2500}
+"""A page of at most so many links is rendered and compressed on the event loop in some ten milliseconds, a larger one in a thread.
+
+A thread that has to take turns with the event loop costs both more than it saves.
+"""
+
+_INLINE_LINKS_SLOWLY = 400
+"""The same where compressing takes long."""
 
 _AS_IT_CAME = {"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}
 """For what the mirror wrote: no script in it is one of the proxy's own address, from where more may be done than from elsewhere."""
@@ -89,7 +95,8 @@ def _moved(request: web.Request, target: str) -> web.HTTPMovedPermanently:
 async def _page_response(request: web.Request, served: ServedPage, form: Form, encoding: str) -> web.Response:
     body = served.ready(form, encoding)
     if body is None:
-        if len(served.mended.page.files) <= _INLINE_LINKS[encoding]:
+        inline = _INLINE_LINKS_SLOWLY if encoding == "gzip" and not QUICK else _INLINE_LINKS[form]
+        if len(served.mended.page.files) <= inline:
             body = served.body(form, encoding)
         else:
             body = await asyncio.to_thread(served.body, form, encoding)

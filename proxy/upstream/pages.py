@@ -39,10 +39,24 @@ class Validators:
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """A body in its content coding, and what its Content-Encoding says that this is (RFC 9110, section 8.4)."""
+
+    content: bytes
+    coding: str
+
+    async def unpacked(self, url: str, limit: int) -> bytes:
+        """Gives the body, of at most `limit` bytes; raises UpstreamOverLimit, and UpstreamBroke where it cannot be inflated."""
+        inflater = Inflater(url, self.coding, limit)
+        await _inflate(inflater, self.content)
+        return inflater.finish()
+
+
+@dataclass(frozen=True, slots=True)
 class FetchedPage:
     """A page of the mirror: the inflated `body`, and the `url` where the redirects ended, without credentials and query.
 
-    `headers` have lower-case names.
+    `headers` have lower-case names. `packed` is the body as it came, None where it came as it is.
     """
 
     body: bytes
@@ -50,6 +64,7 @@ class FetchedPage:
     url: str
     validators: Validators
     headers: Mapping[str, str]
+    packed: Packed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +110,7 @@ async def page_in(download: Download, limit: int, *, conditional: bool) -> Fetch
     inflater = Inflater(download.url, headers.get("content-encoding", ""), limit)
     async for chunk in download.chunks():
         await _inflate(inflater, chunk)
-    return _page(download.url, headers, inflater)
+    return _page(download.url, headers, inflater.finish(), None)
 
 
 async def page_of(answer: Answer, limit: int, *, conditional: bool) -> FetchedPage | NotModified:
@@ -106,9 +121,9 @@ async def page_of(answer: Answer, limit: int, *, conditional: bool) -> FetchedPa
     if answer.status != 200:
         challenge = headers.get("www-authenticate")
         raise _status_error(url, answer, answer.body[:_SAID_BYTES], () if challenge is None else (challenge,))
-    inflater = Inflater(url, headers.get("content-encoding", ""), limit)
-    await _inflate(inflater, answer.body)
-    return _page(url, headers, inflater)
+    packed = Packed(answer.body, headers.get("content-encoding", ""))
+    body = await packed.unpacked(url, limit)
+    return _page(url, headers, body, None if body == packed.content else packed)
 
 
 async def _inflate(inflater: Inflater, chunk: bytes) -> None:
@@ -118,9 +133,9 @@ async def _inflate(inflater: Inflater, chunk: bytes) -> None:
         await asyncio.sleep(0)
 
 
-def _page(url: str, headers: Mapping[str, str], inflater: Inflater) -> FetchedPage:
+def _page(url: str, headers: Mapping[str, str], body: bytes, packed: Packed | None) -> FetchedPage:
     validators = Validators(headers.get("etag"), headers.get("last-modified"))
-    return FetchedPage(inflater.finish(), headers.get("content-type"), url, validators, headers)
+    return FetchedPage(body, headers.get("content-type"), url, validators, headers, packed)
 
 
 def _not_modified(url: str, headers: Mapping[str, str], conditional: bool) -> NotModified:

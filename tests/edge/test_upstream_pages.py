@@ -12,7 +12,7 @@ import pytest
 from proxy.core.errors import UpstreamBroke, UpstreamError, UpstreamOverLimit, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
-from proxy.upstream import FetchedPage, NotModified, Validators
+from proxy.upstream import FetchedPage, NotModified, Packed, Validators
 from tests.edge.dialling import answer, file_of, headers_of, mirror_at, page, path_of, saying
 from tests.edge.scripted import Server, Wire, always, serving
 from tests.mirror import BrokenMirror
@@ -150,6 +150,18 @@ class TestWhatIsNoPage:
                 await mirror.fetch_page("demo", SHARED)
             assert ", ".join(caught.value.challenges) == 'Basic realm="a", Bearer'
             assert len(server.requests) == 1
+
+    async def test_a_page_in_a_content_coding_is_told_as_it_came_as_well(self) -> None:
+        body = b'{"files":[]}' * 30_000
+        for content, coding in ((gzip.compress(body), "gzip"), (gzip.compress(body), ""), (body, "gzip"), (body, "")):
+            async with (
+                serving(always(page(content, content_encoding=coding) if coding else page(content))) as server,
+                mirror_at(server.url("/simple/")) as mirror,
+            ):
+                fetched = await mirror.fetch_page("demo", SHARED)
+                assert isinstance(fetched, FetchedPage)
+                assert fetched.body == body
+                assert fetched.packed == (None if content == body else Packed(content, coding))
 
     async def test_a_gzip_bomb_is_over_the_limit(self) -> None:
         bomb = gzip.compress(bytes(20_000_000))

@@ -2,6 +2,8 @@
 
 import asyncio
 import difflib
+import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ from proxy.index.project import Project
 from proxy.index.projects import Projects
 from proxy.server.context import GENERATIONS
 from proxy.server.reload import reload
-from proxy.store import open_store
+from proxy.store import Room, open_store
+from proxy.upstream import FetchedPage, Packed, Validators
 from tests.clock import Clock
 from tests.conftest import Client, MakeClient
 from tests.faults import artifactory_404, hang, slow
@@ -94,7 +97,7 @@ async def test_an_answer_about_where_a_file_was_is_none_about_where_it_is(mirror
 
 async def test_a_no_that_is_forgotten_does_not_come_back_from_a_replica() -> None:
     async with open_store(settings_store()) as store:
-        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600)
+        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600, page_limit=1000)
         ours, theirs = Project("demo", SHARED), Project("demo", SHARED)
         denied = Evidence(Asked.RANGE, 404, at=1000.0)
         for each in (ours, theirs):
@@ -108,6 +111,33 @@ async def test_a_no_that_is_forgotten_does_not_come_back_from_a_replica() -> Non
         keeper.keep(theirs)
         await keeper.catch_up(ours)
         assert ours.verdicts == theirs.verdicts, "that is another answer"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "", "deflate"])
+async def test_a_page_that_came_packed_is_kept_as_it_came_and_read_back_as_it_was(coding: str) -> None:
+    body = b'{"files":[]}' * 50_000
+    content = zlib.compress(body) if coding == "deflate" else gzip.compress(body)
+    fetched = FetchedPage(body, "text/html", "https://mirror.example.com/simple/demo/", Validators('"tag"'), {}, Packed(content, coding))
+    async with open_store(settings_store()) as store:
+        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600, page_limit=len(body))
+        keeper.keep_page("demo", fetched, 1000.0)
+        await keeper.confirm_page("demo", 2000.0)
+        stored = await keeper.load(Project("demo", SHARED))
+        assert stored is not None
+        assert (stored.page, stored.checked) == (fetched, 2000.0)
+        assert len(await store.get(Room.PAGE, "mirror/demo") or b"") < len(content) + 200
+        strict = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600, page_limit=len(body) - 1)
+        assert await strict.page("demo") is None, "it is larger than pages may be by now"
+
+
+async def test_a_page_that_an_earlier_release_kept_is_read() -> None:
+    url = "https://mirror.example.com/simple/demo/"
+    async with open_store(settings_store()) as store:
+        store.put(Room.PAGE, "mirror/demo", msgspec.msgpack.encode([b"<html>", "text/html", url, '"tag"', None, 1000.0]), 3600)
+        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600, page_limit=1000)
+        stored = await keeper.load(Project("demo", SHARED))
+        assert stored is not None
+        assert stored.page == FetchedPage(b"<html>", "text/html", url, Validators('"tag"'), {})
 
 
 async def test_a_page_that_never_changes_is_kept_as_long_as_the_mirror_confirms_it(
@@ -169,7 +199,7 @@ async def test_a_project_whose_page_is_on_its_way_does_not_leave_the_memory(monk
     monkeypatch.setattr(projects_module, "_MEMORY", 0)
     clock = Clock()
     store = open_store(settings_store())
-    projects = Projects(Keeper(store, "mirror", pages_for=1, verdicts_for=1), clock)
+    projects = Projects(Keeper(store, "mirror", pages_for=1, verdicts_for=1, page_limit=1000), clock)
     one, other = projects.of(SHARED, "one"), projects.of(SHARED, "other")
     one.refreshing_since = clock()
     clock.passes(2)
