@@ -1,9 +1,10 @@
 """A mended page as it is served: rendered and compressed once per form and encoding, with the headers that say what was mended."""
 
-import hashlib
 from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
+
+import xxhash
 
 from proxy.core.deflate import gzipped
 from proxy.core.render import Form, LinkMaker, MetadataOffer, Renderer
@@ -15,6 +16,9 @@ except ImportError:
     from backports import zstd
 
 ENCODINGS = ("zstd", "gzip", "identity")
+
+_compressor = zstd.ZstdCompressor(level=1)
+"""Makes a frame at a call, for one thread at a time."""
 
 _WORTH_REMEMBERING = 200
 """Links from which on it is worth to remember how a page was rendered; a smaller one is rendered anew in no time."""
@@ -97,7 +101,7 @@ class ServedPage:
                 plain = self.plain[form] = self._render(form)
             content = plain if encoding == "identity" else compress(plain, encoding)
             # Of what is sent, which is the least to read: another content has another tag in either case.
-            tag = hashlib.sha256(content).hexdigest()[:32]
+            tag = xxhash.xxh3_128_hexdigest(content)
             known = self.bodies[form, encoding] = Body(content, f'"{tag}-{form.name.lower()}-{encoding}"')
         return known
 
@@ -113,6 +117,6 @@ class ServedPage:
 def compress(content: bytes, encoding: str) -> bytes:
     """Gives `content` in the content coding `gzip` or `zstd` (RFC 9110, section 8.4.1; RFC 8878)."""
     if encoding == "zstd":
-        compressed: bytes = zstd.compress(content, level=1)
+        compressed: bytes = _compressor.compress(content, mode=zstd.ZstdCompressor.FLUSH_FRAME)
         return compressed
     return gzipped(content)

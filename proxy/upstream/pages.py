@@ -21,7 +21,7 @@ _IN_PASSING = frozenset({408, 425, 429})
 _FOR_GOOD = frozenset({501, 505, 510, 511})
 _LONGEST_WAIT = 4.0
 _SAID_BYTES = 4096
-_AT_ONE_GO = 64 * 1024
+_AT_ONE_GO = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def _made_sound(read: Sequence[File], joiner: Joiner) -> Generator[None, None, l
 
 
 def _some_made_sound(read: Sequence[File], joiner: Joiner) -> Sequence[File]:
-    if _all_plain([each for each in read if isinstance(each, _Listed)], joiner):
+    if _all_plain([each for each in read if type(each) is _Listed], joiner):
         return read
     if len(read) == 1:
         odd = _odd_file(_encode(read[0]), joiner)
@@ -162,7 +162,7 @@ def _all_plain(listed: Sequence[_Listed], joiner: Joiner) -> bool:
     said = [each.core_metadata for each in listed]
     for each in older:
         said += (each.dist_info_metadata, each.data_dist_info_metadata)
-    hashes_of_metadata = [each.sha256 for each in said if isinstance(each, Sha256)]
+    hashes_of_metadata = [each.sha256 for each in said if each and isinstance(each, Sha256)]
     if len(hashes) < len(listed) or not are_digests(hashes + hashes_of_metadata) or not are_filenames([each.filename for each in listed]):
         return False
     if not are_moments([each.upload_time for each in listed if each.upload_time is not None]):

@@ -243,7 +243,7 @@ def _entries(files: Sequence[File], links: Sequence[str], offers: Sequence[Offer
     ]
     # No line break can stand inside an entry: JSON escapes it.
     lines: bytes = _encode_lines(entries)[:-1]
-    if not any(file.rest for file in files):
+    if not any([file.rest for file in files]):
         return lines.replace(b"\n", b",\n")
     pairs = zip(files, lines.split(b"\n"), strict=True)
     # A line break in what the mirror wrote is white space between tokens: in a string it would be escaped.
@@ -293,7 +293,7 @@ def _json_frame(page: Page) -> tuple[bytes, bytes]:
 
 def _claimed_version(page: Page) -> str:
     """The version of the API that the page fulfils: from 1.1 on every file has a size and the page its versions (PEP 700)."""
-    if page.versions is None or any(file.size is None for file in page.files):
+    if page.versions is None or None in [file.size for file in page.files]:
         return "1.0"
     return page.api_version
 
