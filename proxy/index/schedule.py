@@ -154,7 +154,7 @@ class Schedule:
         It goes one step ahead of the client and no further.
         """
         known = project.known
-        if known is None or client is None or not project.asked_for or project.looked_ahead_for == known.checked:
+        if known is None or client is None or not project.asked_for or project.looked_ahead_for == known.checked or not project.read:
             return
         if self._costly or not self._probe.ahead:
             return

@@ -5,6 +5,7 @@ A backend that is slow, full or away is left alone and makes nothing fail: what 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -213,9 +214,10 @@ class Store:
                 if change.document is not None:
                     return change.document if change.expires > self._clock() else None
                 return await self._unseal(change.sealed)
-            reach = self._reach
-            if reach is None or not reach.usable or (self._memory.age(slot) <= reach.trust and not anew):
-                return await self._unseal(await self._memory.get(slot))
+            reach, age = self._reach, self._memory.age(slot)
+            if reach is None or not reach.usable or (age <= reach.trust and not anew):
+                # aiocache takes longer to find nothing than to look whether there is anything.
+                return None if age == math.inf else await self._unseal(await self._memory.get(slot))
             reading = _Reading()
             self._readings.setdefault(slot, set()).add(reading)
             try:

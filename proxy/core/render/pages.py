@@ -243,7 +243,7 @@ def _entries(files: Sequence[File], links: Sequence[str], offers: Sequence[Offer
     ]
     # No line break can stand inside an entry: JSON escapes it.
     lines: bytes = _encode_lines(entries)[:-1]
-    if not any([file.rest for file in files]):
+    if not any(file.rest for file in files):
         return lines.replace(b"\n", b",\n")
     pairs = zip(files, lines.split(b"\n"), strict=True)
     # A line break in what the mirror wrote is white space between tokens: in a string it would be escaped.
