@@ -3,7 +3,6 @@
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from proxy.locking.project import Project
 from proxy.locking.uv import environment_of, run_uv
 from proxy.locking.whereabouts import at_mirror
 from proxy.locking.writing import LockOnDisk
+from proxy.upstream.addresses import is_loopback
 
 Say = Callable[[str], None]
 
@@ -165,7 +165,6 @@ def _no_lock(path: Path) -> LockFailed:
 
 def _on_this_machine(registry: str) -> bool:
     try:
-        host = urlsplit(registry).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
+        return is_loopback(urlsplit(registry).hostname or "")
     except ValueError:
         return False

@@ -4,7 +4,6 @@ A page has no script and loads nothing; its policy says so to the browser as wel
 """
 
 import asyncio
-from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -22,6 +21,7 @@ from proxy.status.grid import grid_of
 from proxy.status.history import History
 from proxy.status.page import overview, problem_page, project_page
 from proxy.status.snapshot import Status, status_of
+from proxy.upstream.addresses import is_loopback
 
 HISTORY = web.AppKey("history", History)
 STARTED = web.AppKey("started", float)
@@ -83,7 +83,7 @@ def may_verify(request: web.Request) -> bool:
 def _local(request: web.Request) -> bool:
     if any(name in request.headers for name in _FORWARDED):
         return False
-    return _is_loopback(request.remote or "") and _is_loopback(_host_named(request))
+    return is_loopback(request.remote or "") and is_loopback(_host_named(request))
 
 
 def _host_named(request: web.Request) -> str:
@@ -91,13 +91,6 @@ def _host_named(request: web.Request) -> str:
         return request.url.host or ""
     except ValueError:
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 def _from_another_site(headers: MultiMapping[str], host: str) -> bool:

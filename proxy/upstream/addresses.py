@@ -5,6 +5,7 @@ spelling for two hosts.
 """
 
 import re
+from ipaddress import ip_address
 from urllib.parse import quote, urljoin, urlsplit
 
 from yarl import URL
@@ -41,6 +42,14 @@ def origin_of(url: str) -> tuple[str, str, int]:
 def origin_of_dialled(address: URL) -> tuple[str, str, int]:
     """Gives scheme, host and port of what `dialled` made."""
     return address.scheme, (address.host or "").lower(), address.port or 0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine's own by what it says alone."""
+    try:
+        return host == "localhost" or ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def redirected(url: str, location: str) -> str:

@@ -18,7 +18,7 @@ from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply
 from proxy.core.identity import SHARED, Identity
 from proxy.core.verdict.budget import BUDGETS
 from proxy.telemetry.counts import MirrorCounts
-from proxy.upstream.addresses import origin_of, shown
+from proxy.upstream.addresses import is_loopback, origin_of, shown
 from proxy.upstream.again import RetryBudget
 from proxy.upstream.client import USER_AGENT, Client, Download
 from proxy.upstream.contact import FirstContact
@@ -27,6 +27,7 @@ from proxy.upstream.credentials import configured_authorization, principal_of
 from proxy.upstream.failure import Failure
 from proxy.upstream.fastlane import FastLane
 from proxy.upstream.health import Health, Observer
+from proxy.upstream.inflate import ACCEPT_ENCODING
 from proxy.upstream.kinds import kind_by_address, kind_by_headers
 from proxy.upstream.pace import Pace
 from proxy.upstream.pagelane import PLAIN, PageLane
@@ -50,6 +51,9 @@ K = TypeVar("K")
 
 _SILENCES_OF_A_PAGE = 6
 """How many read timeouts a page may take as a whole, so that one which comes byte by byte does come to an end."""
+
+_BESIDE = 0.003
+"""Seconds within which a mirror on the same machine answers now and then, however busy both are."""
 
 _IN_PASSING = frozenset({Trouble.TIMEOUT, Trouble.RESET, Trouble.REFUSED, Trouble.DNS})
 _BROKE = frozenset({Trouble.RESET, Trouble.NOT_HTTP, Trouble.TOO_MANY_REDIRECTS})
@@ -91,6 +95,7 @@ class Mirror:
         self._contact = FirstContact(steady)
         self._page_retries = RetryBudget()
         self._pages_asked = 0
+        self._on_loopback = is_loopback(origin_of(section.url)[1]) and not self._client.proxied
         self._fast: FastLane | None = None
         self._pages: PageLane | None = None
         self._conversations: Conversations | None = None
@@ -255,7 +260,7 @@ class Mirror:
     async def _fetch_page(self, name: str, who: Identity, known: Validators | None, within: float | None) -> FetchedPage | NotModified:
         url = f"{self._section.url}{name}/"
         until = time.monotonic() + (self._probe.deadline if within is None else within)
-        way = Way({} if known is None else known.conditions())
+        way = Way({} if known is None else known.conditions(), codings=self._codings())
         self._pages_asked += 1
         attempt = 0
         failed: UpstreamError
@@ -284,6 +289,13 @@ class Mirror:
                     del failed
             _log.info("asked-again", mirror=self.name, project=name, why=str(failed), wait=round(wait, 2))
             await asyncio.sleep(wait)
+
+    def _codings(self) -> str:
+        """Gives the content codings to ask for: on the same machine none, since compressing takes both sides longer than sending.
+
+        What answers from farther away, through a tunnel that begins here, is on another one.
+        """
+        return "identity" if self._on_loopback and self._pace.least <= _BESIDE else ACCEPT_ENCODING
 
     async def _page_answer(self, url: str, way: Way, who: Identity) -> FetchedPage | NotModified:
         began = time.monotonic()

@@ -80,6 +80,11 @@ class Pace:
         self._at: float | None = None
 
     @property
+    def least(self) -> float:
+        """The shortest time that a good answer took, in seconds; infinite before the first."""
+        return self._least
+
+    @property
     def rate(self) -> float | None:
         """The most background requests per second, None where there is no bound."""
         return self._rate

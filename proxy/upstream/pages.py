@@ -76,14 +76,15 @@ class NotModified:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to ask for a page: with these conditions or none, in JSON if possible or in HTML."""
+    """One way to ask for a page: with these conditions or none, in JSON if possible or in HTML, in one of these content codings."""
 
     conditions: Mapping[str, str]
     accept: str = _ACCEPT
+    codings: str = ACCEPT_ENCODING
 
     def headers(self) -> dict[str, str]:
         """Gives the request's headers."""
-        return {"Accept": self.accept, "Accept-Encoding": ACCEPT_ENCODING, **self.conditions}
+        return {"Accept": self.accept, "Accept-Encoding": self.codings, **self.conditions}
 
     def instead(self, status: int) -> "Way | None":
         """Gives how to ask after this status, None where asking otherwise is of no use.

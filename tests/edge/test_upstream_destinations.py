@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.upstream.addresses import dialled, origin_of, origin_of_dialled, redirected, shown, without_credentials
+from proxy.upstream.addresses import dialled, is_loopback, origin_of, origin_of_dialled, redirected, shown, without_credentials
 from proxy.upstream.destinations import Destinations, Reach, literal_address, reach_of
 
 PUBLIC, PRIVATE, LOOPBACK, NEVER = Reach
@@ -176,3 +176,21 @@ def test_what_is_shown_has_neither_credentials_nor_query() -> None:
 def test_a_redirect_is_joined_and_keeps_its_escapes() -> None:
     assert redirected("http://h.example/a/b", "../c%2Bd#x") == "http://h.example/c%2Bd"
     assert redirected("http://h.example/a/b", "//other.example/") == "http://other.example/"
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("::1%lo", True),
+        ("mirror.example.com", False),
+        ("localhost.example.com", False),
+        ("10.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_this_machine_is_told_by_a_name_or_an_address_of_loopback(host: str, here: bool) -> None:
+    assert is_loopback(host) is here

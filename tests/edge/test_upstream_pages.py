@@ -12,7 +12,7 @@ import pytest
 from proxy.core.errors import UpstreamBroke, UpstreamError, UpstreamOverLimit, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
-from proxy.upstream import FetchedPage, NotModified, Packed, Validators
+from proxy.upstream import FetchedPage, Mirror, NotModified, Packed, Validators
 from tests.edge.dialling import answer, file_of, headers_of, mirror_at, page, path_of, saying
 from tests.edge.scripted import Server, Wire, always, serving
 from tests.mirror import BrokenMirror
@@ -54,6 +54,37 @@ async def test_every_request_says_that_it_is_for_a_package_client_since_devpi_sh
             assert projects.status == 200
         assert (await file_of(mirror, server.url("/demo.whl")))[0] == 200
         assert (await mirror.converse(probe(server.url("/demo.whl"), head=False), SHARED)).status == 200
+
+
+async def test_a_mirror_on_the_same_machine_is_asked_for_no_content_coding_once_it_answers_at_once() -> None:
+    def say(path: str, _: Mapping[str, str]) -> bytes:
+        return answer(length=5) if path.endswith(".whl") else page()
+
+    async with serving(saying(say)) as server, mirror_at(server.url("/simple/")) as mirror:
+        assert await coding_wanted(mirror, server) == "gzip, deflate", "it may be far behind a tunnel that begins here"
+        for _ in range(100):
+            await mirror.converse(probe(server.url("/demo.whl"), size=5), SHARED)
+            if await coding_wanted(mirror, server) == "identity":
+                return
+    pytest.fail("it answers at once")
+
+
+async def test_a_mirror_behind_a_tunnel_that_begins_on_this_machine_is_asked_for_content_codings() -> None:
+    async def script(wire: Wire) -> None:
+        while True:
+            head = await wire.request()
+            await asyncio.sleep(0.01)
+            await wire.say(answer(length=5) if path_of(head).endswith(".whl") else page())
+
+    async with serving(script) as server, mirror_at(server.url("/simple/")) as mirror:
+        await mirror.converse(probe(server.url("/demo.whl"), size=5), SHARED)
+        assert await coding_wanted(mirror, server) == "gzip, deflate"
+
+
+async def coding_wanted(mirror: Mirror, server: Server) -> str:
+    """Asks for a page; gives the Accept-Encoding that came."""
+    await mirror.fetch_page("demo", SHARED)
+    return headers_of(server.requests[-1])["accept-encoding"]
 
 
 async def test_without_an_etag_the_time_is_the_condition() -> None:
