@@ -278,9 +278,9 @@ class Page:
     def probeable(self) -> int:
         """How many of the files are wheels or sdists, and so can be asked about."""
         usual = sum(map(str.endswith, [file.filename for file in self.files], repeat(_USUAL_SUFFIXES)))
-        if usual < len(self.files):
-            usual += sum([file.probeable for file in self.files if not file.filename.endswith(_USUAL_SUFFIXES)])
-        return usual
+        if usual == len(self.files):
+            return usual
+        return usual + sum([file.probeable for file in self.files if not file.filename.endswith(_USUAL_SUFFIXES)])
 
     @cached_property
     def _release_index(self) -> Mapping[str, Release]:

@@ -3,27 +3,45 @@
 A document that cannot be read back is as good as none: `decode` gives None for it.
 """
 
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
+from proxy.core.errors import UpstreamOverLimit
 from proxy.core.verdict.judge import Verdict
 from proxy.index.project import Read
+from proxy.upstream import FetchedPage, Packed, Validators
 
 
 class PageDocument(msgspec.Struct, frozen=True, array_like=True):
     """A page as the mirror sent it, and when the mirror last said that it holds (seconds since the epoch).
 
-    `coding` is what its Content-Encoding said where the `body` is in a content coding, None where it is not.
+    What came in a content coding is kept in it where that is at hand, which spares the time to compress it again.
     """
 
-    body: bytes
+    body: bytes | Packed
     content_type: str | None
     url: str
     etag: str | None
     last_modified: str | None
     checked: float
-    coding: str | None = None
+
+    @classmethod
+    def of(cls, fetched: FetchedPage, checked: float) -> Self:
+        """Gives the document of a page."""
+        validators = fetched.validators
+        body = fetched.packed or fetched.body
+        return cls(body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, checked)
+
+    async def page(self, limit: int) -> FetchedPage:
+        """Gives the page back; raises UpstreamOverLimit where it has more than `limit` bytes, UpstreamBroke where it cannot be unpacked."""
+        if isinstance(self.body, Packed):
+            body, packed = await self.body.unpacked(self.url, limit), self.body
+        else:
+            body, packed = self.body, None
+        if len(body) > limit:
+            raise UpstreamOverLimit(self.url, limit, "bytes")
+        return FetchedPage(body, self.content_type, self.url, Validators(self.etag, self.last_modified), {}, packed)
 
 
 class VerdictsDocument(msgspec.Struct, frozen=True, array_like=True):

@@ -78,8 +78,7 @@ class Index:
         self._clock = clock
         upstream = next(section for section in settings.upstream if section.name == mirror.name)
         verdict = settings.verdict
-        pages_for = upstream.fresh + upstream.stale
-        self._keeper = Keeper(store, mirror.key, pages_for=pages_for, verdicts_for=verdict.yes, page_limit=upstream.page_limit)
+        self._keeper = Keeper(store, mirror.key, pages_for=upstream.fresh + upstream.stale, verdicts_for=verdict.yes)
         rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._retired = False
         self.tasks = Tasks()

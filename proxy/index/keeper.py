@@ -4,37 +4,23 @@ Only what the shared identity learned is kept, and the commons; what a client's 
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import msgspec
 
-from proxy.core.errors import UpstreamError
 from proxy.index.documents import Document, MetadataDocument, PageDocument, VerdictsDocument, decode, encode
 from proxy.index.project import Commons, Project
 from proxy.store import Lease, Room, Store
-from proxy.upstream import FetchedPage, Packed, Validators
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPage:
-    """The mirror's page as it was kept, and when the mirror last said that it holds (seconds since the epoch)."""
-
-    page: FetchedPage
-    checked: float
+from proxy.upstream import FetchedPage
 
 
 class Keeper:
-    """Keeps and loads the documents of one mirror's projects: pages for `pages_for` seconds, the rest for `verdicts_for`.
+    """Keeps and loads the documents of one mirror's projects: pages for `pages_for` seconds, the rest for `verdicts_for`."""
 
-    Pages are kept as they came, and have at most `page_limit` bytes once they are inflated.
-    """
-
-    def __init__(self, store: Store, mirror: str, *, pages_for: float, verdicts_for: float, page_limit: int) -> None:
+    def __init__(self, store: Store, mirror: str, *, pages_for: float, verdicts_for: float) -> None:
         self._store = store
         self._mirror = mirror
         self._pages_for = pages_for
         self._verdicts_for = verdicts_for
-        self._page_limit = page_limit
         self._resting = False
 
     def rest(self) -> None:
@@ -56,11 +42,7 @@ class Keeper:
 
     def keep_page(self, name: str, fetched: FetchedPage, checked: float) -> None:
         """Keeps the mirror's page of the project `name`."""
-        validators = fetched.validators
-        packed = fetched.packed
-        body, coding = (fetched.body, None) if packed is None else (packed.content, packed.coding)
-        document = PageDocument(body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, checked, coding)
-        self._put(Room.PAGE, self._key(name), document, self._pages_for)
+        self._put(Room.PAGE, self._key(name), PageDocument.of(fetched, checked), self._pages_for)
 
     def keep_commons(self, name: str, commons: Commons) -> None:
         """Keeps what clients with credentials of their own found deliverable."""
@@ -75,7 +57,7 @@ class Keeper:
         kept = decode(await self._store.get(Room.VERDICTS, self._commons_key(name)), VerdictsDocument)
         return Commons() if kept is None else Commons(kept.digest, dict(kept.verdicts))
 
-    async def load(self, project: Project) -> StoredPage | None:
+    async def load(self, project: Project) -> PageDocument | None:
         """Adds to `project` the verdicts and metadata that were kept, and gives the page if it was kept."""
         if not project.who.shared:
             return None
@@ -88,20 +70,7 @@ class Keeper:
         metadata = decode(await self._store.get(Room.METADATA, key), MetadataDocument)
         if metadata is not None:
             project.read = OrderedDict(metadata.read) | project.read
-        return await self._stored(await self._store.get(Room.PAGE, key))
-
-    async def _stored(self, document: bytes | None) -> StoredPage | None:
-        page = decode(document, PageDocument)
-        if page is None:
-            return None
-        packed = None if page.coding is None else Packed(page.body, page.coding)
-        try:
-            body = page.body if packed is None else await packed.unpacked(page.url, self._page_limit)
-        except UpstreamError:
-            # It was too large or broken when it was kept, and so is none.
-            return None
-        fetched = FetchedPage(body, page.content_type, page.url, Validators(page.etag, page.last_modified), {}, packed)
-        return StoredPage(fetched, page.checked)
+        return decode(await self._store.get(Room.PAGE, key), PageDocument)
 
     async def confirm_page(self, name: str, checked: float) -> None:
         """Notes that the mirror said at `checked` that the page which is kept still holds."""
@@ -124,9 +93,9 @@ class Keeper:
             for name, read in metadata.read.items():
                 project.read.setdefault(name, read)
 
-    async def page(self, name: str) -> StoredPage | None:
+    async def page(self, name: str) -> PageDocument | None:
         """Gives the page of the project `name` that a replica kept last, if one is kept."""
-        return await self._stored(await self._store.get(Room.PAGE, self._key(name), anew=True))
+        return decode(await self._store.get(Room.PAGE, self._key(name), anew=True), PageDocument)
 
     async def settled(self, name: str, within: float) -> None:
         """Waits until replicas can read what was kept of the project `name`, at most `within` seconds."""

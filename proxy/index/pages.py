@@ -18,10 +18,11 @@ from proxy.core.errors import (
     UpstreamUnreachable,
 )
 from proxy.core.page import SourceForm
+from proxy.index.documents import PageDocument
 from proxy.index.doubts import Doubts
 from proxy.index.filling import Filling
 from proxy.index.flights import SingleFlight, Tasks
-from proxy.index.keeper import Keeper, StoredPage
+from proxy.index.keeper import Keeper
 from proxy.index.project import KnownPage, Project
 from proxy.index.projects import Projects
 from proxy.index.reading import digest_of, read_page
@@ -190,13 +191,13 @@ class Pages:
             if theirs is None or not await self._take_over(project, theirs):
                 await self._fetch(project)
 
-    async def _take_over(self, project: Project, theirs: StoredPage) -> bool:
+    async def _take_over(self, project: Project, theirs: PageDocument) -> bool:
         """Takes the page that a replica had confirmed by the mirror lately, and says whether that is so."""
         ours = project.known
         if self._clock() - theirs.checked >= self._upstream.fresh or (ours is not None and theirs.checked <= ours.checked):
             return False
         try:
-            project.renew(await self._read_page(project, theirs.page, theirs.checked))
+            project.renew(await self._read_stored(project, theirs))
         except (PageUnreadable, UpstreamError) as error:
             _log.warning("stored-page-unreadable", project=project.name, why=str(error))
             return False
@@ -264,6 +265,9 @@ class Pages:
         await asyncio.sleep(0)
         return KnownPage(page, digest, fetched.validators, checked, page, checked)
 
+    async def _read_stored(self, project: Project, document: PageDocument) -> KnownPage:
+        return await self._read_page(project, await document.page(self._upstream.page_limit), document.checked)
+
     def _forget(self, project: Project) -> None:
         project.known = None
         project.served = None
@@ -273,11 +277,11 @@ class Pages:
     async def _load(self, project: Project) -> None:
         self._projects.share(project.name, await self._keeper.commons(project.name))
         project.loaded = True
-        fetched = await self._keeper.load(project)
-        if fetched is None:
+        document = await self._keeper.load(project)
+        if document is None:
             return
         try:
-            project.known = await self._read_page(project, fetched.page, fetched.checked)
+            project.known = await self._read_stored(project, document)
         except (PageUnreadable, UpstreamError) as error:
             _log.warning("stored-page-unreadable", project=project.name, why=str(error))
 

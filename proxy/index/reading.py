@@ -2,7 +2,7 @@
 
 import asyncio
 
-import xxhash
+from blake3 import blake3
 
 from proxy.core.page import Page
 from proxy.core.parse import parse_page_in_steps
@@ -13,13 +13,8 @@ _PARSED_INLINE = 256 * 1024
 
 
 def digest_of(fetched: FetchedPage) -> str:
-    """Gives the digest of a page: of its bytes, and of the address that its links are relative to.
-
-    It tells pages of one project at one mirror from each other, and guards nothing.
-    """
-    hashed = xxhash.xxh3_128(fetched.url.encode())
-    hashed.update(fetched.body)
-    return hashed.hexdigest()
+    """Gives the digest of a page: of its bytes, and of the address that its links are relative to."""
+    return blake3(fetched.url.encode()).update(fetched.body).hexdigest()
 
 
 async def read_page(name: str, fetched: FetchedPage, link_limit: int = 200_000) -> Page:

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
+from proxy.index.documents import PageDocument
 from proxy.index.flights import Tasks
-from proxy.index.keeper import Keeper, StoredPage
+from proxy.index.keeper import Keeper
 from proxy.index.project import Project
 from proxy.store import Lease
 
@@ -45,7 +46,7 @@ class Replicas:
         return project.who.shared and self._keeper is not None and self._keeper.shared
 
     @asynccontextmanager
-    async def turn(self, project: Project, work: Work, about: str = "") -> AsyncIterator[StoredPage | None]:
+    async def turn(self, project: Project, work: Work, about: str = "") -> AsyncIterator[PageDocument | None]:
         """Waits for the turn to do `work` for `project` (on the file called `about`), which the block then has.
 
         By then the project knows what the replicas learned; where the work is the page, the block is given the one that they have, if any.

@@ -157,23 +157,21 @@ class SecondIndex:
         if not isinstance(fetched, FetchedPage):
             raise UpstreamBroke(self.mirror.url, "it says that nothing changed, though it was not asked whether anything did")
         told = await _read(name, fetched)
-        validators = fetched.validators
-        self._hold(name, _Held(told, validators, now + self._fresh_for(told), told.digest))
-        document = PageDocument(fetched.body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, now)
-        self._store.put(Room.PAGE, self._prefix + name, encode(document), _KEPT_FOR)
+        self._hold(name, _Held(told, fetched.validators, now + self._fresh_for(told), told.digest))
+        self._store.put(Room.PAGE, self._prefix + name, encode(PageDocument.of(fetched, now)), _KEPT_FOR)
         return told
 
     async def _load(self, name: str, before: _Held | None) -> _Held | None:
         document = decode(await self._store.get(Room.PAGE, self._prefix + name), PageDocument)
         if document is None:
             return None
-        validators = Validators(document.etag, document.last_modified)
         try:
-            told = await _read(name, FetchedPage(document.body, document.content_type, document.url, validators, {}))
+            fetched = await document.page(self.mirror.page_limit)
+            told = await _read(name, fetched)
         except MirrormendError as error:
             _log.warning("stored-page-unreadable", index=self.mirror.url, project=name, why=str(error))
             return None
-        held = _Held(told, validators, document.checked + self._fresh_for(told), told.digest)
+        held = _Held(told, fetched.validators, document.checked + self._fresh_for(told), told.digest)
         if before is not None and before.digest == told.digest:
             # It was confirmed since it was stored.
             held.again = max(held.again, before.again)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
 
-import xxhash
+from blake3 import blake3
 
 from proxy.core.deflate import gzipped
 from proxy.core.render import Form, LinkMaker, MetadataOffer, Renderer
@@ -16,9 +16,6 @@ except ImportError:
     from backports import zstd
 
 ENCODINGS = ("zstd", "gzip", "identity")
-
-_compressor = zstd.ZstdCompressor(level=1)
-"""Makes a frame at a call, for one thread at a time."""
 
 _WORTH_REMEMBERING = 200
 """Links from which on it is worth to remember how a page was rendered; a smaller one is rendered anew in no time."""
@@ -88,8 +85,13 @@ class ServedPage:
         """Gives the body if it was rendered before."""
         return self.bodies.get((form, encoding))
 
+    @property
+    def being_rendered(self) -> bool:
+        """Whether a thread renders it just now, so that `body` would wait for that."""
+        return self.renderings.lock.locked()
+
     def body(self, form: Form, encoding: str) -> Body:
-        """Renders and compresses the page; for one with thousands of links that takes tens of milliseconds, so not on the event loop."""
+        """Renders and compresses the page, which takes a millisecond or more for a thousand links."""
         with self.renderings.lock:
             return self._body(form, encoding)
 
@@ -101,7 +103,7 @@ class ServedPage:
                 plain = self.plain[form] = self._render(form)
             content = plain if encoding == "identity" else compress(plain, encoding)
             # Of what is sent, which is the least to read: another content has another tag in either case.
-            tag = xxhash.xxh3_128_hexdigest(content)
+            tag = blake3(content).hexdigest(length=16)
             known = self.bodies[form, encoding] = Body(content, f'"{tag}-{form.name.lower()}-{encoding}"')
         return known
 
@@ -117,6 +119,6 @@ class ServedPage:
 def compress(content: bytes, encoding: str) -> bytes:
     """Gives `content` in the content coding `gzip` or `zstd` (RFC 9110, section 8.4.1; RFC 8878)."""
     if encoding == "zstd":
-        compressed: bytes = _compressor.compress(content, mode=zstd.ZstdCompressor.FLUSH_FRAME)
+        compressed: bytes = zstd.compress(content, level=1)
         return compressed
     return gzipped(content)

@@ -16,7 +16,7 @@ from proxy.server.request_id import request_id_of
 from proxy.server.warm import AtHand, remember
 
 _INLINE_LINKS = {Form.JSON: 8000, Form.HTML: 2500, Form.LEGACY_HTML: 2500}
-"""A page of at most so many links is rendered and compressed on the event loop in some ten milliseconds, a larger one in a thread.
+"""A page of at most so many links is rendered and compressed on the event loop in ten to twenty milliseconds, a larger one in a thread.
 
 A thread that has to take turns with the event loop costs both more than it saves.
 """
@@ -96,7 +96,7 @@ async def _page_response(request: web.Request, served: ServedPage, form: Form, e
     body = served.ready(form, encoding)
     if body is None:
         inline = _INLINE_LINKS_SLOWLY if encoding == "gzip" and not QUICK else _INLINE_LINKS[form]
-        if len(served.mended.page.files) <= inline:
+        if len(served.mended.page.files) <= inline and not served.being_rendered:
             body = served.body(form, encoding)
         else:
             body = await asyncio.to_thread(served.body, form, encoding)

@@ -30,7 +30,7 @@ _LONGEST_KEEP = 10 * 365 * 86400.0
 _BATCH_DOCUMENTS = 64
 _BATCH_BYTES = 8 * 1024 * 1024
 _HURRY_BYTES = 16 * 1024 * 1024
-"""Bytes that wait to be written without waiting for more: they are held as they came, and so take several times what they will."""
+"""Bytes that wait to be written without waiting for more: they are held as they came, which may be several times what they will take."""
 
 _INLINE_BYTES = 64 * 1024
 """Up to this many bytes, (de)compressing takes less than handing the work to a thread and back."""

@@ -175,6 +175,11 @@ class Mirror:
             self._pace.rate = self._rate()
 
     @property
+    def page_limit(self) -> int:
+        """Bytes of the largest page that is taken."""
+        return self._section.page_limit
+
+    @property
     def breaker_open(self) -> bool:
         """Whether the mirror is left alone just now, since it did not answer."""
         return self._observer.breaker.open

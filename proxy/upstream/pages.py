@@ -56,7 +56,7 @@ class Packed:
 class FetchedPage:
     """A page of the mirror: the inflated `body`, and the `url` where the redirects ended, without credentials and query.
 
-    `headers` have lower-case names. `packed` is the body as it came, None where it came as it is.
+    `headers` have lower-case names. `packed` is the body as it came, None where it came in no content coding or nobody kept that.
     """
 
     body: bytes

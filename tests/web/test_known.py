@@ -3,8 +3,10 @@
 import asyncio
 import difflib
 import gzip
+import threading
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import msgspec
 import pytest
 
 from proxy.config import Settings
+from proxy.core.errors import UpstreamOverLimit
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
@@ -20,6 +23,7 @@ from proxy.core.verdict.judge import Cause, VerdictRules, judge
 from proxy.core.verdict.settle import Policy, settle
 from proxy.index import projects as projects_module
 from proxy.index import serving as serving_module
+from proxy.index.documents import PageDocument, decode, encode
 from proxy.index.flights import Tasks
 from proxy.index.keeper import Keeper
 from proxy.index.project import Project
@@ -97,7 +101,7 @@ async def test_an_answer_about_where_a_file_was_is_none_about_where_it_is(mirror
 
 async def test_a_no_that_is_forgotten_does_not_come_back_from_a_replica() -> None:
     async with open_store(settings_store()) as store:
-        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600, page_limit=1000)
+        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600)
         ours, theirs = Project("demo", SHARED), Project("demo", SHARED)
         denied = Evidence(Asked.RANGE, 404, at=1000.0)
         for each in (ours, theirs):
@@ -119,25 +123,38 @@ async def test_a_page_that_came_packed_is_kept_as_it_came_and_read_back_as_it_wa
     content = zlib.compress(body) if coding == "deflate" else gzip.compress(body)
     fetched = FetchedPage(body, "text/html", "https://mirror.example.com/simple/demo/", Validators('"tag"'), {}, Packed(content, coding))
     async with open_store(settings_store()) as store:
-        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600, page_limit=len(body))
+        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600)
         keeper.keep_page("demo", fetched, 1000.0)
         await keeper.confirm_page("demo", 2000.0)
-        stored = await keeper.load(Project("demo", SHARED))
-        assert stored is not None
-        assert (stored.page, stored.checked) == (fetched, 2000.0)
+        document = await keeper.load(Project("demo", SHARED))
+        assert document is not None
+        assert document.checked == 2000.0
+        assert await document.page(len(body)) == fetched
         assert len(await store.get(Room.PAGE, "mirror/demo") or b"") < len(content) + 200
-        strict = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600, page_limit=len(body) - 1)
-        assert await strict.page("demo") is None, "it is larger than pages may be by now"
 
 
-async def test_a_page_that_an_earlier_release_kept_is_read() -> None:
+@pytest.mark.parametrize("packed", [True, False])
+async def test_a_page_that_was_kept_and_is_larger_than_pages_may_be_by_now_is_not_taken(packed: bool) -> None:
+    body = b'{"files":[]}' * 100
     url = "https://mirror.example.com/simple/demo/"
-    async with open_store(settings_store()) as store:
-        store.put(Room.PAGE, "mirror/demo", msgspec.msgpack.encode([b"<html>", "text/html", url, '"tag"', None, 1000.0]), 3600)
-        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600, page_limit=1000)
-        stored = await keeper.load(Project("demo", SHARED))
-        assert stored is not None
-        assert stored.page == FetchedPage(b"<html>", "text/html", url, Validators('"tag"'), {})
+    fetched = FetchedPage(body, "text/html", url, Validators(), {}, Packed(gzip.compress(body), "gzip") if packed else None)
+    document = PageDocument.of(fetched, 1000.0)
+    assert await document.page(len(body)) == fetched
+    with pytest.raises(UpstreamOverLimit):
+        await document.page(len(body) - 1)
+
+
+async def test_a_page_that_an_earlier_release_kept_is_read_and_one_that_it_could_misread_is_as_good_as_absent_to_it() -> None:
+    class Earlier(PageDocument, array_like=True):
+        body: bytes
+
+    url = "https://mirror.example.com/simple/demo/"
+    plain = FetchedPage(b"<html>", "text/html", url, Validators('"tag"'), {})
+    earlier = decode(encode(Earlier(b"<html>", "text/html", url, '"tag"', None, 1000.0)), PageDocument)
+    assert earlier is not None
+    assert await earlier.page(1000) == plain
+    assert decode(encode(PageDocument.of(plain, 1000.0)), Earlier) is not None
+    assert decode(encode(PageDocument.of(replace(plain, packed=Packed(b"packed", "gzip")), 1000.0)), Earlier) is None
 
 
 async def test_a_page_that_never_changes_is_kept_as_long_as_the_mirror_confirms_it(
@@ -199,7 +216,7 @@ async def test_a_project_whose_page_is_on_its_way_does_not_leave_the_memory(monk
     monkeypatch.setattr(projects_module, "_MEMORY", 0)
     clock = Clock()
     store = open_store(settings_store())
-    projects = Projects(Keeper(store, "mirror", pages_for=1, verdicts_for=1, page_limit=1000), clock)
+    projects = Projects(Keeper(store, "mirror", pages_for=1, verdicts_for=1), clock)
     one, other = projects.of(SHARED, "one"), projects.of(SHARED, "other")
     one.refreshing_since = clock()
     clock.passes(2)
@@ -297,3 +314,21 @@ async def _true(holds: bool) -> bool:
 
 def settings_store() -> Any:
     return Settings.model_validate({"upstream": {"url": "https://mirror.example.com/simple/"}, "store": {"location": "memory"}}).store
+
+
+async def test_nobody_waits_for_a_page_that_a_thread_renders_but_who_wants_it(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(OLD)
+    client = await app_client(Clock())
+    await (await client.get("/simple/demo/", headers={"Accept": "text/html"})).read()
+    project, _ = await index_of(client).file("demo", OLD, SHARED)
+    rendering = project.served.renderings.lock
+    rendering.acquire()
+    at_the_latest = threading.Timer(3.0, rendering.release)
+    at_the_latest.start()
+    page = asyncio.create_task(names(client))
+    await asyncio.sleep(0.05)
+    assert (await client.get("/healthz")).status == 200
+    assert rendering.locked(), "the event loop waited for it"
+    at_the_latest.cancel()
+    rendering.release()
+    assert await page == [OLD]
