@@ -29,6 +29,11 @@ class Inflater:
         self._begun = False
         self._inflater: Inflating | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether what came so far is in no content coding."""
+        return self._begun and self._inflater is None
+
     def feed(self, chunk: bytes) -> None:
         """Takes the next bytes."""
         if not self._begun:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from proxy.core.errors import UpstreamBroke, UpstreamError, UpstreamStatus
@@ -46,9 +46,16 @@ class Packed:
     coding: str
 
     async def unpacked(self, url: str, limit: int) -> bytes:
-        """Gives the body, of at most `limit` bytes; raises UpstreamOverLimit, and UpstreamBroke where it cannot be inflated."""
+        """Gives the body, of at most `limit` bytes: the content itself where that is in no content coding, whatever is said of it.
+
+        Raises UpstreamOverLimit, and UpstreamBroke where it cannot be inflated.
+        """
         inflater = Inflater(url, self.coding, limit)
-        await _inflate(inflater, self.content)
+        for piece in _pieces(self.content):
+            inflater.feed(piece)
+            if inflater.plain and len(self.content) <= limit:
+                return self.content
+            await asyncio.sleep(0)
         return inflater.finish()
 
 
@@ -110,7 +117,9 @@ async def page_in(download: Download, limit: int, *, conditional: bool) -> Fetch
         raise await status_error(download)
     inflater = Inflater(download.url, headers.get("content-encoding", ""), limit)
     async for chunk in download.chunks():
-        await _inflate(inflater, chunk)
+        for piece in _pieces(chunk):
+            inflater.feed(piece)
+            await asyncio.sleep(0)
     return _page(download.url, headers, inflater.finish(), None)
 
 
@@ -124,14 +133,12 @@ async def page_of(answer: Answer, limit: int, *, conditional: bool) -> FetchedPa
         raise _status_error(url, answer, answer.body[:_SAID_BYTES], () if challenge is None else (challenge,))
     packed = Packed(answer.body, headers.get("content-encoding", ""))
     body = await packed.unpacked(url, limit)
-    return _page(url, headers, body, None if body == packed.content else packed)
+    return _page(url, headers, body, None if body is packed.content else packed)
 
 
-async def _inflate(inflater: Inflater, chunk: bytes) -> None:
-    for start in range(0, len(chunk), _AT_ONE_GO):
-        inflater.feed(chunk[start : start + _AT_ONE_GO])
-        # Others get their turn: a large page takes tens of milliseconds to inflate.
-        await asyncio.sleep(0)
+def _pieces(content: bytes) -> Iterator[bytes]:
+    """Gives pieces between which others get their turn: a large page takes tens of milliseconds to inflate."""
+    return (content[start : start + _AT_ONE_GO] for start in range(0, len(content), _AT_ONE_GO))
 
 
 def _page(url: str, headers: Mapping[str, str], body: bytes, packed: Packed | None) -> FetchedPage:

@@ -10,6 +10,7 @@ Rules for this file: it is a function of the page, of what is known, of the time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from operator import attrgetter
 
 from proxy.core.page import File, Packaging, Page, Release
@@ -102,9 +103,10 @@ def resolver_picks(release: Release) -> tuple[File, ...]:
 def by_resolver_order(files: Iterable[File]) -> list[File]:
     """Gives the wheels among `files` in the order in which uv would choose one to read."""
     wheels = [file for file in files if file.filename.endswith(".whl")]
-    wheels.sort(key=_filename)
-    # Those alike in this stay in the order of their names.
-    wheels.sort(key=_has_no_build)
+    if len(wheels) > 1:
+        wheels.sort(key=_filename)
+        # Those alike in this stay in the order of their names.
+        wheels.sort(key=_has_no_build)
     return wheels
 
 
@@ -156,27 +158,26 @@ def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | 
     if latest is None and front:
         latest = front[0]
     if latest is not None:
-        yield from ((True, file) for file in _read_or_installed(latest, client))
-        yield from ((True, file) for file in latest.files)
+        yield from zip(repeat(True), _read_or_installed(latest, client))
+        yield from zip(repeat(True), latest.files)
     denied = {name for name, verdict in verdicts.items() if is_undeliverable(verdict)}
     if denied:
         yield from ((False, file) for file in page.files if file.filename in denied)
     for release in front:
-        yield from ((False, file) for file in _read_or_installed(release, client))
+        yield from zip(repeat(False), _read_or_installed(release, client))
     for release in front:
-        yield from ((False, file) for file in release.files)
+        yield from zip(repeat(False), release.files)
     newer = {release.spelling for release in front}
     older = [release for release in page.releases if release.spelling not in newer]
     for release in older:
-        yield from ((False, file) for file in resolver_picks(release))
+        yield from zip(repeat(False), resolver_picks(release))
     for release in older:
-        yield from ((False, file) for file in release.files)
+        yield from zip(repeat(False), release.files)
 
 
-def _read_or_installed(release: Release, client: ClientPlatform | None) -> Iterator[File]:
-    if client is not None and (pick := install_pick(release, client)) is not None:
-        yield pick
-    yield from resolver_picks(release)
+def _read_or_installed(release: Release, client: ClientPlatform | None) -> tuple[File, ...]:
+    pick = None if client is None else install_pick(release, client)
+    return resolver_picks(release) if pick is None else (pick, *resolver_picks(release))
 
 
 def plan(
@@ -228,7 +229,8 @@ def plan_in_steps(
             continue
         seen.add(name)
         verdict = verdicts.get(name)
-        if not due(file, verdict, now, rules, awaiting=verdict is not None and name in awaiting):
+        # Of most files nothing is known, and that is told at once.
+        if not (file.probeable if verdict is None else due(file, verdict, now, rules, awaiting=name in awaiting)):
             continue
         if left <= 0:
             return Plan(tuple(first), tuple(rest), more=True)
