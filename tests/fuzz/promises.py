@@ -225,7 +225,7 @@ def an_answer_or_none(sent: bytes, *, method: Method = Method.GET, read: int = 1
 
 def held_by(reader: AnswerReader) -> int:
     """How many bytes it keeps."""
-    return len(reader._held) + len(reader.kept) + len(reader._chunks._held) + len(reader._chunks.body)
+    return len(reader._held) + len(reader._body.getvalue()) + len(reader._chunks._held) + len(reader._chunks.body)
 
 
 def alike_in_pieces(sent: bytes, *, method: Method = Method.GET, read: int = 1, pieces: int = 1) -> None:

@@ -5,6 +5,7 @@ the same bytes differently, this one understands nothing (`Malformed`), since a 
 to the next request.
 """
 
+import io
 import re
 
 from proxy.upstream.fastlane.chunks import ChunkedBody
@@ -102,10 +103,12 @@ class AnswerReader:
 
     __slots__ = (
         "_bare",
+        "_body",
         "_chunks",
         "_held",
         "_left",
         "_like",
+        "_missing",
         "_read",
         "_stage",
         "begun",
@@ -124,10 +127,12 @@ class AnswerReader:
         self.begun = False
         self.parsed = False
         self.excess = False
+        self.kept = b""
         self._held = bytearray()
-        self.kept = bytearray()
+        self._body = io.BytesIO()
         self._bare = True
         self._read = 0
+        self._missing = 0
         self._left = 0
         self._chunks = ChunkedBody(0)
         self._stage = _HEAD
@@ -140,14 +145,20 @@ class AnswerReader:
         self.begun = self.parsed = False
         self._stage = _HEAD
         if self.kept:
-            self.kept.clear()
+            self.forget()
 
-    def feed(self, data: bytes) -> bool:
+    def forget(self) -> None:
+        """Lets go of what was kept of the body: a page takes megabytes, and the connection may be idle for long."""
+        self.kept = b""
+        self._body = io.BytesIO()
+
+    def feed(self, data: memoryview) -> bool:
         """Takes the next bytes, gives whether the answer is whole; raises Malformed."""
         self.begun = True
         if self._stage != _HEAD:
             return self._in_body(data)
-        return self._reads_alike(data) or self._in_head(data)
+        head = bytes(data)
+        return self._reads_alike(head) or self._in_head(head)
 
     def _in_head(self, data: bytes) -> bool:
         if self._held:
@@ -179,7 +190,7 @@ class AnswerReader:
                 self.excess, self.reusable = True, False
             return True
         self._frame()
-        return self._in_body(data[end + 4 :])
+        return self._in_body(memoryview(data)[end + 4 :])
 
     def _reads_alike(self, data: bytes) -> bool:
         """Reads a head that is like the one before, and says whether it is."""
@@ -201,7 +212,8 @@ class AnswerReader:
         if self._stage == _HEAD:
             return False
         if self._stage == _CHUNKED:
-            self._keep(self._chunks.body)
+            self._keep(memoryview(self._chunks.body))
+        self.kept = self._body.getvalue()
         return self._stage == _UNTIL_CLOSE or len(self.kept) >= self._read > 0
 
     def _frame(self) -> None:
@@ -211,6 +223,7 @@ class AnswerReader:
             raise Malformed("the length of the body is told in two ways, or in an unknown one")
         if length is not None and (not length.isdecimal() or len(length) > 15):
             raise Malformed("the content length is no number")
+        self._body, self._missing = io.BytesIO(), self._read
         if self.status in {204, 304}:
             self._left, self._stage = 0, _COUNTED
         elif coding is not None:
@@ -222,25 +235,26 @@ class AnswerReader:
         else:
             self._stage, self.reusable = _UNTIL_CLOSE, False
 
-    def _in_body(self, data: bytes) -> bool:
+    def _in_body(self, data: memoryview) -> bool:
+        if self._stage == _CHUNKED:
+            whole = self._chunks.feed(data)
+            if whole:
+                self.kept = bytes(memoryview(self._chunks.body)[: self._read])
+                self.reusable = self.reusable and self._chunks.clean
+            return whole
         if self._stage == _COUNTED:
             self._keep(data[: self._left])
             self._left -= len(data)
             if self._left < 0:
                 self.reusable = False
-            return self._left <= 0
-        if self._stage == _UNTIL_CLOSE:
+            whole = self._left <= 0
+        else:
             self._keep(data)
-            return len(self.kept) >= self._read
-        whole = self._chunks.feed(data)
+            whole = self._missing <= 0
         if whole:
-            self.kept = self._chunks.body
-            del self.kept[self._read :]
-        if whole and not self._chunks.clean:
-            self.reusable = False
+            self.kept = self._body.getvalue()
         return whole
 
-    def _keep(self, data: bytes | bytearray) -> None:
-        missing = self._read - len(self.kept)
-        if missing > 0:
-            self.kept += data[:missing]
+    def _keep(self, data: memoryview) -> None:
+        if self._missing > 0:
+            self._missing -= self._body.write(data[: self._missing])

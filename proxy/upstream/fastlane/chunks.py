@@ -29,7 +29,7 @@ class ChunkedBody:
         self._stage = _SIZE
         self._trailers = 0
 
-    def feed(self, data: bytes) -> bool:
+    def feed(self, data: bytes | memoryview) -> bool:
         """Takes the next bytes, gives whether the body is whole or larger than the room; raises Malformed."""
         self._held += data
         while True:

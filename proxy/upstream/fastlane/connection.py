@@ -104,12 +104,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Reads on in the answer (asyncio)."""
-        data = bytes(self._buffer[:nbytes])
+        data = self._buffer[:nbytes]
         request = self.request
         if request is None:
             if not self.closed:
                 self.close()
-                self._owner.overheard(self, data)
+                self._owner.overheard(self, bytes(data))
             return
         try:
             whole = self.reader.feed(data)

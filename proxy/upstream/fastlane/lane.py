@@ -153,9 +153,11 @@ class FastLane:
         status, body = reader.status, reader.kept
         reply: Reply | Unusual
         if status < 300 or status not in _UNUSUAL or status in self._plain:
-            reply = Answer(status, reader.headers, bytes(body) if body else b"", request.ask.url, self._clock())
+            reply = Answer(status, reader.headers, body, request.ask.url, self._clock())
         else:
             reply = _UNUSUAL[status]
+        if body:
+            reader.forget()
         if reader.excess:
             self._beware()
         now = self._time()
