@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 
 import structlog
 from aiohttp import web
@@ -20,6 +19,7 @@ from proxy.server.reload import reload
 from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls, renew
 from proxy.server.warm import WarmRunner
+from proxy.upstream.addresses import is_loopback
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -100,7 +100,7 @@ def _announce(runner: web.AppRunner, settings: Settings, app: web.Application, s
 
 def _warn(runner: web.AppRunner, settings: Settings) -> None:
     """Warns of what others in the network could do, where the proxy listens to them."""
-    if all(ip_address(each[0].partition("%")[0]).is_loopback for each in runner.addresses):
+    if all(is_loopback(each[0]) for each in runner.addresses):
         return
     if not settings.access.controlled:
         _log.warning(

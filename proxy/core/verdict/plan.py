@@ -229,8 +229,7 @@ def plan_in_steps(
             continue
         seen.add(name)
         verdict = verdicts.get(name)
-        # Of most files nothing is known, and that is told at once.
-        if not (file.probeable if verdict is None else due(file, verdict, now, rules, awaiting=name in awaiting)):
+        if not due(file, verdict, now, rules, awaiting=name in awaiting):
             continue
         if left <= 0:
             return Plan(tuple(first), tuple(rest), more=True)
