@@ -82,7 +82,8 @@ class Index:
         rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._retired = False
         self.tasks = Tasks()
-        self._verifier = Verifier(mirror, rules, self.tasks, clock)
+        self._projects = Projects(self._keeper, clock)
+        self._verifier = Verifier(mirror, rules, self.tasks, clock, patience=settings.probe.patience, learned=self._projects.learned)
         self.rescue = _rescue(repairs, settings, self.tasks, clock)
         replicas = Replicas(self._keeper, self.tasks)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue)
@@ -95,7 +96,6 @@ class Index:
             mode=settings.links.mode,
             clock=clock,
         )
-        self._projects = Projects(self._keeper, clock)
         reference = repairs.reference
         self._pages = Pages(
             mirror,

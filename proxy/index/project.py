@@ -18,6 +18,9 @@ from proxy.core.verdict.judge import Kind, Verdict, is_undeliverable
 from proxy.index.served import ServedPage
 from proxy.upstream import Validators
 
+_NEW_FOR = 3600.0
+"""Seconds for which it is remembered when a file was first listed."""
+
 
 @dataclass(slots=True)
 class KnownPage:
@@ -70,6 +73,8 @@ class Project:
     `asked_for` says that a client wanted the page, `looked_ahead_for` is when the page was checked whose requirements were fetched ahead.
     `unreadable` says when a file was found to have none that can be read (seconds since the epoch).
     `held_since` is when it came into memory (seconds since the epoch).
+    `first_listed` is when its page was first seen, None where the store knew it; `appeared` says when a file that an earlier page lacked
+    was first listed (both in seconds since the epoch).
     `sources` says by name and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     """
@@ -101,6 +106,8 @@ class Project:
     held_since: float = 0.0
     asked_for: bool = False
     looked_ahead_for: float = 0.0
+    first_listed: float | None = None
+    appeared: dict[str, float] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
@@ -142,11 +149,22 @@ class Project:
     def renew(self, known: KnownPage) -> None:
         """Takes a newer page of the mirror. Of what is another file by now, or was denied and is elsewhere now, nothing is known."""
         before, self.known = self.known, known
+        if before is None:
+            self.first_listed = known.checked
         if before is None or before.digest == known.digest:
             return
         was, now = before.bare.by_filename, known.bare.by_filename
+        self._note_new_files(was.keys(), now.keys(), known.checked)
         pairs = ((name, was[name], now[name]) for name in self.verdicts if name in was and name in now)
         self.forget([name for name, one, other in pairs if _replaced(one, other) or (self._denied(name) and _path(one) != _path(other))])
+
+    def seen_since(self, file: File) -> float | None:
+        """Return when the page listed `file` first, in seconds since the epoch; None where that is long ago."""
+        return self.appeared.get(file.filename, self.first_listed)
+
+    def _note_new_files(self, was: Collection[str], now: Collection[str], at: float) -> None:
+        self.appeared = {name: since for name, since in self.appeared.items() if abs(at - since) < _NEW_FOR and name in now}
+        self.appeared |= {name: at for name in now if name not in was}
 
     def _denied(self, name: str) -> bool:
         return is_undeliverable(self.verdicts.get(name))

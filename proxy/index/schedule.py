@@ -144,7 +144,11 @@ class Schedule:
         first = self._plan(project, page, budget, None, awaited_only=True).first
         files = dict.fromkeys(file.filename for file in (*picks, *first, *(file for release in chosen for file in release.files)))
         now, listed, verdicts = self._clock(), page.by_filename, project.verdicts
-        wanted = [listed[name] for name in files if due(listed[name], verdicts.get(name), now, self._rules)]
+        wanted = [
+            listed[name]
+            for name in files
+            if due(listed[name], verdicts.get(name), now, self._rules, seen_since=project.seen_since(listed[name]))
+        ]
         await asyncio.gather(reading, self._verifier.ask(project, wanted[:budget]))
         self._projects.learned(project)
 
@@ -158,7 +162,7 @@ class Schedule:
             return
         if self._costly or not self._probe.ahead:
             return
-        picks = reading_picks(known.page, project.verdicts, client, lacks=self._verifier.lacks)
+        picks = reading_picks(known.page, project.verdicts, client, lacks=self._verifier.expects_denial(project.who))
         read = project.read.get(picks[0].filename) if picks else None
         if read is None:
             return
@@ -196,18 +200,27 @@ class Schedule:
     def _to_read_ahead(self, project: Project, page: Page, client: ClientPlatform | None) -> tuple[File, ...]:
         if self._verifier.in_vain(project.who):
             return ()
-        picks = reading_picks(page, project.verdicts, client, lacks=self._verifier.lacks)
+        picks = reading_picks(page, project.verdicts, client, lacks=self._verifier.expects_denial(project.who))
         return tuple(file for file in picks if file.filename not in project.read and not self._gate.unreadable(project, file))
 
     def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:
         now = self._clock()
-        return plan(page, project.verdicts, now, rules=self._rules, budget=budget, client=client, awaited_only=awaited_only)
+        return plan(
+            page,
+            project.verdicts,
+            now,
+            rules=self._rules,
+            budget=budget,
+            client=client,
+            awaited_only=awaited_only,
+            seen_since=project.seen_since,
+        )
 
     async def _plan_all(
         self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, at: float | None = None
     ) -> Plan:
         now = self._clock() if at is None else at
-        steps = plan_in_steps(page, project.verdicts, now, rules=self._rules, budget=budget, client=client)
+        steps = plan_in_steps(page, project.verdicts, now, rules=self._rules, budget=budget, client=client, seen_since=project.seen_since)
         while (planned := finished(steps)) is None:  # noqa: ASYNC110 - it gives way between steps, it waits for nobody
             await asyncio.sleep(0)
         return planned
