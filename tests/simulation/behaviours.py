@@ -91,6 +91,8 @@ class Behaviour:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, frozenset):
+        value = sorted(value)
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     return text if len(text) < 300 else f"{text[:300]}…"
 
@@ -535,16 +537,16 @@ class Rights(Behaviour):
         if rng.random() < 0.6:
             project = rng.choice(projects[1:] or projects)
             project.seen_by = frozenset({rng.choice(self.IDENTITIES)})
-            self.private.append(f"{project.name} for {set(project.seen_by)}")
+            self.private.append(f"{project.name} for {''.join(project.seen_by)}")
         for file in rng.sample(stage.world.files, min(4, len(stage.world.files))):
             who = frozenset({rng.choice(self.IDENTITIES)})
             if rng.random() < 0.5:
                 file.listed_for = who
-                self.private.append(f"{file.filename} listed for {set(who)}")
+                self.private.append(f"{file.filename} listed for {''.join(who)}")
             else:
                 file.delivered_to = who
                 file.denied = rng.choice((403, 404))
-                self.private.append(f"{file.filename} delivered to {set(who)}")
+                self.private.append(f"{file.filename} delivered to {''.join(who)}")
 
 
 class Quarantine(Behaviour):

@@ -157,8 +157,8 @@ class _History:
         for project in self.world.projects.values():
             sized = any(file.size_told for file in project.files)
             timed = any(file.upload_time for file in project.files)
-            told = {str(file.core_metadata) for file in project.files if file.is_wheel}
-            facts = f"{len(project.files)} files, {project.form}{', sizes' if sized else ''}{', times' if timed else ''}, metadata {told}"
+            told = sorted({str(file.core_metadata) for file in project.files if file.is_wheel})
+            facts = f"{len(project.files)} files, {project.form}{', sizes' if sized else ''}{', times' if timed else ''}, metadata {' or '.join(told)}"
             lines.append(f"project {project.name}: {facts}")
         return lines
 

@@ -78,7 +78,7 @@ class Oracle:
         elif not who and ("", name) in self._known and not told & {401, 403}:
             others = [key for key in self._known if key[0] == "" and key[1] != name]
             if others or not told & {404, "empty page"}:
-                self._broken(ended, f"the known page of {name} is not served during an outage ({told}): {error!s}")
+                self._broken(ended, f"the known page of {name} is not served during an outage ({sorted(map(str, told))}): {error!s}")
         elif told & {401, 403}:
             self._known.discard((who, name))
 
