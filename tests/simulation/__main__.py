@@ -64,9 +64,13 @@ def _summary(title: str, reports: list[Report], took: float) -> str:
             name = each.partition(":")[0]
             drops[name] += len(report.tally.drops)
             views[name] += report.tally.file_views
+    kinds = Counter[str]()
+    for report in broken:
+        kinds.update(report.tally.kinds.keys())
     asked, listed = sum(report.asked for report in reports), sum(report.listed for report in reports)
     line = f"{title}: {len(reports)} histories, {len(reports) / took:.0f} a second, {len(broken)} broken"
     line += f" (seeds {', '.join(str(report.seed) for report in broken[:10])})" if broken else ""
+    line += f" [{', '.join(f'{kind} in {count}' for kind, count in kinds.most_common())}]" if kinds else ""
     line += f"; {asked / max(1, listed):.2f} requests for each listed file\n"
     for name, count in drops.items():
         if count:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from proxy.core.flows.exchange import Method
 from tests.simulation.simulated_mirror import Incoming, Outcome, Sketch, Told, delivery, refusal
 from tests.simulation.virtual_loop import VirtualLoop, WallClock
-from tests.simulation.world import ALWAYS, JSON_TYPE, NEVER, World, content_of, release
+from tests.simulation.world import ALWAYS, JSON_TYPE, NEVER, SimProject, World, content_of, release
 
 DENIALS: tuple[Told, ...] = (403, 404, 429, 503, "page")
 
@@ -53,6 +53,8 @@ class Behaviour:
     control: int | None = 3
     slack: int = 0
     """So many more views may pass before a file that was restored is back."""
+    slow_pages: frozenset[str] = frozenset()
+    """Projects whose pages may be served stale while a newer one is on its way."""
     before_all: ClassVar[bool] = False
     after_all: ClassVar[bool] = False
 
@@ -157,14 +159,13 @@ class Nodes(Behaviour):
     before_all = True
     by: ClassVar[tuple[str, ...]] = ("chance", "turn")
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, share: float | None = None, told: Told | None = None, *, count: int | None = None) -> None:
         super().__init__(stage)
         rng = stage.rng
         self.by_what = rng.choice(self.by)
-        self.count = rng.choice((2, 2, 2, 3))
-        self.told = rng.choice((404, 404, 403, "page"))
-        share = rng.choice((1.0, 1.0, 0.5, 0.1))
-        self.share = share
+        self.count = rng.choice((2, 2, 2, 3)) if count is None else count
+        self.told = rng.choice((404, 404, 403, "page")) if told is None else told
+        self.share = share = rng.choice((1.0, 1.0, 0.5, 0.1)) if share is None else share
         self._lack = [frozenset[str]()]
         for _ in range(self.count - 1):
             self._lack.append(frozenset(file.filename for file in stage.world.files if rng.random() < share))
@@ -561,12 +562,14 @@ class Quarantine(Behaviour):
 class Dead(Behaviour):
     """Some files are listed and not there for good: a platform as a whole, or some at random."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, count: int | None = None, told: Told | None = None) -> None:
         super().__init__(stage)
         rng = stage.rng
-        self.told = rng.choice((404, 404, 404, 403, 410, 451, "page"))
+        self.told = rng.choice((404, 404, 404, 403, 410, 451, "page")) if told is None else told
         mark = rng.choice(("macosx", "win", "musllinux", "cp313", "1.0", ""))
         chosen = [file for file in stage.world.files if (mark in file.filename if mark else rng.random() < 0.2)]
+        if count is not None:
+            chosen = rng.sample(stage.world.projects["amber"].files, count)
         for file in chosen:
             file.there_from, file.denied = NEVER, self.told
         self.files = [file.filename for file in chosen]
@@ -591,6 +594,73 @@ class Absences(Behaviour):
             if file.there_from == ALWAYS:
                 file.gone_from, file.back_from, file.denied = gone, back, rng.choice((404, 404, 410))
                 self.files.append(f"{file.filename} {gone:.1f}-{back:.1f}")
+
+
+class SlowPage(Behaviour):
+    """The page of one project takes seconds each time; all others come as ever."""
+
+    after_all = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.project = stage.rng.choice(list(stage.world.projects))
+        self.seconds = stage.rng.choice((2.0, 4.0, 6.0))
+        self.slow_pages = frozenset({self.project})
+
+    def after(self, request: Incoming, outcome: Outcome) -> Outcome:
+        if request.kind == "page" and request.project == self.project and isinstance(outcome, Sketch):
+            return Sketch(outcome.status, outcome.headers | {"x-seconds": str(self.seconds)}, outcome.body)
+        return outcome
+
+
+class AsksForPause(Behaviour):
+    """One file is refused with a wish to wait (Retry-After); all others are delivered at once."""
+
+    after_all = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.file = stage.rng.choice(stage.world.files).filename
+        self.status = stage.rng.choice((429, 503))
+        self.seconds = stage.rng.choice((10, 60, 3600))
+        for file in stage.world.files:
+            if file.filename == self.file:
+                file.failing = self.status
+
+    def after(self, request: Incoming, outcome: Outcome) -> Outcome:
+        if request.filename == self.file and isinstance(outcome, Sketch) and outcome.status == self.status:
+            return Sketch(outcome.status, outcome.headers | {"retry-after": str(self.seconds)}, outcome.body)
+        return outcome
+
+
+class OlderPage(Behaviour):
+    """One of two nodes has an older page, which lacks the newest release; both deliver all files."""
+
+    before_all = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        rng = stage.rng
+        self.project = rng.choice(list(stage.world.projects))
+        project = stage.world.projects[self.project]
+        newest = project.files[-1].version
+        self.by_turn = rng.random() < 0.5
+        self._older = SimProject(self.project, project.form, [file for file in project.files if file.version != newest])
+        for file in project.files:
+            file.patchy = file.version == newest
+        self._rng = rng
+        self._turn = 0
+
+    def before(self, request: Incoming) -> Outcome | None:
+        if request.kind != "page" or request.project != self.project or not self._older.files:
+            return None
+        self._turn += 1
+        older = self._turn % 2 == 0 if self.by_turn else self._rng.random() < 0.5
+        if not older or request.at >= self.stage.world.projects[self.project].quarantined_from:
+            return None
+        body, etag = self._older.page(request.who, request.at)
+        kind = JSON_TYPE if self._older.form == "json" else "text/html"
+        return Sketch(200, {"content-type": kind, "content-length": str(len(body)), "etag": etag}, body)
 
 
 class Redirects(Behaviour):
@@ -632,5 +702,8 @@ BEHAVIOURS: dict[str, type[Behaviour]] = {
     "dead": Dead,
     "absences": Absences,
     "redirects": Redirects,
+    "slow-page": SlowPage,
+    "asks-for-pause": AsksForPause,
+    "older-page": OlderPage,
 }
 """By the names that `--behaviour` takes."""

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -34,6 +34,9 @@ _GAPS = (0.3, 2.0, 11.0, 65.0, 130.0, 130.0, 190.0, 620.0, 620.0, 3700.0, 20_000
 _SETTLED = (700.0, 200.0, 200.0, 200.0)
 _GIVE_UP = 3600.0
 """Virtual seconds after which a request counts as one that never ends."""
+
+
+Drawn: TypeAlias = str | Callable[[Stage], Behaviour]
 
 
 @dataclass
@@ -86,29 +89,35 @@ def quiet() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def run_history(seed: int, behaviours: Sequence[str] | None = None, *, verbose: bool = False) -> Report:
+def run_history(seed: int, behaviours: Sequence[Drawn] | None = None, *, size: int | None = None, verbose: bool = False) -> Report:
     """Run the history that `seed` stands for, of a mirror with these behaviours (None: drawn as well), and report on it.
 
+    A behaviour is named, or made by what is given. `size` is how many files the one large project has, where that is not drawn.
     `verbose` adds every request that reached the mirror to the report's events.
     """
     with quiet():
-        return _History(seed, behaviours, verbose=verbose).run()
+        return _History(seed, behaviours, size=size, verbose=verbose).run()
+
+
+def name_of(behaviour: Behaviour) -> str:
+    """Return the name by which a behaviour is asked for."""
+    return next(name for name, kind in BEHAVIOURS.items() if kind is type(behaviour))
 
 
 class _History:
-    def __init__(self, seed: int, behaviours: Sequence[str] | None, *, verbose: bool) -> None:
+    def __init__(self, seed: int, behaviours: Sequence[Drawn] | None, *, size: int | None, verbose: bool) -> None:
         self.rng = rng = Random(seed)  # noqa: S311 - it draws, it guards nothing
         random.seed(seed)
         self.loop = VirtualLoop()
         self.clock = WallClock(self.loop)
-        self.world = draw_world(rng)
+        self.world = draw_world(rng, size)
         self.settings = _settings(rng.choice(("static", "static", "artifactory", "auto")))
         self.actions = self._draw_actions()
         self.end = self.actions[-1][0] + 5.0
         stage = Stage(rng, self.world, self.loop, self.clock, [moment for moment, _, _ in self.actions], self.end)
         stage.restart, stage.note = self._restart_soon, self._note
-        names = self._draw_behaviours() if behaviours is None else list(behaviours)
-        self.behaviours: list[Behaviour] = [BEHAVIOURS[name](stage) for name in names]
+        chosen: Sequence[Drawn] = self._draw_behaviours() if behaviours is None else behaviours
+        self.behaviours: list[Behaviour] = [BEHAVIOURS[each](stage) if isinstance(each, str) else each(stage) for each in chosen]
         near = rng.choice((0.002, 0.02, 0.02, 0.1, 0.3))
         self.mirror = SimulatedMirror(
             self.world, self.loop, rng, near=near, jitter=rng.choice((0.1, 1.0, 4.0)), validates=rng.random() < 0.7
@@ -116,7 +125,7 @@ class _History:
         self.mirror.behave([each for each in self.behaviours if each.before_all], [each for each in self.behaviours if each.after_all])
         self.people = list(IDENTITIES) if any(isinstance(each, Rights) for each in self.behaviours) else [""]
         self.oracle = Oracle(self.world, self.behaviours)
-        self.report = Report(seed, [f"{name}: {each}" for name, each in zip(names, self.behaviours, strict=True)], self._describe(near))
+        self.report = Report(seed, [f"{name_of(each)}: {each}" for each in self.behaviours], self._describe(near))
         self.report.exact = all(each.exact for each in self.behaviours)
         if verbose:
             self.mirror.log = self.report.events
@@ -134,6 +143,7 @@ class _History:
         finally:
             self.loop.close()
         report = self.report
+        self.oracle.price(self.mirror.asked["file"] - self.own_requests)
         report.tally = self.oracle.tally
         report.listed = len(self.world.files)
         report.asked = self.mirror.asked["file"] - self.own_requests
@@ -158,8 +168,8 @@ class _History:
             sized = any(file.size_told for file in project.files)
             timed = any(file.upload_time for file in project.files)
             told = sorted({str(file.core_metadata) for file in project.files if file.is_wheel})
-            facts = f"{len(project.files)} files, {project.form}{', sizes' if sized else ''}{', times' if timed else ''}, metadata {' or '.join(told)}"
-            lines.append(f"project {project.name}: {facts}")
+            facts = f"{project.form}{', sizes' if sized else ''}{', times' if timed else ''}, metadata {' or '.join(told)}"
+            lines.append(f"project {project.name}: {len(project.files)} files, {facts}")
         return lines
 
     def _note(self, words: str) -> None:
@@ -216,7 +226,7 @@ class _History:
             client = rng.choice(CLIENTS[1:])
             await self._together([self._view(name, who, client) for name in names])
         else:
-            files = rng.sample(self.world.files, min(3, len(self.world.files)))
+            files = rng.sample(self.world.files, min(rng.choice((1, 3, 3, 12)), len(self.world.files)))
             ask = self._metadata if what == "metadata" else self._file
             await self._together([ask(file, who) for file in files])
 
@@ -238,8 +248,10 @@ class _History:
         if self.report.exact:
             wheels = [file for file in self.world.files if file.is_wheel]
             for file in self.rng.sample(wheels, min(6, len(wheels))):
+                await asyncio.sleep(3.0)
                 await self._together([self._metadata(file, "", calm=True)])
             for file in self.rng.sample(self.world.files, min(3, len(self.world.files))):
+                await asyncio.sleep(3.0)
                 await self._together([self._file(file, "", calm=True)])
 
     async def _together(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -249,7 +261,7 @@ class _History:
             async with asyncio.timeout(_GIVE_UP):
                 done = await asyncio.gather(*tasks, return_exceptions=True)
         except TimeoutError:
-            self.oracle.broken(self.loop.now, "a request never ends")
+            self.oracle.broken(self.loop.now, "endless", "a request never ends")
             return
         finally:
             self.requests -= set(tasks)
@@ -273,7 +285,7 @@ class _History:
         causes = {f"{cause.value}: {count}" for cause, count in mended.causes.items()}
         facts = f"{len(names)} listed, {len(mended.dropped)} dropped {sorted(causes)}, {mended.unasked} not asked about{stale}"
         self._note(f"{who or 'somebody'} asks for {name} ({began:.3f}): {facts}")
-        self.oracle.served(name, who, began, self.loop.now, names)
+        self.oracle.served(name, who, began, self.loop.now, names, stale=served.stale_for is not None)
 
     async def _metadata(self, file: SimFile, who: str, *, calm: bool = False) -> None:
         began = self.loop.now
@@ -282,30 +294,42 @@ class _History:
             found = await self.index.metadata(file.project, file.filename, IDENTITIES[who])
         except (UpstreamError, PageUnreadable, MetadataUnavailable, FileNotListed) as error:
             self._note(f"{who or 'somebody'} asks for the metadata of {file.filename}: {type(error).__name__}: {error!s}")
-            if calm and self._had(file, who):
-                self.oracle.broken(self.loop.now, f"the metadata of {file.filename} is refused though the file is delivered: {error!s}")
+            well = calm or (self.oracle.calm and not self.oracle.troubled(began - 60.0, self.loop.now))
+            if well and file.is_wheel and self._had(file, who):
+                self.oracle.broken(
+                    self.loop.now, "metadata-refused", f"the metadata of {file.filename} is refused though the file is delivered: {error!s}"
+                )
             return
         self._note(f"{who or 'somebody'} asks for the metadata of {file.filename} ({began:.3f}): that of {found.source}")
         if found.source.endswith(".whl") and found.content != metadata_in(found.source):
-            self.oracle.broken(self.loop.now, f"the metadata of {file.filename} is said to be {found.source}'s, and is not")
+            self.oracle.broken(
+                self.loop.now, "metadata-foreign", f"the metadata of {file.filename} is said to be {found.source}'s, and is not"
+            )
         elif calm and self._had(file, who) and found.source != file.filename:
             self.oracle.broken(
-                self.loop.now, f"the metadata of {file.filename} is still that of {found.source}, though the file is delivered"
+                self.loop.now,
+                "metadata-foreign",
+                f"the metadata of {file.filename} is still that of {found.source}, though the file is delivered",
             )
         if not project.shows(who) or (file.listed_for is not None and who not in file.listed_for):
-            self.oracle.broken(self.loop.now, f"{who or 'everybody'} gets the metadata of {file.filename}, which only others may see")
+            self.oracle.broken(
+                self.loop.now, "rights", f"{who or 'everybody'} gets the metadata of {file.filename}, which only others may see"
+            )
 
     def _had(self, file: SimFile, who: str) -> bool:
         """Return whether the file is listed and delivered, and has been for long."""
         now = self.loop.now
         project = self.world.projects[file.project]
         since = file.whole_since(who, now)
+        if file.patchy and not self.oracle.seen(file, who):
+            return False
         listed = project.shows(who) and now < project.quarantined_from and file.lists(who, now - 700.0)
         return listed and since is not None and since < now - 700.0 and file.failing is None
 
     async def _file(self, file: SimFile, who: str, *, calm: bool = False) -> None:
         """Ask for a file as the server does for a client, and note what came of it."""
         self.own_requests += 1
+        began = self.loop.now
         outcome = "delivered"
         try:
             project, listed = await self.index.file(file.project, file.filename, IDENTITIES[who])
@@ -315,6 +339,10 @@ class _History:
                 reply: Answer | NoAnswer = Answer(download.status, headers, body[:64], download.url, self.clock())
         except (FileNotListed, PageUnreadable) as error:
             outcome = f"{type(error).__name__}"
+            if isinstance(error, FileNotListed) and self.oracle.expected(file, who, began):
+                self.oracle.broken(
+                    self.loop.now, "file-unknown", f"{file.filename} is listed, and cannot be had: the proxy knows no such file"
+                )
         except UpstreamError as error:
             outcome = f"{type(error).__name__}: {error!s}"
             if "project" in locals():
@@ -326,4 +354,4 @@ class _History:
         if not who and outcome in {"404", "410"} and not file.there(who, self.loop.now):
             self.oracle.denied_to_client(file, self.loop.now)
         if calm and self._had(file, who) and outcome not in {"200", "203"}:
-            self.oracle.broken(self.loop.now, f"{file.filename} cannot be had: {outcome}")
+            self.oracle.broken(self.loop.now, "file-refused", f"{file.filename} cannot be had: {outcome}")

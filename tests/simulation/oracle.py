@@ -1,6 +1,6 @@
 """The oracle: it knows the truth of a world, looks at every page as it is served, and says which promise was broken."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +23,9 @@ RECOVERED_WITHIN = 35.0
 LONGEST_WAIT = 9.0
 """Seconds that a client waits for a page at most: the deadline of the settings, and what the machine takes."""
 
+PRICE_OF_A_FILE, PRICE_OF_A_VIEW = 6, 4
+"""The bound of the price: so many requests about each listed file, and so many more for each view of its page."""
+
 _CONTROL_APART = 100.0
 
 
@@ -31,10 +34,12 @@ class Tally:
     """What was counted in one history: `drops` of healthy files where chance decides, in so many `file_views`."""
 
     violations: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
     drops: list[str] = field(default_factory=list)
     file_views: int = 0
     views: int = 0
     longest: float = 0.0
+    price: int = 0
 
 
 class Oracle:
@@ -45,6 +50,7 @@ class Oracle:
         self._world = world
         self._behaviours = behaviours
         self._exact = all(each.exact for each in behaviours)
+        self.calm = self._exact and not any(each.slack for each in behaviours)
         self._slack = sum(each.slack for each in behaviours)
         jumps = [-seconds for each in behaviours if isinstance(each, ClockJumps) for _, seconds in each.jumps]
         self._skew = sum(each for each in jumps if 0 < each <= 3600)
@@ -53,10 +59,16 @@ class Oracle:
         self._views: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._missing: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._last: dict[tuple[str, str], tuple[set[str], float]] = {}
+        self._viewed: Counter[str] = Counter()
+        self._noticed = ALWAYS
+        self._asked_last = ALWAYS
         self._denied_to_client: dict[str, float] = {}
 
     def restarted(self) -> None:
         """Note that the proxy restarted: what belongs to a client's own token is forgotten."""
+        patchy = {file.filename for file in self._world.files if file.patchy}
+        for key in self._seen:
+            self._seen[key] -= patchy
         for private in [key for key in self._known if key[0]]:
             self._known.discard(private)
 
@@ -74,26 +86,34 @@ class Oracle:
         status = error.status if isinstance(error, UpstreamStatus) else None
         if not told:
             word = "turned into 404" if status == 404 else "refused without need"
-            self._broken(ended, f"project {name} is {word} for {who or 'all'}: {error!s}")
+            self.broken(ended, "page-refused", f"project {name} is {word} for {who or 'all'}: {error!s}")
         elif not who and ("", name) in self._known and not told & {401, 403}:
             others = [key for key in self._known if key[0] == "" and key[1] != name]
             if others or not told & {404, "empty page"}:
-                self._broken(ended, f"the known page of {name} is not served during an outage ({sorted(map(str, told))}): {error!s}")
+                self.broken(
+                    ended, "page-gone", f"the known page of {name} is not served during an outage ({sorted(map(str, told))}): {error!s}"
+                )
         elif told & {401, 403}:
             self._known.discard((who, name))
 
-    def served(self, name: str, who: str, began: float, ended: float, names: Collection[str]) -> None:
-        """Judge a page that was served."""
+    def served(self, name: str, who: str, began: float, ended: float, names: Collection[str], *, stale: bool) -> None:
+        """Judge a page that was served; `stale` says that it was for want of a newer one."""
         self._took(name, began, ended)
+        # Once any page was asked for after an outage, the proxy can know that it is over.
+        slow = any(name in each.slow_pages for each in self._behaviours)
+        if stale and not slow and not self._pages_failed(self._noticed, ended):
+            self.broken(ended, "stale", f"the page of {name} is served stale to {who or 'all'} although the mirror gives it")
         key, project = (who, name), self._world.projects.get(name)
         listed = set(names)
         if project is None or not project.shows(who):
-            self._broken(ended, f"{who or 'everybody'} is shown {name}, which only others may see")
+            self.broken(ended, "rights", f"{who or 'everybody'} is shown {name}, which only others may see")
             return
         if ended >= project.quarantined_from:
             told = self._pages_failed(project.quarantined_from, ended)
             if listed and began > project.quarantined_from + FRESH + self._skew and not told:
-                self._broken(ended, f"files of {name} are still listed {ended - project.quarantined_from:.0f} s after its quarantine")
+                self.broken(
+                    ended, "quarantine", f"files of {name} are still listed {ended - project.quarantined_from:.0f} s after its quarantine"
+                )
             return
         self._nothing_foreign(project, who, ended, listed)
         required = [file for file in project.files if self._required(file, who, began, ended, key)]
@@ -101,7 +121,7 @@ class Oracle:
         self.tally.file_views += len(required)
         if required and not listed:
             if not self._may_be_empty(key, began, ended):
-                self._broken(ended, f"the page of {name} is turned empty for {who or 'all'}")
+                self.broken(ended, "page-empty", f"the page of {name} is turned empty for {who or 'all'}")
             return
         if gone:
             self._judge_missing(gone, key, began, ended)
@@ -128,14 +148,17 @@ class Oracle:
             self.tally.drops += [file.filename for file in new]
             return
         absent = [file for file in gone if file.whole_since(key[0], began) != ALWAYS]
-        for files, words in ((absent, "are not back although they are delivered again"), ([f for f in new if f not in absent], "are lost")):
+        for kind, files, words in (
+            ("not-back", absent, "are not back although they are delivered again"),
+            ("lost", [file for file in new if file not in absent], "are lost"),
+        ):
             if files:
                 shown = ", ".join(file.filename for file in files[:4])
-                self._broken(ended, f"{len(files)} healthy files of {key[1]} {words} for {key[0] or 'all'}: {shown}")
+                self.broken(ended, kind, f"{len(files)} healthy files of {key[1]} {words} for {key[0] or 'all'}: {shown}")
 
     def _required(self, file: SimFile, who: str, began: float, ended: float, key: tuple[str, str]) -> bool:
         """Return whether the file has to be on the page that was asked for and served at these moments."""
-        if not file.lists(who, began) or not file.lists(who, ended):
+        if file.patchy or not file.lists(who, began) or not file.lists(who, ended):
             return False
         late = file.listed_from != ALWAYS and file.filename not in self._seen[key]
         if late and (began - file.listed_from < FRESH + self._skew or self._pages_failed(file.listed_from, ended)):
@@ -156,9 +179,9 @@ class Oracle:
         for filename in listed:
             file = truth.get(filename)
             if file is None or file.listed_from > ended:
-                self._broken(ended, f"{filename} is listed, which the mirror never listed")
+                self.broken(ended, "added", f"{filename} is listed, which the mirror never listed")
             elif file.listed_for is not None and who not in file.listed_for:
-                self._broken(ended, f"{who or 'everybody'} sees {filename}, which only others may see")
+                self.broken(ended, "rights", f"{who or 'everybody'} sees {filename}, which only others may see")
 
     def control(self, ended: float) -> None:
         """Judge at the end whether what is really dead has left the pages."""
@@ -180,7 +203,11 @@ class Oracle:
                     continue
                 alone = not any(other.version == file.version and other.there("", ended) for other in files)
                 if self._apart(key, since) >= views_needed + alone:
-                    self._broken(ended, f"{file.filename} is still listed, though it is really gone ({file.denied}) since {since:.0f} s")
+                    self.broken(
+                        ended,
+                        "dead-listed",
+                        f"{file.filename} is still listed, though it is really gone ({file.denied}) since {since:.0f} s",
+                    )
 
     def denied_to_client(self, file: SimFile, now: float) -> None:
         """Note that a client asked for a file that is gone, and that the proxy saw the denial."""
@@ -205,15 +232,36 @@ class Oracle:
                 count, before = count + 1, view
         return count
 
-    def broken(self, at: float, words: str) -> None:
-        """Note a promise that was broken."""
-        self._broken(at, words)
+    def broken(self, at: float, kind: str, words: str) -> None:
+        """Note a promise that was broken, and of which kind it is."""
+        self.tally.kinds[kind] += 1
+        self.tally.violations.append(f"{at:12.3f}  BROKEN ({kind}): {words}")
 
-    def _broken(self, at: float, words: str) -> None:
-        self.tally.violations.append(f"{at:12.3f}  BROKEN: {words}")
+    def expected(self, file: SimFile, who: str, now: float) -> bool:
+        """Return whether a client can expect to get a file: it was listed for it within the hour, or the mirror lists it by now."""
+        project = self._world.projects[file.project]
+        if not project.shows(who) or now >= project.quarantined_from or not file.lists(who, now - 3.0):
+            return False
+        return not self._pages_failed(now, now) and (not file.patchy or self.seen(file, who))
+
+    def seen(self, file: SimFile, who: str) -> bool:
+        """Return whether this identity was shown the file on a page, since the proxy started."""
+        return file.filename in self._seen[who, file.project]
+
+    def price(self, asked: int) -> None:
+        """Judge what the proxy asked about files in the whole history: so many requests."""
+        self.tally.price = sum(
+            len(project.files) * (PRICE_OF_A_FILE + PRICE_OF_A_VIEW * self._viewed[project.name])
+            for project in self._world.projects.values()
+        )
+        if asked > self.tally.price:
+            self.broken(ALWAYS, "price", f"{asked} requests about files, where {self.tally.price} had to do")
 
     def _took(self, name: str, began: float, ended: float) -> None:
         self.tally.views += 1
+        self._viewed[name] += 1
+        if began - self._asked_last >= 5.0:
+            self._noticed, self._asked_last = self._asked_last, began
         self.tally.longest = max(self.tally.longest, ended - began)
         if ended - began > LONGEST_WAIT:
-            self._broken(ended, f"the page of {name} took {ended - began:.1f} s")
+            self.broken(ended, "slow", f"the page of {name} took {ended - began:.1f} s")

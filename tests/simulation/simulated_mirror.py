@@ -93,7 +93,10 @@ class SimulatedMirror:
 
     def latency(self) -> float:
         """Return the seconds that one answer takes."""
-        return self.near * (1.0 + self.jitter * self._rng.random())
+        seconds = self.near * (1.0 + self.jitter * self._rng.random())
+        # Answers come in steps, many at once, as they do where the proxy is busy: one by one, the loop takes longer than all the rest.
+        step = self.near / 2
+        return (int((self.loop.now + seconds) / step) + 1) * step - self.loop.now
 
     def receive(self, ask: Ask, who: str, connection: int, etag: str | None = None) -> tuple[Incoming, Outcome, float]:
         """Return the request as it was understood, what comes of it, and in how many seconds; `sent` has to be called then."""
@@ -120,6 +123,8 @@ class SimulatedMirror:
             for each in self._changes:
                 outcome = each.after(request, outcome)
         latency = self.latency()
+        if isinstance(outcome, Sketch) and "x-seconds" in outcome.headers:
+            latency += float(outcome.headers["x-seconds"])
         if self.log is not None:
             shown = outcome.status if isinstance(outcome, Sketch) else outcome.trouble.value
             span = "" if ask.first is None else f" {ask.first}-{ask.last}"

@@ -8,16 +8,18 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from tests.simulation.history import Report, run_history
+from tests.simulation.behaviours import Dead, LimitAtOnce, Nodes, NodesByConnection
+from tests.simulation.history import Drawn, Report, run_history
+from tests.simulation.seeds import FOUND
 
 SEEDS = 25
 CHANCE = 1e-4
 """The share of a file's views in which chance may take a healthy file off its page."""
 
 
-def lived(behaviours: Sequence[str] | None, seeds: Iterable[int]) -> list[Report]:
+def lived(behaviours: Sequence[Drawn] | None, seeds: Iterable[int], size: int | None = None) -> list[Report]:
     """Run these histories, and fail with the first one in which a promise was broken."""
-    reports = [run_history(seed, behaviours) for seed in seeds]
+    reports = [run_history(seed, behaviours, size=size) for seed in seeds]
     broken = [report for report in reports if not report.sound]
     if broken:
         words = f"{len(broken)} of {len(reports)} histories break a promise, with seeds {[report.seed for report in broken]}"
@@ -41,6 +43,20 @@ def test_a_limit_on_simultaneous_requests_loses_no_file() -> None:
 
 def test_a_limit_on_simultaneous_requests_hides_no_dead_file_and_loses_no_other() -> None:
     lived(["dead", "limit"], range(SEEDS))
+
+
+@pytest.mark.parametrize(("limit", "told"), [(18, 403), (24, 404), (18, "page"), (5, 503), (3, 429)])
+def test_a_release_of_182_healthy_files_is_whole_at_a_mirror_that_bears_few_requests(limit: int, told: int | str) -> None:
+    lived([lambda stage: LimitAtOnce(stage, limit, told, pages=False)], range(4), size=182)
+
+
+def test_28_dead_files_leave_and_90_healthy_ones_stay_at_a_mirror_that_bears_few_requests() -> None:
+    lived([lambda stage: Dead(stage, 28, 404), lambda stage: LimitAtOnce(stage, 24, 404, pages=False)], range(4), size=118)
+
+
+@pytest.mark.parametrize("nodes", [Nodes, NodesByConnection])
+def test_60_files_are_whole_where_one_of_two_nodes_lacks_them_all(nodes: type[Nodes]) -> None:
+    nearly_none_lost(lived([lambda stage: nodes(stage, 1.0, 404, count=2)], range(8), size=60))
 
 
 def test_a_limit_on_requests_per_second_loses_no_file() -> None:
@@ -96,6 +112,10 @@ def test_a_clock_that_jumps_freezes_nothing(besides: str) -> None:
     lived(["clock", besides], range(SEEDS))
 
 
+def test_a_slow_page_makes_no_other_stale() -> None:
+    lived(["slow-page"], range(SEEDS))
+
+
 # Outages and restarts -------------------------------------------------------------------------------------------------------------------
 
 
@@ -113,6 +133,14 @@ def test_a_mirror_that_denies_everything_takes_nothing_away_though_the_proxy_res
 
 def test_a_quarantined_project_is_no_longer_served() -> None:
     lived(["quarantine"], range(3 * SEEDS))
+
+
+def test_a_file_of_an_older_page_can_still_be_had() -> None:
+    lived(["older-page"], range(2 * SEEDS))
+
+
+def test_one_file_that_wants_a_pause_holds_back_nothing_else() -> None:
+    lived(["asks-for-pause"], range(SEEDS))
 
 
 # Metadata, identities, and the control --------------------------------------------------------------------------------------------------
@@ -140,6 +168,11 @@ def test_what_is_really_dead_leaves_the_page() -> None:
 
 def test_whatever_a_mirror_does_nothing_is_lost() -> None:
     nearly_none_lost(lived(None, range(1000, 1200)))
+
+
+@pytest.mark.parametrize(("seed", "behaviours", "shows"), FOUND, ids=[shows.replace(" ", "-") for _, _, shows in FOUND])
+def test_what_was_found_once_holds(seed: int, behaviours: Sequence[str] | None, shows: str) -> None:
+    nearly_none_lost(lived(behaviours, [seed]))
 
 
 def test_a_history_is_a_function_of_its_seed() -> None:

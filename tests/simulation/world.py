@@ -58,6 +58,7 @@ class SimFile:
     It is listed from `listed_from` until `listed_until`, and delivered from `there_from` on, but not from `gone_from` until `back_from`.
     `denied` is how the mirror says that it lacks the file: a status, or "page". `failing` is how it fails for it, which proves no absence.
     `listed_for` and `delivered_to` name the identities (by key) that see it on the page and that get it; None: all do.
+    `patchy` says that some of the mirror's pages lack it.
     `young` says that whoever sees the name for the first time then cannot expect the file to be there yet.
     """
 
@@ -78,6 +79,7 @@ class SimFile:
     listed_for: frozenset[str] | None = None
     delivered_to: frozenset[str] | None = None
     young: bool = False
+    patchy: bool = False
 
     def lists(self, who: str, now: float) -> bool:
         """Return whether the page of this identity names the file."""
@@ -190,8 +192,17 @@ class World:
         return None if project is None else next((each for each in project.files if each.filename == filename), None)
 
 
-def draw_world(rng: Random) -> World:
-    """Draw a world whose files are all there."""
+def draw_world(rng: Random, size: int | None = None) -> World:
+    """Draw a world whose files are all there; of `size` files in one release, where that is given, and another project."""
+    if size is not None:
+        platforms = [f"{system}_{number}" for number in range(100) for system in ("manylinux_2_28", "macosx_11", "win")]
+        large = SimProject("amber", "json")
+        for place in range(size):
+            filename = f"amber-2.0-cp312-cp312-{platforms[place]}.whl"
+            large.files.append(
+                SimFile("amber", filename, "2.0", len(content_of(filename)), None, False, f"{ORIGIN}/files/amber/{filename}")
+            )
+        return World({"amber": large, "birch": _project(rng, "birch", large=False)})
     names = rng.sample(NAMES, rng.choice((1, 2, 2, 2, 3, 3, 4)))
     large = rng.random() < 0.25
     return World({name: _project(rng, name, large=large and place == 0) for place, name in enumerate(names)})
