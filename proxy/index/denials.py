@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import structlog
+from msgspec import structs
 
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.flows.exchange import Flow
@@ -23,7 +24,7 @@ from proxy.core.flows.probe import plain_probe, probe
 from proxy.core.identity import Identity
 from proxy.core.page import File
 from proxy.core.verdict.judge import PROOF, Cause, Kind, cause_of
-from proxy.core.verdict.proof import missing_denials, proves_absence
+from proxy.core.verdict.proof import Suspicion, missing_answers, proves_absence
 from proxy.index.flights import Tasks
 from proxy.index.project import Project
 from proxy.index.standing import Standing
@@ -252,17 +253,17 @@ class DenialProver:
 
     def _known_good(self, most: int) -> list[File]:
         good = list({file.url: file for file in self._standing.good if file.url not in self._urls}.values())
-        return self._random.sample(good, min(most, len(good)))
+        return self._random.sample(good, most) if len(good) >= most else self._random.choices(good, k=most) if good else []
 
     def _questions(self, chunk: list[Suspect]) -> list[_Question]:
-        copies = max(1, self._round_width() // len(chunk))
-        epoch = self._epoch
-        questions = [
-            _Question(suspect, suspect.file, plain, epoch)
-            for suspect in chunk
-            for plain in self._repetitions(suspect, min(copies, self._missing(suspect)))
-        ]
-        witnesses = self._known_good(1 + len(questions) // _FILES_PER_WITNESS)
+        copies, epoch = max(1, self._round_width() // len(chunk)), self._epoch
+        questions, good = [], 0
+        for suspect in chunk:
+            denials, delivered = self._missing(suspect)
+            good = max(good, delivered)
+            repetitions = self._repetitions(suspect, max(1, min(copies, denials)))
+            questions += [_Question(suspect, suspect.file, plain, epoch) for plain in repetitions]
+        witnesses = self._known_good(max(1 + len(questions) // _FILES_PER_WITNESS, min(copies, good)))
         questions += [_Question(None, file, self._standing.plain_only, epoch) for file in witnesses]
         self._random.shuffle(questions)
         return questions
@@ -273,12 +274,16 @@ class DenialProver:
             suspect.repetitions += 1
             yield self._standing.plain_only or suspect.repetitions % _EVERY_PLAIN == 0
 
-    def _missing(self, suspect: Suspect) -> int:
+    def _missing(self, suspect: Suspect) -> tuple[int, int]:
+        between = self._standing.delivered_count - suspect.delivered_before
         inconsistent = self._standing.inconsistent(self._clock())
-        return missing_denials(suspect.denials, platform_lacking=self._is_expected(suspect), inconsistent=inconsistent)
+        return missing_answers(suspect.denials, between, self._suspicion(suspect), inconsistent=inconsistent)
 
-    def _is_expected(self, suspect: Suspect) -> bool:
-        return suspect.proven_before or (not suspect.known_good and self._standing.platforms.lacks(suspect.file))
+    def _suspicion(self, suspect: Suspect) -> Suspicion:
+        if suspect.proven_before:
+            return Suspicion.CONFIRMED
+        lacking = not suspect.known_good and self._standing.platforms.lacks(suspect.file)
+        return Suspicion.OF_PLATFORM if lacking else Suspicion.OF_FILE
 
     async def _ask(self, chunk: list[Suspect]) -> _Outcome:
         outcome = _Outcome()
@@ -316,7 +321,10 @@ class DenialProver:
             suspect.cause, suspect.denials = cause, 0
             suspect.delivered_before = self._standing.delivered_count
         suspect.denials += 1
-        suspect.evidence = evidence
+        same_request = evidence.asked is suspect.evidence.asked and evidence.status == suspect.evidence.status
+        # A ranged request stays the evidence: it can be repeated at no cost.
+        keep = same_request or (evidence.asked is Asked.GET and suspect.evidence.asked is Asked.RANGE and not self._standing.plain_only)
+        suspect.evidence = structs.replace(suspect.evidence, at=evidence.at) if keep else evidence
         if cause is Cause.ABSENT:
             self._standing.platforms.denied(suspect.file)
 
@@ -345,8 +353,8 @@ class DenialProver:
 
     def _judge(self, suspect: Suspect) -> None:
         between = self._standing.delivered_count - suspect.delivered_before
-        expected, inconsistent = self._is_expected(suspect), self._standing.inconsistent(self._clock())
-        if proves_absence(suspect.denials, between, platform_lacking=expected, inconsistent=inconsistent):
+        inconsistent = self._standing.inconsistent(self._clock())
+        if proves_absence(suspect.denials, between, self._suspicion(suspect), inconsistent=inconsistent):
             if not self._standing.guard.storm:
                 self._ledger.conclude(suspect.project, suspect.file, suspect.evidence, suspect.cause)
             self._finish(suspect)

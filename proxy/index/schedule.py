@@ -217,10 +217,26 @@ class Schedule:
         )
 
     async def _plan_all(
-        self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, at: float | None = None
+        self,
+        project: Project,
+        page: Page,
+        budget: int | None,
+        client: ClientPlatform | None,
+        *,
+        at: float | None = None,
+        asked_since: float | None = None,
     ) -> Plan:
         now = self._clock() if at is None else at
-        steps = plan_in_steps(page, project.verdicts, now, rules=self._rules, budget=budget, client=client, seen_since=project.seen_since)
+        steps = plan_in_steps(
+            page,
+            project.verdicts,
+            now,
+            rules=self._rules,
+            budget=budget,
+            client=client,
+            seen_since=project.seen_since,
+            asked_since=asked_since,
+        )
         while (planned := finished(steps)) is None:  # noqa: ASYNC110 - it gives way between steps, it waits for nobody
             await asyncio.sleep(0)
         return planned
@@ -297,7 +313,7 @@ class Schedule:
         began = self._clock()
         while project.known is not None and self._projects.holds(project) and not self._resting:
             # Where it takes longer than a no counts, what was asked first would be due again at the end, and so without end.
-            wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client, at=began)
+            wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client, asked_since=began)
             if not wanted.files:
                 return
             asked = await self._verifier.ask(project, wanted.files, background=True)

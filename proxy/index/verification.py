@@ -16,7 +16,7 @@ from proxy.core.flows.exchange import Flow
 from proxy.core.flows.probe import plain_probe, probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
-from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, judge
+from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, is_undeliverable, judge
 from proxy.core.verdict.plan import is_young, order
 from proxy.index.denials import DenialProver, Ledger, Suspect, Urgency
 from proxy.index.flights import SingleFlight, Tasks
@@ -31,6 +31,9 @@ _WITNESS_PAUSE = 5.0
 
 _WITNESS_WITHIN = 5.0
 """Seconds that one witness has to answer in."""
+
+_PROVEN_AGAIN = 4
+"""A proof is renewed after this part of the time for which it stands."""
 
 _WITNESSES_ASKED = 4
 _LOOKED_AT = 300
@@ -185,12 +188,28 @@ class Verifier:
         elif cause in PROOF:
             if cause is Cause.ABSENT:
                 standing.platforms.denied(file)
-            suspect = prover.suspect(project, file, evidence, cause=cause, urgency=urgency)
+            if not self._stands(project, file, evidence, cause):
+                suspect = prover.suspect(project, file, evidence, cause=cause, urgency=urgency)
             if previous is not None and previous.kind is Kind.DELIVERABLE:
                 self._known_good_failed(project, standing, file, evidence)
         self._counts.probes[_NAMES[evidence.asked], cause] += 1
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
         return suspect
+
+    def _stands(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> bool:
+        """Return whether the file was proven absent so lately that another denial needs no proof of its own."""
+        verdict, known = project.verdicts.get(file.filename), project.known
+        if verdict is None or verdict.kind is not Kind.UNDELIVERABLE or verdict.cause is not cause:
+            return False
+        age = evidence.at - verdict.evidence.at
+        if not 0 <= age < self._rules.no_keep / _PROVEN_AGAIN:
+            return False
+        if age < self._rules.confirm or verdict.confirmed_for(self._rules.confirm) or known is None:
+            return True
+        if known.page.by_filename.get(file.filename) is not file:
+            return True
+        # The last file of a release leaves only after two proofs some minutes apart.
+        return not all(is_undeliverable(project.verdicts.get(each.filename)) for each in known.page.release_of(file).files)
 
     def _learn(self, project: Project, file: File, previous: Verdict | None, verdict: Verdict) -> None:
         if previous is None or previous.kind is not verdict.kind:

@@ -62,10 +62,7 @@ def due(
         return age >= max(rules.no_young, min(rules.no, verdict.checked - verdict.since))
     if awaiting:
         return age >= rules.confirm
-    if not is_young(file, seen_since, verdict.evidence.at):
-        return age >= rules.no
-    # The longer a young file was denied, the less often it is asked for.
-    return age >= max(rules.no_young, min(rules.no, verdict.checked - verdict.since))
+    return age >= (rules.no_young if is_young(file, seen_since, verdict.evidence.at) else rules.no)
 
 
 def is_young(file: File, seen_since: float | None, at: float) -> bool:
@@ -234,8 +231,12 @@ def plan_in_steps(
     client: ClientPlatform | None = None,
     awaited_only: bool = False,
     seen_since: Callable[[File], float | None] = _long_ago,
+    asked_since: float | None = None,
 ) -> Generator[None, None, Plan]:
-    """As `plan`, yielding after every few hundred files; verdicts may come in meanwhile."""
+    """As `plan`, yielding after every few hundred files; verdicts may come in meanwhile.
+
+    Files that were asked about between `asked_since` and `now` are left out, both in seconds since the epoch.
+    """
     first: list[File] = []
     rest: list[File] = []
     seen: set[str] = set()
@@ -251,6 +252,8 @@ def plan_in_steps(
             continue
         seen.add(name)
         verdict = verdicts.get(name)
+        if verdict is not None and asked_since is not None and asked_since <= verdict.checked <= now:
+            continue
         since = seen_since(file) if verdict is not None and verdict.kind is Kind.UNDELIVERABLE else None
         if not due(file, verdict, now, rules, awaiting=name in awaiting, seen_since=since):
             continue

@@ -18,6 +18,7 @@ Rules for this file: pure arithmetic and counters; it asks nothing and knows no 
 """
 
 from collections import Counter
+from enum import Enum
 from math import exp, log
 
 from proxy.core.page import File
@@ -34,6 +35,12 @@ DENIALS_IF_INCONSISTENT = 24
 DENIALS_OF_LACKING_PLATFORM = 2
 """The same for a file of a platform that the mirror lacks: the denial that raised the suspicion, and one repetition."""
 
+DENIALS_TO_CONFIRM = 2
+"""The same for a file that was proven absent before."""
+
+CONFIRMED_WRONGLY = 1e-2
+"""The greatest probability that a proof is confirmed wrongly: it was below WRONG_DROP before."""
+
 _PLATFORM_FILES = 8
 _PLATFORM_DENIALS = 48
 
@@ -49,25 +56,48 @@ def chance_of_false_denials(denials: int, delivered: int) -> float:
     return exp(denials * log(denials / both) + delivered * log(delivered / both))
 
 
-def proves_absence(denials: int, delivered: int, *, platform_lacking: bool = False, inconsistent: bool = False) -> bool:
+class Suspicion(Enum):
+    """Says what else speaks for the absence of a file that was denied."""
+
+    OF_FILE = "file"
+    """Nothing."""
+    OF_PLATFORM = "platform"
+    """The mirror has no file of its platform."""
+    CONFIRMED = "confirmed"
+    """It was proven absent before."""
+
+
+def proves_absence(denials: int, delivered: int, suspicion: Suspicion = Suspicion.OF_FILE, *, inconsistent: bool = False) -> bool:
     """Return whether a file that was denied `denials` times in a row is absent.
 
-    `delivered` counts the good answers for other files since its first denial, with no denial of a known-good file among them.
-    `platform_lacking` says that the mirror has no file of its platform, `inconsistent` that the mirror contradicted itself lately.
+    `delivered` counts the good answers for other files since its first denial, with no denial of a known-good file among them;
+    `inconsistent` says that the mirror contradicted itself lately.
     """
-    enough = _enough(platform_lacking, inconsistent)
-    return denials >= enough and chance_of_false_denials(denials, delivered) <= WRONG_DROP
+    wrong = CONFIRMED_WRONGLY if suspicion is Suspicion.CONFIRMED else WRONG_DROP
+    return denials >= _enough(suspicion, inconsistent) and chance_of_false_denials(denials, delivered) <= wrong
 
 
-def missing_denials(denials: int, *, platform_lacking: bool = False, inconsistent: bool = False) -> int:
-    """Return how many more denials the file itself needs, at least one; see `proves_absence` for the arguments."""
-    return max(1, _enough(platform_lacking, inconsistent) - denials)
+def missing_answers(
+    denials: int, delivered: int, suspicion: Suspicion = Suspicion.OF_FILE, *, inconsistent: bool = False
+) -> tuple[int, int]:
+    """Return how many more denials of the file, and good answers for others, would prove its absence; see `proves_absence`."""
+    wrong = CONFIRMED_WRONGLY if suspicion is Suspicion.CONFIRMED else WRONG_DROP
+    enough = max(denials, _enough(suspicion, inconsistent))
+    good = delivered
+    while chance_of_false_denials(enough, good) > wrong:
+        if good < enough:
+            good += 1
+        else:
+            enough += 1
+    return enough - denials, good - delivered
 
 
-def _enough(platform_lacking: bool, inconsistent: bool) -> int:
+def _enough(suspicion: Suspicion, inconsistent: bool) -> int:
+    if suspicion is Suspicion.CONFIRMED:
+        return DENIALS_TO_CONFIRM
     if inconsistent:
         return DENIALS_IF_INCONSISTENT
-    return DENIALS_OF_LACKING_PLATFORM if platform_lacking else DENIALS
+    return DENIALS_OF_LACKING_PLATFORM if suspicion is Suspicion.OF_PLATFORM else DENIALS
 
 
 class PlatformDenials:
