@@ -142,7 +142,7 @@ class Verifier:
         self, project: Project, standing: Standing, file: File, evidence: Evidence, *, cause: Cause, denied: list[Denied], began: int = 0
     ) -> None:
         """As `note`, of evidence that shows this `cause`; `began` is the guard's moment at which the file was asked for, 0: not known."""
-        previous = project.verdicts.get(file.filename)
+        previous = project.verdicts.get(file.key)
         if cause is _AVAILABLE:
             standing.delivered(file, evidence.at, began)
             if self._platforms.denied:
@@ -170,11 +170,11 @@ class Verifier:
         if not denied or not await self._witness(project, standing, denied):
             return
         self._conclude_flanked(project, standing, denied)
-        again = {each.file.filename: each for each in denied}
+        again = {each.file.key: each for each in denied}
 
         def learned(file: File, evidence: Evidence) -> None:
-            if cause_of(evidence, file.size) is again[file.filename].cause and not standing.guard.storm:
-                self._conclude(project, file, evidence, again[file.filename].cause)
+            if cause_of(evidence, file.size) is again[file.key].cause and not standing.guard.storm:
+                self._conclude(project, file, evidence, again[file.key].cause)
             else:
                 self.note(project, file, evidence, [])
 
@@ -194,12 +194,12 @@ class Verifier:
         return any(each.flanked for each in left)
 
     def _conclude(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
-        previous = project.verdicts.get(file.filename)
+        previous = project.verdicts.get(file.key)
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=True, rules=self._rules))
 
     def _concluded(self, project: Project, denial: Denied) -> bool:
         """Whether the same denial, from somebody else who asked about the file just now, was proven already."""
-        verdict = project.verdicts.get(denial.file.filename)
+        verdict = project.verdicts.get(denial.file.key)
         if verdict is None or verdict.kind is not Kind.UNDELIVERABLE or verdict.cause is not denial.cause:
             return False
         return abs(denial.evidence.at - verdict.evidence.at) <= self._rules.witness
@@ -211,7 +211,7 @@ class Verifier:
         """
         guard = standing.guard
         moment = max(each.moment for each in denials)
-        denied = frozenset(each.file.filename for each in denials)
+        denied = frozenset(each.file.key for each in denials)
         # A search under way may have begun too early for these.
         for _ in range(2):
             if all(self._concluded(project, each) for each in denials):
@@ -255,7 +255,7 @@ class Verifier:
         return False
 
     def _note_of_page(self, project: Project, file: File, evidence: Evidence) -> None:
-        listed = project.known is not None and project.known.page.by_filename.get(file.filename) is file
+        listed = project.known is not None and project.known.page.by_key.get(file.key) is file
         if listed and evidence.at:
             self.note(project, file, evidence, [])
 
@@ -263,18 +263,18 @@ class Verifier:
         """Gives files to look for a witness in, none of those `denied`, and each once; mostly the first one is enough."""
         chosen: set[str] = set()
         for file in self._possible(project, standing, denied):
-            if file.filename not in denied and file.url not in chosen:
+            if file.key not in denied and file.url not in chosen:
                 chosen.add(file.url)
                 yield file
 
     def _possible(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
-        yield from [file for file in reversed(standing.good) if file.filename not in denied][:2]
+        yield from [file for file in reversed(standing.good) if file.key not in denied][:2]
         if project.known is None:
             return
         verdicts = project.verdicts
         for file in project.known.page.files:
-            verdict = verdicts.get(file.filename)
-            if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.filename not in denied:
+            verdict = verdicts.get(file.key)
+            if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.key not in denied:
                 yield file
                 break
         yield from self._untold(project)
@@ -288,16 +288,16 @@ class Verifier:
             return []
 
         def worth(file: File) -> tuple[float, bool, bool]:
-            verdict = project.verdicts.get(file.filename)
+            verdict = project.verdicts.get(file.key)
             return 0.0 if verdict is None else verdict.checked, self._platforms.lacks(file), file.packaging is not Packaging.SDIST
 
         verdicts = project.verdicts
         untold = (
             file
             for _, file in order(project.known.page, verdicts, None)
-            if file.packaging is not Packaging.LEGACY and (file.filename not in verdicts or verdicts[file.filename].kind is Kind.UNKNOWN)
+            if file.packaging is not Packaging.LEGACY and (file.key not in verdicts or verdicts[file.key].kind is Kind.UNKNOWN)
         )
-        return sorted({file.filename: file for file in islice(untold, _LOOKED_AT)}.values(), key=worth)
+        return sorted({file.key: file for file in islice(untold, _LOOKED_AT)}.values(), key=worth)
 
     def _known_good_failed(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
         was_storm = standing.guard.storm
