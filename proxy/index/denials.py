@@ -90,7 +90,7 @@ class Suspect:
     @property
     def key(self) -> Key:
         """The project and the file."""
-        return self.project.name, self.file.filename
+        return self.project.name, self.file.key
 
     def restart(self, delivered: int) -> None:
         """Count denials from the beginning: those that came so far prove nothing."""
@@ -177,7 +177,7 @@ class DenialProver:
 
     def suspect(self, project: Project, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect:
         """Begin to prove that `file`, denied by `evidence`, is absent, unless that is under way."""
-        known = self.suspects.get((project.name, file.filename))
+        known = self.suspects.get((project.name, file.key))
         if known is not None and known.project is project:
             if urgency < known.urgency:
                 del self._queues[known.urgency][known.key]
@@ -186,7 +186,7 @@ class DenialProver:
             return known
         if known is not None:
             self._finish(known)
-        previous = project.verdicts.get(file.filename)
+        previous = project.verdicts.get(file.key)
         suspect = Suspect(
             project,
             file,
@@ -217,7 +217,7 @@ class DenialProver:
 
     def delivered(self, project: Project, file: File) -> None:
         """Record that a suspected file was delivered to somebody else who asked for it."""
-        suspect = self.suspects.get((project.name, file.filename))
+        suspect = self.suspects.get((project.name, file.key))
         if suspect is not None and suspect.project is project:
             self._finish(suspect)
             self._start_over(crowded=suspect.denials > 0 and not self._ledger.is_young(project, file))

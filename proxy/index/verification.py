@@ -177,7 +177,7 @@ class Verifier:
 
     def _note(self, project: Project, judged: _Judged, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect | None:
         """Note the verdict that `evidence` of this `cause` allows at once; return the suspect where it denies the file."""
-        previous = project.verdicts.get(file.filename)
+        previous = project.verdicts.get(file.key)
         standing, prover, suspect = judged.standing, judged.prover, None
         if cause is _AVAILABLE:
             standing.delivered(file, evidence.at)
@@ -198,7 +198,7 @@ class Verifier:
 
     def _stands(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> bool:
         """Return whether the file was proven absent so lately that another denial needs no proof of its own."""
-        verdict, known = project.verdicts.get(file.filename), project.known
+        verdict, known = project.verdicts.get(file.key), project.known
         if verdict is None or verdict.kind is not Kind.UNDELIVERABLE or verdict.cause is not cause:
             return False
         age = evidence.at - verdict.evidence.at
@@ -206,10 +206,10 @@ class Verifier:
             return False
         if age < self._rules.confirm or verdict.confirmed_for(self._rules.confirm) or known is None:
             return True
-        if known.page.by_filename.get(file.filename) is not file:
+        if known.page.by_key.get(file.key) is not file:
             return True
         # The last file of a release leaves only after two proofs some minutes apart.
-        return not all(is_undeliverable(project.verdicts.get(each.filename)) for each in known.page.release_of(file).files)
+        return not all(is_undeliverable(project.verdicts.get(each.key)) for each in known.page.release_of(file).files)
 
     def _learn(self, project: Project, file: File, previous: Verdict | None, verdict: Verdict) -> None:
         if previous is None or previous.kind is not verdict.kind:
@@ -217,7 +217,7 @@ class Verifier:
         project.learn(file, verdict)
 
     def _conclude(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
-        previous = project.verdicts.get(file.filename)
+        previous = project.verdicts.get(file.key)
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=True, rules=self._rules))
 
     async def _find_witness(self, project: Project, standing: Standing, denied: frozenset[str]) -> bool:
@@ -257,13 +257,13 @@ class Verifier:
         return False
 
     def _note_of_page(self, project: Project, file: File, evidence: Evidence) -> None:
-        listed = project.known is not None and project.known.page.by_filename.get(file.filename) is file
+        listed = project.known is not None and project.known.page.by_key.get(file.key) is file
         if listed and evidence.at:
             self._learn_only(project, file, evidence)
 
     def _learn_only(self, project: Project, file: File, evidence: Evidence) -> None:
         """Note what `evidence` allows at once; a denial is not looked into."""
-        cause, previous = cause_of(evidence, file.size), project.verdicts.get(file.filename)
+        cause, previous = cause_of(evidence, file.size), project.verdicts.get(file.key)
         self._counts.probes[_NAMES[evidence.asked], cause] += 1
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
 
@@ -271,18 +271,18 @@ class Verifier:
         """Gives files to look for a witness in, none of those `denied`, and each once; mostly the first one is enough."""
         chosen: set[str] = set()
         for file in self._possible(project, standing, denied):
-            if file.filename not in denied and file.url not in chosen:
+            if file.key not in denied and file.url not in chosen:
                 chosen.add(file.url)
                 yield file
 
     def _possible(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
-        yield from [file for file in reversed(standing.good) if file.filename not in denied][:2]
+        yield from [file for file in reversed(standing.good) if file.key not in denied][:2]
         if project.known is None:
             return
         verdicts = project.verdicts
         for file in project.known.page.files:
-            verdict = verdicts.get(file.filename)
-            if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.filename not in denied:
+            verdict = verdicts.get(file.key)
+            if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.key not in denied:
                 yield file
                 break
         yield from self._untold(project)
@@ -296,16 +296,16 @@ class Verifier:
             return []
 
         def worth(file: File) -> tuple[float, bool, bool]:
-            verdict = project.verdicts.get(file.filename)
+            verdict = project.verdicts.get(file.key)
             return 0.0 if verdict is None else verdict.checked, expects_denial(file), file.packaging is not Packaging.SDIST
 
         verdicts, expects_denial = project.verdicts, self._of(project.who).standing.platforms.expects_denial
         untold = (
             file
             for _, file in order(project.known.page, verdicts, None)
-            if file.packaging is not Packaging.LEGACY and (file.filename not in verdicts or verdicts[file.filename].kind is Kind.UNKNOWN)
+            if file.packaging is not Packaging.LEGACY and (file.key not in verdicts or verdicts[file.key].kind is Kind.UNKNOWN)
         )
-        return sorted({file.filename: file for file in islice(untold, _LOOKED_AT)}.values(), key=worth)
+        return sorted({file.key: file for file in islice(untold, _LOOKED_AT)}.values(), key=worth)
 
     def _known_good_failed(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
         standing.good = deque((each for each in standing.good if each.url != file.url), maxlen=standing.good.maxlen)

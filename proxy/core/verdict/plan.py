@@ -155,7 +155,7 @@ def reading_picks(
             continue
         wheels = [wheel for wheel in by_resolver_order(release.files) if client is None or runs_on(wheel, client)]
         if wheels or not any(file.packaging is Packaging.WHEEL for file in release.files):
-            left = [wheel for wheel in wheels if not is_undeliverable(verdicts.get(wheel.filename))]
+            left = [wheel for wheel in wheels if not is_undeliverable(verdicts.get(wheel.key))]
             likely = left if lacks is None else [wheel for wheel in left if not lacks(wheel)]
             return tuple((likely or left)[:1])
     return ()
@@ -175,7 +175,7 @@ def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | 
         yield from zip(repeat(True), latest.files)
     denied = {name for name, verdict in verdicts.items() if is_undeliverable(verdict)}
     if denied:
-        yield from ((False, file) for file in page.files if file.filename in denied)
+        yield from ((False, file) for file in page.files if file.key in denied)
     for release in front:
         yield from zip(repeat(False), _read_or_installed(release, client))
     for release in front:
@@ -210,7 +210,8 @@ def plan(
 ) -> Plan:
     """Chooses the files of `page` to ask about, at most `budget` of them (None: no bound), or only those that the page waits for.
 
-    `verdicts` are what is known, by file name; `now` is in seconds since the epoch. `seen_since` tells when the page listed a file first.
+    `verdicts` are what is known, by the files' keys; `now` is in seconds since the epoch. `seen_since` tells when the page listed a file
+    first.
     """
     steps = plan_in_steps(page, verdicts, now, rules=rules, budget=budget, client=client, awaited_only=awaited_only, seen_since=seen_since)
     while True:
@@ -247,15 +248,15 @@ def plan_in_steps(
             yield
         if awaited_only and not waited_for:
             break
-        name = file.filename
-        if name in seen:
+        key = file.key
+        if key in seen:
             continue
-        seen.add(name)
-        verdict = verdicts.get(name)
+        seen.add(key)
+        verdict = verdicts.get(key)
         if verdict is not None and asked_since is not None and asked_since <= verdict.checked <= now:
             continue
         since = seen_since(file) if verdict is not None and verdict.kind is Kind.UNDELIVERABLE else None
-        if not due(file, verdict, now, rules, awaiting=name in awaiting, seen_since=since):
+        if not due(file, verdict, now, rules, awaiting=key in awaiting, seen_since=since):
             continue
         if left <= 0:
             return Plan(tuple(first), tuple(rest), more=True)
@@ -267,14 +268,14 @@ def plan_in_steps(
 def _awaiting_confirmation(page: Page, verdicts: Mapping[str, Verdict]) -> set[str]:
     if not any(is_undeliverable(verdict) for verdict in verdicts.values()):
         return set()
-    denied = [release for release in page.releases if all(is_undeliverable(verdicts.get(file.filename)) for file in release.files)]
-    return {file.filename for release in denied for file in release.files}
+    denied = [release for release in page.releases if all(is_undeliverable(verdicts.get(file.key)) for file in release.files)]
+    return {file.key for release in denied for file in release.files}
 
 
 def outlived(page: Page, verdicts: Mapping[str, Verdict], now: float, rules: VerdictRules, asked: Collection[str]) -> list[str]:
-    """Names the files of `page` that were denied so long ago that it counts no more, for when nobody asks about them again.
+    """Gives the keys of the files of `page` that were denied so long ago that it counts no more, for when nobody asks about them again.
 
     `asked` are those that somebody does; `now` is in seconds since the epoch.
     """
-    denied = (file.filename for file in page.files if is_undeliverable(verdicts.get(file.filename)))
+    denied = (file.key for file in page.files if is_undeliverable(verdicts.get(file.key)))
     return [name for name in denied if name not in asked and now - verdicts[name].evidence.at >= rules.no_keep]
