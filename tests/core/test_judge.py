@@ -2,14 +2,22 @@
 
 import pytest
 
-from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.flows.evidence import Asked, Beginning, Evidence
 from proxy.core.verdict.judge import Cause, Kind, Verdict, VerdictRules, cause_of, judge
 
 RULES = VerdictRules()
 
 
-def seen(status: int | None, *, asked: Asked = Asked.RANGE, at: float = 100.0, length: int | None = None, media: str = "") -> Evidence:
-    return Evidence(asked, status, at, media, length, "" if status else "timeout")
+def seen(
+    status: int | None,
+    *,
+    asked: Asked = Asked.RANGE,
+    at: float = 100.0,
+    length: int | None = None,
+    media: str = "",
+    begins: Beginning = Beginning.UNREAD,
+) -> Evidence:
+    return Evidence(asked, status, at, media, length, "" if status else "timeout", begins)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +33,14 @@ def seen(status: int | None, *, asked: Asked = Asked.RANGE, at: float = 100.0, l
         (seen(200, length=15), 10, Cause.NOT_UNDERSTOOD),
         (seen(200, media="text/html", length=15), None, Cause.NO_FILE),
         (seen(200, media="text/html", length=10), 10, Cause.AVAILABLE),
+        (seen(203, length=10), 10, Cause.AVAILABLE),
+        (seen(203, asked=Asked.HEAD), None, Cause.AVAILABLE),
+        (seen(206, media="text/html", begins=Beginning.ARCHIVE), None, Cause.AVAILABLE),
+        (seen(206, media="text/html", length=15, begins=Beginning.ARCHIVE), None, Cause.AVAILABLE),
+        (seen(200, media="application/zip", length=15, begins=Beginning.TEXT), None, Cause.NO_FILE),
+        (seen(200, media="text/html", length=15, begins=Beginning.TEXT), None, Cause.NO_FILE),
+        (seen(200, media="text/html", length=15, begins=Beginning.OTHER), None, Cause.NOT_UNDERSTOOD),
+        (seen(206, length=5, begins=Beginning.ARCHIVE), 10, Cause.NO_FILE),
         (seen(404), None, Cause.ABSENT),
         (seen(410), None, Cause.ABSENT),
         (seen(404, asked=Asked.HEAD), None, Cause.NOT_UNDERSTOOD),
@@ -89,3 +105,7 @@ def test_two_denials_some_minutes_apart_confirm_each_other() -> None:
 def test_a_yes_in_between_breaks_the_row_of_denials() -> None:
     yes = judge(Cause.AVAILABLE, seen(206, at=200.0), no(100.0), proven=False, rules=RULES)
     assert not judge(Cause.ABSENT, seen(404, at=400.0), yes, proven=True, rules=RULES).confirmed_for(180.0)
+
+
+def test_a_no_from_the_future_does_not_stand_since_the_clock_went_back() -> None:
+    assert judge(Cause.NO_ANSWER, seen(None, at=50.0), no(100.0), proven=False, rules=RULES).kind is Kind.UNKNOWN

@@ -1,9 +1,12 @@
 """Which files are asked about, and in which order."""
 
+import pytest
+
 from proxy.core.page import Page
 from proxy.core.verdict.client import client_platform, fitness, runs_on
 from proxy.core.verdict.judge import Verdict, VerdictRules
-from proxy.core.verdict.plan import Plan, newest, outlived, plan, reading_picks, resolver_picks
+from proxy.core.verdict.plan import Plan, due, newest, outlived, plan, plan_in_steps, reading_picks, resolver_picks
+from proxy.index.flights import finished
 from tests.core.files import file, no, page, unknown, yes
 
 RULES = VerdictRules()
@@ -179,3 +182,25 @@ def test_a_no_of_more_than_a_day_ago_is_outlived_where_nobody_asks_again() -> No
     verdicts = {old: no(0.0), asked: no(0.0), lately: no(100.0), good: yes(0.0)}
     assert outlived(page(old, asked, lately, good), verdicts, 86_400.0, RULES, {asked}) == [old]
     assert outlived(page(old, asked, lately, good), verdicts, 86_399.0, RULES, {asked}) == []
+
+
+@pytest.mark.parametrize("verdict", [yes(100.0), no(100.0), unknown(100.0)], ids=["good", "denied", "unknown"])
+def test_a_verdict_from_the_future_is_due_since_the_clock_went_back(verdict: Verdict) -> None:
+    assert due(file(MAC.format("1.0")), verdict, 50.0, RULES)
+
+
+def test_a_denied_file_is_asked_for_again_after_a_minute_within_the_hour_in_which_its_page_listed_it_first() -> None:
+    denied = file(MAC.format("1.0"))
+    assert not due(denied, no(1000.0), 1059.0, RULES, seen_since=900.0)
+    assert due(denied, no(1000.0), 1060.0, RULES, seen_since=900.0)
+    assert not due(denied, no(5000.0), 5060.0, RULES, seen_since=900.0)
+    assert not due(denied, no(1000.0), 1060.0, RULES)
+
+
+def test_files_that_were_asked_about_since_then_are_left_out_of_a_plan() -> None:
+    steps = plan_in_steps(FOUR, {MAC.format("4.0"): no(150.0)}, 200.0, rules=VerdictRules(no=0.0), budget=None, asked_since=140.0)
+    planned = None
+    while planned is None:
+        planned = finished(steps)
+    assert MAC.format("4.0") not in names(planned.files)
+    assert len(planned.files) == len(FOUR.files) - 1

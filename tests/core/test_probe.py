@@ -2,9 +2,9 @@
 
 import pytest
 
-from proxy.core.flows.evidence import Asked, content_range, whole_length
+from proxy.core.flows.evidence import Asked, Beginning, beginning_of, content_range, evidence_of, whole_length
 from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
-from proxy.core.flows.probe import probe
+from proxy.core.flows.probe import plain_probe, probe
 from tests.core.conversations import converse
 
 URL = "https://mirror.example.com/packages/a-1.0-py3-none-any.whl"
@@ -38,6 +38,51 @@ def test_what_passes_is_not_asked_again_by_the_probe_itself(status: int) -> None
 def test_a_head_that_tells_of_no_distribution_file_is_checked_by_a_get(headers: dict[str, str]) -> None:
     _, asked = converse(probe(URL, size=10), [Answer(200, headers), Answer(404)])
     assert [ask.method for ask in asked] == [Method.HEAD, Method.GET]
+
+
+@pytest.mark.parametrize("headers", [{"content-type": "text/html"}, {"content-length": "0"}, {"content-length": "9"}])
+def test_what_looks_like_no_distribution_file_is_told_by_its_first_bytes(headers: dict[str, str]) -> None:
+    wheel = Answer(206, {"content-type": "text/html", "content-range": "bytes 0-7/77"}, b"PK\x03\x04....")
+    evidence, asked = converse(probe(URL, size=10), [Answer(200, headers), wheel])
+    assert asked[1] == Ask(Method.GET, URL, first=0, last=7, read=8)
+    assert evidence.begins is Beginning.ARCHIVE
+
+
+def test_a_ranged_answer_that_looks_like_a_page_is_asked_for_its_first_bytes_too() -> None:
+    page = Answer(200, {"content-type": "text/html"}, b"<")
+    evidence, asked = converse(probe(URL, head=False), [page, Answer(200, {"content-type": "text/html"}, b"<!DOCTYP")])
+    assert [ask.last for ask in asked] == [0, 7]
+    assert evidence.begins is Beginning.TEXT
+
+
+def test_an_ordinary_get_is_hung_up_on_after_the_first_bytes() -> None:
+    evidence, asked = converse(plain_probe(URL), [Answer(200, {"content-length": "77"}, b"\x1f\x8b\x08\0\0\0\0\0")])
+    assert asked == [Ask(Method.GET, URL, read=8)]
+    assert (evidence.asked, evidence.length, evidence.begins) == (Asked.GET, 77, Beginning.ARCHIVE)
+
+
+@pytest.mark.parametrize(
+    ("body", "begins"),
+    [
+        (b"", Beginning.UNREAD),
+        (b"P", Beginning.UNREAD),
+        (b"PK\x03\x04", Beginning.ARCHIVE),
+        (b"\x1f\x8b\x08", Beginning.ARCHIVE),
+        (b"BZh91AY", Beginning.ARCHIVE),
+        (b"<html>", Beginning.TEXT),
+        (b"\xef\xbb\xbf  \r\n<!DOC", Beginning.TEXT),
+        (b'{"errors', Beginning.TEXT),
+        (b"PKWARE i", Beginning.OTHER),
+        (b"Please l", Beginning.OTHER),
+    ],
+)
+def test_the_first_bytes_tell_an_archive_from_a_page(body: bytes, begins: Beginning) -> None:
+    assert beginning_of(body) is begins
+
+
+def test_the_first_bytes_of_a_coded_body_tell_nothing() -> None:
+    coded = Answer(200, {"content-encoding": "gzip"}, b"\x1f\x8b\x08\0\0\0\0\0")
+    assert evidence_of(Asked.GET, coded).begins is Beginning.UNREAD
 
 
 def test_no_answer_leaves_its_trouble_in_the_evidence() -> None:
