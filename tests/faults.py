@@ -6,8 +6,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import count
+from random import Random
 
 from aiohttp import web
+
+from tests.answers import ranged
 
 
 @dataclass(frozen=True)
@@ -179,3 +182,52 @@ def _hang_up(target: Target, response: web.StreamResponse | None = None) -> web.
     if target.request.transport is not None:
         target.request.transport.abort()
     return response or web.StreamResponse()
+
+
+def limited(at_once: int, answer: Fault, seconds: float = 0.02) -> Fault:
+    """Delivers to so many requests at a time, each of which takes so long, and answers all others otherwise at once."""
+    under_way = 0
+
+    async def fault(target: Target) -> web.StreamResponse | None:
+        nonlocal under_way
+        if under_way >= at_once:
+            return await answer(target)
+        under_way += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            under_way -= 1
+        return None
+
+    return fault
+
+
+def some_nodes(nodes: int, lacking: int, answer: Fault, seed: int = 0) -> Fault:
+    """Sends each request to one of so many nodes, of which some lack the files."""
+    random = Random(seed)  # noqa: S311 - which node answers is no secret
+
+    async def fault(target: Target) -> web.StreamResponse | None:
+        return await answer(target) if random.randrange(nodes) < lacking else None
+
+    return fault
+
+
+def delivers_only_plain_get(answer: Fault) -> Fault:
+    """Denies HEAD and Range, as a cache does that an ordinary GET fills."""
+
+    async def fault(target: Target) -> web.StreamResponse | None:
+        plain = target.request.method == "GET" and "Range" not in target.request.headers
+        return None if plain else await answer(target)
+
+    return fault
+
+
+def typed(content_type: str) -> Fault:
+    """Delivers the file, and says of it that it is something else."""
+
+    async def fault(target: Target) -> web.StreamResponse | None:
+        if not target.found:
+            return None
+        return ranged(target.request, target.data, content_type, '"typed"')
+
+    return fault

@@ -234,8 +234,7 @@ class Verifier:
         self, project: Project, standing: Standing, denied: frozenset[str], flight: str, most: int = _WITNESSES_ASKED
     ) -> bool:
         for file in islice(self._candidates(project, standing, denied), most):
-            flow = plain_probe(file.url) if standing.plain_only else probe(file.url, size=file.size, head=self._head.believed)
-            evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
+            evidence = await self._ask_as_witness(project, standing, file)
             if cause_of(evidence, file.size) is Cause.AVAILABLE:
                 standing.delivered(file, evidence.at)
                 self._note_of_page(project, file, evidence)
@@ -255,6 +254,18 @@ class Verifier:
             meaning="the mirror delivers no other file just now, so nothing is dropped for what it denies",
         )
         return False
+
+    async def _ask_as_witness(self, project: Project, standing: Standing, file: File) -> Evidence:
+        """Ask for `file` by HEAD or Range and, where these are denied, by an ordinary GET: there are mirrors that know nothing else."""
+        if not standing.plain_only:
+            flow = probe(file.url, size=file.size, head=self._head.believed)
+            evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
+            if cause_of(evidence, file.size) not in PROOF:
+                return evidence
+        plain = await self._mirror.converse(plain_probe(file.url), project.who, within=_WITNESS_WITHIN)
+        if not standing.plain_only and cause_of(plain, file.size) is Cause.AVAILABLE:
+            standing.only_plain_get_delivered()
+        return plain
 
     def _note_of_page(self, project: Project, file: File, evidence: Evidence) -> None:
         listed = project.known is not None and project.known.page.by_key.get(file.key) is file

@@ -8,6 +8,7 @@ from proxy.core.deflate import QUICK
 from proxy.core.page import normalised_name
 from proxy.core.render import Form, choose_form
 from proxy.core.verdict.client import client_platform
+from proxy.core.verdict.judge import PROOF
 from proxy.index import Index, ServedPage
 from proxy.server.context import facts_of, identity_of, index_of
 from proxy.server.encodings import choose_encoding
@@ -127,6 +128,9 @@ def page_headers(served: ServedPage) -> dict[str, str]:
         "Mirrormend-Unknown": _counted(sum(mended.unknown.values()), {cause.value: count for cause, count in mended.unknown.items()}),
         "Mirrormend-Verified": "complete" if served.complete else f"partial; unasked={mended.unasked}",
     }
+    unproven = sum(count for cause, count in mended.unknown.items() if cause in PROOF)
+    if unproven:
+        headers["Mirrormend-Unproven"] = str(unproven)
     if mended.rescued:
         headers["Mirrormend-Rescued"] = str(len(mended.rescued))
     if mended.lost:
