@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from proxy.config import Settings
 from proxy.core.errors import AccessDenied, MirrormendError, NoSuchMirror, TooManyRequests
@@ -19,6 +19,7 @@ from proxy.server.generations import Generations
 from proxy.server.operations import REGISTRY, SIBLINGS, WATCH, healthz, metrics, readyz
 from proxy.server.outcomes import Problem, problem_of, problem_of_refusal, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
+from proxy.server.passing import fitting
 from proxy.server.request_id import NEW_ID, new_ids, request_id_of, send_request_id
 from proxy.server.siblings import Siblings
 from proxy.server.status_page import HISTORY, STARTED, status_json, status_page, verify_again
@@ -49,6 +50,8 @@ _ROUTES: dict[object, str] = {
     status_json: "status",
     verify_again: "verify",
 }
+_TOLD_OF_ADDRESSES = frozenset({"explanation", "status", "health", "metrics"})
+"""The kinds of answers that may name an upstream's address, beside problems."""
 _ASKED_OFTEN = frozenset({"/healthz", "/readyz", "/metrics"})
 _INTERNAL = Problem(500, "error", "mirrormend failed", "Please report this with the log line of this request.")
 
@@ -66,7 +69,7 @@ def create_app(
     Raises SettingsError where a file of `[access]` is not right.
     """
     admission = Admission(settings.access)
-    app = web.Application(middlewares=[_log_request, _answer_errors, admission.admit], client_max_size=64 * 1024)
+    app = web.Application(middlewares=[_log_request, _keep_secrets, _answer_errors, admission.admit], client_max_size=64 * 1024)
     app[ADMISSION] = admission
     app[SECRET] = secrets.token_bytes(32)
     app[INDEXES] = {}
@@ -158,6 +161,22 @@ async def _log_request(request: web.Request, handler: Handler) -> web.StreamResp
         log = _log.debug if request.path in _ASKED_OFTEN and status != 500 else _log.warning if status >= 500 else _log.info
         log("request", method=request.method, path=request.rel_url.raw_path, status=status, ms=round(seconds * 1000, 1), **facts)
         structlog.contextvars.reset_contextvars(**bound)
+
+
+@web.middleware
+async def _keep_secrets(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take out of problems, and of pages for people, what may be a secret in an upstream's address."""
+    response = await handler(request)
+    redaction = generation_of(request).redaction
+    if redaction and isinstance(response, web.Response) and not response.prepared and isinstance(response.body, bytes):
+        kind = _ROUTES.get(request.match_info.handler)
+        if response.content_type == "application/problem+json" or kind in _TOLD_OF_ADDRESSES:
+            response.body = redaction.body(response.body)
+            for name in (hdrs.WWW_AUTHENTICATE, hdrs.LOCATION):
+                if name in response.headers:
+                    values = [redaction.text(value) for value in response.headers.popall(name)]
+                    response.headers.extend((name, fitting(value)) for value in values)
+    return response
 
 
 @web.middleware

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from proxy.core.errors import (
     AccessDenied,
+    AddressWithheld,
     DestinationRefused,
     FileNotListed,
     FileUndeliverable,
@@ -58,6 +59,12 @@ _PROBLEMS: dict[type[MirrormendError], Problem] = {
         "Give your client a user and a password, or a token, of this proxy: for uv UV_INDEX_<NAME>_USERNAME and _PASSWORD, netrc, "
         "or http://user:password@… as the index URL.",
         headers=(("WWW-Authenticate", 'Basic realm="mirrormend", charset="UTF-8"'),),
+    ),
+    AddressWithheld: Problem(
+        403,
+        "address-withheld",
+        "The mirror's address may hold a secret",
+        "Name the mirror as an index of the project, or in MIRRORMEND_UPSTREAM, for `mirrormend lock`; or leave out --proxy.",
     ),
     # A 404 would send a client on to its next index, which may be a public one: a slip of the pen is not to decide that.
     NoSuchMirror: Problem(

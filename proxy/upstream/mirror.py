@@ -16,7 +16,9 @@ from proxy.config import MirrorKind, ProbeSection, UpstreamSection
 from proxy.core.errors import DestinationRefused, UpstreamBroke, UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
 from proxy.core.identity import SHARED, Identity
+from proxy.core.redaction import Redaction
 from proxy.core.verdict.budget import BUDGETS
+from proxy.telemetry import withhold
 from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream.addresses import is_loopback, origin_of, shown
 from proxy.upstream.again import RetryBudget
@@ -65,6 +67,7 @@ class Mirror:
     `kind` is the product it runs: the configured one, else what its address or its answers tell; AUTO until they do.
     `key` tells it from all others in a store: by its name, by its address, since a name may be given to another mirror one day,
     and by whom the configured credentials are of, since these may see more than others.
+    `url` is its address as it is told to anybody, `address` the true one, still without credentials.
     `health` is how it does, `counts` what it was asked for so far. `clock` tells the seconds since the epoch,
     `steady` those of a clock that does not go back.
     Raises OSError where a file of the settings' TLS cannot be read.
@@ -84,9 +87,13 @@ class Mirror:
         self._clock = clock
         self._steady = steady
         self.name = section.name
-        self.url = shown(section.url)
+        self.address = shown(section.url)
+        redaction = Redaction([section.url], [section.name])
+        self.url = redaction.text(self.address)
+        if redaction:
+            withhold(section.url, redaction.text)
         authorization = configured_authorization(section, os.environ)
-        self.key = f"{section.name}@{sha256(f'{self.url}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
+        self.key = f"{section.name}@{sha256(f'{self.address}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self.counts = counts if counts is not None else MirrorCounts()
         self._observer = Observer(section.name, steady, self.counts)
