@@ -10,8 +10,9 @@ from aiohttp import hdrs, web
 
 from proxy.config import Settings
 from proxy.core.errors import AccessDenied, MirrormendError, NoSuchMirror, TooManyRequests
+from proxy.index import Index
 from proxy.server.access import ADMISSION, Admission, keep_from_shared_caches
-from proxy.server.context import BEGUN, GENERATIONS, INDEXES, SECRET, abort, facts_of, generation_of
+from proxy.server.context import BEGUN, GENERATIONS, INDEXES, SECRET, abort, facts_of, generation_of, identity_of
 from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.explaining import explained_file
 from proxy.server.files import distribution_file
@@ -184,7 +185,7 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except MirrormendError as error:
-        problem = problem_of(error)
+        problem = problem_of(error, anonymous=_anonymous(request))
         facts_of(request).update(outcome=problem.outcome, why=str(error))
         return _answer(request, problem, error)
     except web.HTTPNotFound:
@@ -211,13 +212,23 @@ async def _note_begun(request: web.Request, _: web.StreamResponse) -> None:
     request[BEGUN] = True
 
 
+def _index_for(request: web.Request) -> Index | None:
+    """Return the index that the address means, the first one where it means none."""
+    indexes = generation_of(request).indexes
+    return indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))
+
+
+def _anonymous(request: web.Request) -> bool:
+    index = _index_for(request)
+    return index is not None and not index.mirror.authenticates(identity_of(request))
+
+
 def _answer(request: web.Request, problem: Problem, error: MirrormendError | None) -> web.StreamResponse:
     if BEGUN in request:
         # The head of another answer has left: a second one would stand in the middle of its body.
         facts_of(request)["outcome"] = "broken-transfer"
         abort(request)
-    indexes = generation_of(request).indexes
-    index = indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))
+    index = _index_for(request)
     # Who was not let in learns nothing of the mirror, nor does anybody to whose request it is nothing.
     if error is None or isinstance(error, (AccessDenied, TooManyRequests, NoSuchMirror)):
         index = None

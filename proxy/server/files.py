@@ -35,7 +35,7 @@ from proxy.server.pages import matches
 from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
 from proxy.server.rescues import may_rescue, rescued_file
-from proxy.upstream import Download, retry_after
+from proxy.upstream import Download, retry_after, status_error
 from proxy.upstream.addresses import dialled, shown
 
 _log = structlog.get_logger("mirrormend.server")
@@ -232,7 +232,8 @@ async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ra
         if coded:
             body, whole, cause = decoded(body, download.url), file.size, Cause.AVAILABLE
     if status not in {200, 206} or cause is Cause.NO_FILE:
-        await _refuse(wanted.index, wanted.project, file, evidence, download.headers)
+        said = (await status_error(download)).detail if status >= 400 else ""
+        await _refuse(wanted.index, wanted.project, file, evidence, download.headers, said=said)
     if status == 206:
         return _begin_partial(wanted, download, answer, ranged=ranged)
     response = web.StreamResponse(headers=_headers(download.headers, request, file))
@@ -279,7 +280,9 @@ async def _note_good(wanted: Wanted, download: Download) -> None:
         await wanted.index.correct(wanted.project, wanted.file, evidence)
 
 
-async def _refuse(index: Index, project: Project, file: File, evidence: Evidence, headers: Mapping[str, str]) -> NoReturn:
+async def _refuse(
+    index: Index, project: Project, file: File, evidence: Evidence, headers: Mapping[str, str], *, said: str = ""
+) -> NoReturn:
     """Raises what a client is told where the mirror answered, but not with the file; the verdict on the file is corrected first."""
     await index.correct(project, file, evidence)
     url = shown(file.url)
@@ -293,13 +296,14 @@ async def _refuse(index: Index, project: Project, file: File, evidence: Evidence
         why = f"answered {status} with {sent} of {evidence.media_type or 'no type'}, which is not this file"
         raise FileUndeliverable(project.name, file.filename, url, status, why)
     if status == 429 or status >= 500:
+        what = "the mirror lists the file but fails to deliver it"
         raise UpstreamStatus(
             url,
             status,
-            "the mirror lists the file but fails to deliver it",
+            f"{what} ({said})" if said else what,
             retry_after=retry_after(Answer(status, lowered, at=evidence.at)),
         )
-    raise FileUndeliverable(project.name, file.filename, url, status, f"answered {status}")
+    raise FileUndeliverable(project.name, file.filename, url, status, f"answered {status}: {said}" if said else f"answered {status}")
 
 
 def _as_error(file: File, reply: NoAnswer) -> UpstreamError:

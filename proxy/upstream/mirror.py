@@ -22,7 +22,7 @@ from proxy.telemetry import withhold
 from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream.addresses import is_loopback, origin_of, shown
 from proxy.upstream.again import RetryBudget
-from proxy.upstream.client import USER_AGENT, Client, Download
+from proxy.upstream.client import Client, Download
 from proxy.upstream.contact import FirstContact
 from proxy.upstream.converse import Conversations
 from proxy.upstream.credentials import configured_authorization, principal_of
@@ -106,6 +106,7 @@ class Mirror:
         self._fast: FastLane | None = None
         self._pages: PageLane | None = None
         self._conversations: Conversations | None = None
+        self._bodies_to_head = False
 
     async def open(self) -> None:
         """Makes ready; nothing is dialled yet."""
@@ -122,7 +123,7 @@ class Mirror:
                     connections=connections,
                     connect_timeout=self._section.connect_timeout,
                     read_timeout=self._section.read_timeout,
-                    headers={"User-Agent": USER_AGENT, **headers},
+                    headers={"User-Agent": self._client.user_agent, **headers},
                     resolver=self._client.addresses,
                     clock=self._clock,
                     plain=plain,
@@ -181,6 +182,10 @@ class Mirror:
             self.kind = earlier.kind
             self._pace.rate = self._rate()
 
+    def authenticates(self, who: Identity) -> bool:
+        """Return whether requests to the mirror for `who` carry credentials, the client's own or the configured ones."""
+        return self._client.authorization_for(who.authorization) is not None
+
     @property
     def page_limit(self) -> int:
         """Bytes of the largest page that is taken."""
@@ -224,12 +229,24 @@ class Mirror:
         return self._conversations
 
     async def ask(self, ask: Ask, who: Identity) -> Reply:
-        """Makes one exchange of a conversation by the ordinary client; trouble becomes a NoAnswer."""
+        """Makes one exchange of a conversation by the ordinary client; trouble becomes a NoAnswer.
+
+        Where the mirror sends a body to HEAD (against RFC 9110, section 9.3.2), it is asked by GET from then on, and the body is not read.
+        """
+        reply = await self._ask(ask, Method.GET if self._bodies_to_head and ask.method is Method.HEAD else ask.method, who)
+        if ask.method is Method.HEAD and not self._bodies_to_head and isinstance(reply, NoAnswer) and reply.trouble is Trouble.NOT_HTTP:
+            instead = await self._ask(ask, Method.GET, who)
+            if isinstance(instead, Answer):
+                self._bodies_to_head = True
+                return instead
+        return reply
+
+    async def _ask(self, ask: Ask, method: Method, who: Identity) -> Reply:
         headers = {"Accept-Encoding": "identity"}
         if ask.first is not None:
             headers["Range"] = f"bytes={ask.first}-{'' if ask.last is None else ask.last}"
         try:
-            async with self._exchange(ask.method.value, ask.url, headers, who) as download:
+            async with self._exchange(method.value, ask.url, headers, who) as download:
                 body = await read_at_most(download, ask.read) if ask.read and download.status in {200, 206} else b""
                 return Answer(download.status, lowered(download.headers), body, download.url, self._clock())
         except Failure as failure:

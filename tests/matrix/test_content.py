@@ -6,7 +6,7 @@ import pytest
 from aiohttp import ClientError, web
 
 from proxy.server.file_transfer import HELD_WHOLE
-from tests.faults import Fault, Target
+from tests.faults import Fault, Target, redirects
 from tests.listing import content_by_name
 from tests.matrix.names import ALL, LINUX, SDIST, MakeSite
 from tests.matrix.rows import row
@@ -164,3 +164,17 @@ async def test_46_files_are_not_to_be_stored(mirror: BrokenMirror, site: MakeSit
             assert response.headers["Cache-Control"] == "private, max-age=31536000, immutable"
         async with proxied.client.request(method, f"/files/demo/{SDIST}") as response:
             assert response.headers["Cache-Control"] == "no-store, no-cache"
+
+
+@row(45, "pages come with status 203", "takes it for 200")
+async def test_45_pages_come_with_203(stocked: BrokenMirror, site: MakeSite) -> None:
+    async def altered(target: Target) -> web.StreamResponse:
+        return web.Response(status=203, body=target.data, headers={"Content-Type": target.content_type})
+
+    stocked.fault("page:*", altered)
+    assert await (await site()).names() == ALL
+    # Through an outbound proxy, or to another origin, the ordinary client asks.
+    async with BrokenMirror() as other:
+        other.fault("page:*", redirects(stocked.page_url("demo")))
+        proxied = await site(upstream={"url": other.url, "allow_hosts": [stocked.origin.removeprefix("http://")]})
+        assert await proxied.names() == ALL
