@@ -1,11 +1,13 @@
 """A large file through mirrormend, beside nginx `proxy_pass` with default buffers, both before the same nginx.
 
-    python benchmarks/streaming.py [--rounds N] [--size MB]
+    python benchmarks/streaming.py [--rounds N] [--size MB] [--no-hash]
 
-One client reads the file whole, again and again, from each server in turn; each figure is the bytes of the file by the time until the last.
+The page tells its SHA-256, which mirrormend compares. One client reads the file whole, again and again, from each server in turn;
+each figure is the bytes of the file by the time until the last.
 """
 
 import argparse
+import hashlib
 import socket
 import statistics
 import tempfile
@@ -54,15 +56,18 @@ def read(port: int, path: str, size: int) -> float:
     return time.perf_counter() - started
 
 
-def write_tree(target: Path, size: int) -> str:
-    """Writes a page with one file of `size` bytes; gives the path of the file."""
+def write_tree(target: Path, size: int, *, hashed: bool) -> str:
+    """Writes a page with one file of `size` bytes, with its SHA-256 where it is `hashed`; gives the path of the file."""
     made.tree(target, {"large": 1})
     place = target / mirrors.PACKAGES.strip("/") / _NAME
     place.parent.mkdir(parents=True)
+    digest = hashlib.sha256()
     with place.open("wb") as file:
         for _ in range(size >> 20):
             file.write(b"\x5a" * (1 << 20))
-    page = f'<!DOCTYPE html><html><body><a href="../../packages/packages/{_NAME}">{_NAME}</a></body></html>'
+            digest.update(b"\x5a" * (1 << 20))
+    link = f"../../packages/packages/{_NAME}{f'#sha256={digest.hexdigest()}' if hashed else ''}"
+    page = f'<!DOCTYPE html><html><body><a href="{link}">{_NAME}</a></body></html>'
     (target / mirrors.SIMPLE.strip("/") / "large" / "index.html").write_text(page)
     (target / mirrors.SIMPLE.strip("/") / "large" / "index.json").unlink()
     return f"{mirrors.PACKAGES}{_NAME}"
@@ -72,12 +77,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--size", type=int, default=200, help="of the file, in MB")
+    parser.add_argument("--no-hash", action="store_true", help="leave the SHA-256 off the page, so that nothing is compared with it")
     words = parser.parse_args()
     size = words.size << 20
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         here = Path(folder)
         here.chmod(0o755)
-        path = write_tree(here / "tree", size)
+        path = write_tree(here / "tree", size, hashed=not words.no_hash)
         rules = f"location {mirrors.SIMPLE}large/ {{ try_files $uri/index.html =404; }}"
         origin = stack.enter_context(mirrors.nginx(here / "tree", rules=rules))
         ours = stack.enter_context(made.proxy(f"http://127.0.0.1:{origin}{mirrors.SIMPLE}"))

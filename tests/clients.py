@@ -150,14 +150,16 @@ class ProxyProcess:
     """mirrormend as a process of its own, listening at a free port while the block runs.
 
     `options` are appended to the command line. `log` are the lines that it wrote to stderr, parsed; what is no JSON stands under `text`.
+    Without `upstream` it is for a file among the options to name the mirrors.
     """
 
     def __init__(
-        self, upstream: str, tmp_path: Path, *options: str, store: str = "memory", environment: Mapping[str, str] | None = None
+        self, upstream: str | None, tmp_path: Path, *options: str, store: str = "memory", environment: Mapping[str, str] | None = None
     ) -> None:
         self.log: list[dict[str, Any]] = []
         self.url = ""
-        self._command = [sys.executable, "-m", "proxy", "serve", "--upstream", upstream, "--listen", "127.0.0.1:0"]
+        self._command = [sys.executable, "-m", "proxy", "serve", "--listen", "127.0.0.1:0"]
+        self._command += [] if upstream is None else ["--upstream", upstream]
         self._command += ["--store", store, "--log-format", "json", *options]
         root = str(Path(__file__).resolve().parent.parent)
         self._environment = clean_environment(tmp_path / "proxy-home") | {"PYTHONPATH": root} | dict(environment or {})

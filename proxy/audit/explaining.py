@@ -71,7 +71,7 @@ async def look_at(survey: Survey, project: str, filename: str) -> LookedAt:
     verdicts = subject.project.verdicts
     explanation = explain(page, filename, verdicts, survey.settled(page, verdicts))
     storm, last_good = survey.verifier.storm(SHARED), survey.verifier.last_good(SHARED)
-    told = explanation_data(explanation, survey.mirror.url, storm=storm, last_good=last_good)
+    told = explanation_data(explanation, survey.mirror.address, storm=storm, last_good=last_good)
     return LookedAt(told, asked, None, found[0] if found else None, looked)
 
 

@@ -140,7 +140,7 @@ class Survey:
                 report = subject.report(self._policy, self.mirror)
                 projects.append(replace(report, findings=tuple(_proven(each, want, seen=seen) for each in report.findings)))
         return Report(
-            self.mirror.url,
+            self.mirror.address,
             self.mirror.kind.value,
             self._order.sources,
             self._began,
@@ -161,7 +161,7 @@ class Survey:
         return Matrix(tuple(map(spelled_python, pythons)), tuple(rows))
 
     def _subject(self, want: Want) -> Subject:
-        return self._subjects.get(want.project) or Subject(want, f"{self.mirror.url}{want.project}/")
+        return self._subjects.get(want.project) or Subject(want, f"{self.mirror.address}{want.project}/")
 
     async def _look_at(self, want: Want) -> None:
         async with self._slots:

@@ -127,7 +127,8 @@ async def _running(proxy: str, indexes: Sequence[UvIndex]) -> Door:
     if not address.endswith("/simple/"):
         address += "simple/"
     given = (unquote(parts.username or ""), unquote(parts.password or "")) if parts.username or parts.password else None
-    mirror = await mirror_behind(Door("", address, given), by_environment=True)
+    own = os.environ.get("MIRRORMEND_UPSTREAM_URL") or os.environ.get("MIRRORMEND_UPSTREAM") or ""
+    mirror = await mirror_behind(Door("", address, given), (own, *(index.url for index in indexes)), by_environment=True)
     known = (credentials_of(index, os.environ) for index in indexes if same_index(index.url, mirror) or same_index(index.url, address))
     return Door(mirror, address, given or next(filter(None, known), None))
 

@@ -32,7 +32,9 @@ what to write instead.
 ## Several mirrors
 
 Each mirror gets a table `[[upstream]]` of its own, with a `name` that no other one has.
-The first one is served at `/simple/`, and each one at `/<name>/simple/`.
+The first one is served at `/simple/`, and each one at `/<name>/simple/`, the first one too.
+Where clients have credentials of their own for several of them, let them name the first one as well: uv takes an index at `/simple/`
+for the whole proxy, and sends its credentials to the others.
 A variable says which one it means: `MIRRORMEND_UPSTREAM_TEAM_A_TOKEN` is the `token` of the mirror called `team-a`.
 """
 

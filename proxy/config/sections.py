@@ -92,6 +92,11 @@ class UpstreamSection(Section):
     username: str | None = Field(None, description="User for Basic authentication at the mirror.")
     password: SecretStr | None = Field(None, description="Password for Basic authentication at the mirror.")
     token: SecretStr | None = Field(None, description="Bearer token for the mirror, instead of user and password.")
+    user_agent: Annotated[str | None, Allowed("letters, digits and signs of ASCII")] = Field(
+        None,
+        description="User-Agent of all requests to the mirror, instead of mirrormend's own, "
+        "which names pip and uv; for a firewall that lets only certain clients in.",
+    )
     ca_bundle: File | None = Field(None, description="PEM file of the authorities trusted for the mirror, beside SSL_CERT_FILE.")
     client_cert: File | None = Field(None, description="PEM file of a client certificate to show to the mirror.")
     client_key: File | None = Field(None, description="PEM file of the client certificate's key, where it is not in client_cert.")
@@ -126,6 +131,13 @@ class UpstreamSection(Section):
     @classmethod
     def _simple_api_url(cls, url: str) -> str:
         return simple_api_url(url)
+
+    @field_validator("user_agent")
+    @classmethod
+    def _fits_a_header(cls, user_agent: str | None) -> str | None:
+        if user_agent is not None and not (user_agent.isascii() and user_agent.isprintable() and user_agent == user_agent.strip() != ""):
+            raise ValueError("write visible letters, digits and signs of ASCII, such as pip/25.0")
+        return user_agent
 
     @field_validator("proxy")
     @classmethod

@@ -4,6 +4,7 @@
     ├── InvalidProjectName        the client asked for what no project can be called
     ├── NoSuchMirror              the address names a mirror that is not configured
     ├── AccessDenied              nobody knows the client
+    ├── AddressWithheld           the client asks for a mirror's address, which may hold a secret
     ├── TooManyRequests           the client wants more of the proxy than is its share
     ├── FileNotListed             the page of the project lists no such file
     ├── PageUnreadable            the mirror's bytes are no simple-API page
@@ -59,6 +60,16 @@ class AccessDenied(MirrormendError):
 
     def __str__(self) -> str:
         return "the credentials are not known to the proxy" if self.given else "the proxy wants credentials, and none were given"
+
+
+class AddressWithheld(MirrormendError):
+    """The client asks for the whole address of the mirror that is known as `url`, in whose path there may be a secret."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __str__(self) -> str:
+        return f"the whole address of {self.url} is told only to who signed in at the proxy, or knows it already"
 
 
 class TooManyRequests(MirrormendError):

@@ -10,7 +10,8 @@ import msgspec
 from proxy.core.lockfile import LockedFile
 from proxy.locking.addresses import Door, Proxied, file_of_mirror
 from proxy.locking.errors import LockFailed
-from proxy.upstream.addresses import shown
+from proxy.server.whereabouts import KNOWN_HEADER
+from proxy.upstream.addresses import address_digest, shown
 from proxy.upstream.credentials import basic
 
 _PATIENCE = aiohttp.ClientTimeout(total=60)
@@ -29,9 +30,12 @@ class _Told(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Told).decode
 
 
-async def mirror_behind(door: Door, *, by_environment: bool) -> str:
-    """Gives the address of the mirror that the proxy stands before; raises LockFailed."""
-    async with _session(door, by_environment=by_environment) as session:
+async def mirror_behind(door: Door, known: Iterable[str] = (), *, by_environment: bool) -> str:
+    """Gives the address of the mirror that the proxy stands before; raises LockFailed.
+
+    A proxy may tell it only to who shows that it is among the addresses that it has `known` before.
+    """
+    async with _session(door, known, by_environment=by_environment) as session:
         return (await _told(session, door.files)).upstream
 
 
@@ -45,7 +49,7 @@ async def at_mirror(files: Iterable[Proxied], *, by_environment: bool) -> Mappin
         asked.setdefault(file.door, {}).setdefault(file.project, []).append(file)
     found: dict[str, str] = {}
     for door, projects in asked.items():
-        async with _session(door, by_environment=by_environment) as session:
+        async with _session(door, (door.mirror,), by_environment=by_environment) as session:
             found.update(await _of_projects(session, door, projects))
     return found
 
@@ -66,9 +70,19 @@ async def _of_projects(session: aiohttp.ClientSession, door: Door, projects: Map
     return {each.url: _address(each, told[project].result()) for project, wanted in projects.items() for each in wanted}
 
 
-def _session(door: Door, *, by_environment: bool) -> aiohttp.ClientSession:
+def _session(door: Door, known: Iterable[str], *, by_environment: bool) -> aiohttp.ClientSession:
     headers = {} if door.credentials is None else {"Authorization": basic(*door.credentials)}
+    digests = sorted({digest for digest in map(_digest, known) if digest})
+    if digests:
+        headers[KNOWN_HEADER] = ",".join(digests)
     return aiohttp.ClientSession(headers=headers, timeout=_PATIENCE, trust_env=by_environment)
+
+
+def _digest(url: str) -> str:
+    try:
+        return address_digest(url) if url else ""
+    except ValueError:
+        return ""
 
 
 async def _told(session: aiohttp.ClientSession, url: str) -> _Told:
@@ -102,7 +116,9 @@ def _reason(status: int, body: bytes) -> str:
 
 
 def _remedy(status: int) -> str:
-    if status in {401, 403}:
+    if status == 403:
+        return "name the mirror as an index of the project, or give what the proxy wants for a sign-in in the address of --proxy"
+    if status == 401:
         return "give the mirror's credentials, such as http://user:password@… in the address of --proxy"
     return "see that it is a mirrormend of this version" if status == 404 else "try again"
 

@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from proxy.config import Settings
 from proxy.core.errors import AccessDenied, MirrormendError, NoSuchMirror, TooManyRequests
+from proxy.index import Index
 from proxy.server.access import ADMISSION, Admission, keep_from_shared_caches
-from proxy.server.context import BEGUN, GENERATIONS, INDEXES, SECRET, abort, facts_of, generation_of
+from proxy.server.context import BEGUN, GENERATIONS, INDEXES, SECRET, abort, facts_of, generation_of, identity_of
 from proxy.server.counting import COUNTS, ROUTES, count
 from proxy.server.explaining import explained_file
 from proxy.server.files import distribution_file
@@ -19,6 +20,7 @@ from proxy.server.generations import Generations
 from proxy.server.operations import REGISTRY, SIBLINGS, WATCH, healthz, metrics, readyz
 from proxy.server.outcomes import Problem, problem_of, problem_of_refusal, problem_response
 from proxy.server.pages import project_list, project_page, project_page_without_slash, simple_without_slash
+from proxy.server.passing import fitting
 from proxy.server.request_id import NEW_ID, new_ids, request_id_of, send_request_id
 from proxy.server.siblings import Siblings
 from proxy.server.status_page import HISTORY, STARTED, status_json, status_page, verify_again
@@ -49,6 +51,8 @@ _ROUTES: dict[object, str] = {
     status_json: "status",
     verify_again: "verify",
 }
+_TOLD_OF_ADDRESSES = frozenset({"explanation", "status", "health", "metrics"})
+"""The kinds of answers that may name an upstream's address, beside problems."""
 _ASKED_OFTEN = frozenset({"/healthz", "/readyz", "/metrics"})
 _INTERNAL = Problem(500, "error", "mirrormend failed", "Please report this with the log line of this request.")
 
@@ -66,7 +70,7 @@ def create_app(
     Raises SettingsError where a file of `[access]` is not right.
     """
     admission = Admission(settings.access)
-    app = web.Application(middlewares=[_log_request, _answer_errors, admission.admit], client_max_size=64 * 1024)
+    app = web.Application(middlewares=[_log_request, _keep_secrets, _answer_errors, admission.admit], client_max_size=64 * 1024)
     app[ADMISSION] = admission
     app[SECRET] = secrets.token_bytes(32)
     app[INDEXES] = {}
@@ -163,11 +167,27 @@ async def _log_request(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 @web.middleware
+async def _keep_secrets(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take out of problems, and of pages for people, what may be a secret in an upstream's address."""
+    response = await handler(request)
+    redaction = generation_of(request).redaction
+    if redaction and isinstance(response, web.Response) and not response.prepared and isinstance(response.body, bytes):
+        kind = _ROUTES.get(request.match_info.handler)
+        if response.content_type == "application/problem+json" or kind in _TOLD_OF_ADDRESSES:
+            response.body = redaction.body(response.body)
+            for name in (hdrs.WWW_AUTHENTICATE, hdrs.LOCATION):
+                if name in response.headers:
+                    values = [redaction.text(value) for value in response.headers.popall(name)]
+                    response.headers.extend((name, fitting(value)) for value in values)
+    return response
+
+
+@web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except MirrormendError as error:
-        problem = problem_of(error)
+        problem = problem_of(error, anonymous=_anonymous(request))
         facts_of(request).update(outcome=problem.outcome, why=str(error))
         return _answer(request, problem, error)
     except web.HTTPNotFound:
@@ -194,13 +214,23 @@ async def _note_begun(request: web.Request, _: web.StreamResponse) -> None:
     request[BEGUN] = True
 
 
+def _index_for(request: web.Request) -> Index | None:
+    """Return the index that the address means, the first one where it means none."""
+    indexes = generation_of(request).indexes
+    return indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))
+
+
+def _anonymous(request: web.Request) -> bool:
+    index = _index_for(request)
+    return index is not None and not index.mirror.authenticates(identity_of(request))
+
+
 def _answer(request: web.Request, problem: Problem, error: MirrormendError | None) -> web.StreamResponse:
     if BEGUN in request:
         # The head of another answer has left: a second one would stand in the middle of its body.
         facts_of(request)["outcome"] = "broken-transfer"
         abort(request)
-    indexes = generation_of(request).indexes
-    index = indexes.get(request.match_info.get("upstream", ""), next(iter(indexes.values()), None))
+    index = _index_for(request)
     # Who was not let in learns nothing of the mirror, nor does anybody to whose request it is nothing.
     if error is None or isinstance(error, (AccessDenied, TooManyRequests, NoSuchMirror)):
         index = None

@@ -1,9 +1,9 @@
 """Handlers of distribution files and their core metadata: streamed from the mirror, never held whole, never cut silently."""
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import NoReturn
 
+import msgspec
 import structlog
 from aiohttp import web
 from multidict import CIMultiDict
@@ -20,63 +20,30 @@ from proxy.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from proxy.core.flows.evidence import Asked, Evidence, asked_as, content_range, evidence_of
-from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
+from proxy.core.filling import sha256_of
+from proxy.core.flows.evidence import SIGNATURE_LENGTH, Asked, Beginning, Evidence, asked_as, beginning_of, content_range, evidence_of
+from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply, Trouble
 from proxy.core.flows.probe import probe
 from proxy.core.page import File, normalised_name
 from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.index import Index
 from proxy.index.project import Project
-from proxy.server.context import BEGUN, abort, facts_of, generation_of, identity_of, index_of, key_of
+from proxy.server.content_coding import decoded, is_gzip_coded, labelled_gzip, with_its_start
+from proxy.server.context import BEGUN, facts_of, generation_of, identity_of, index_of, key_of
+from proxy.server.file_transfer import Begun, OtherBytes, Part, Wanted, range_header, transfer
 from proxy.server.pages import matches
 from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
 from proxy.server.rescues import may_rescue, rescued_file
-from proxy.upstream import Download, retry_after
+from proxy.upstream import Download, retry_after, status_error
 from proxy.upstream.addresses import dialled, shown
 
 _log = structlog.get_logger("mirrormend.server")
 
 _PASSED_ON = ("ETag", "Last-Modified", "Cache-Control", "Expires", "X-Checksum-Sha256")
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Range", "If-Match", "If-Unmodified-Since")
-_RESUMES = 2
 _OF_BYTES = "application/octet-stream"
-
-
-@dataclass(slots=True)
-class _Part:
-    """What of the mirror's answer goes to the client: `length` bytes (None: all, however many) after the first `skip`; `sent` were."""
-
-    skip: int
-    length: int | None
-    sent: int = 0
-
-    def cut(self, chunk: bytes) -> bytes:
-        """Gives what of the next chunk belongs to the part."""
-        if self.skip:
-            skipped = min(self.skip, len(chunk))
-            self.skip -= skipped
-            chunk = chunk[skipped:]
-        if self.length is not None:
-            chunk = chunk[: self.length - self.sent]
-        self.sent += len(chunk)
-        return chunk
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to send."""
-        return self.length is not None and self.sent >= self.length
-
-
-@dataclass(slots=True)
-class _Wanted:
-    """A request for a file: where it is listed, and the part that is asked for (first and last byte; last None: to the end)."""
-
-    index: Index
-    project: Project
-    file: File
-    span: tuple[int, int | None] | None
-    conditional: bool
+_FOR_EVER = "max-age=31536000, immutable"
 
 
 async def distribution_file(request: web.Request) -> web.StreamResponse:
@@ -130,10 +97,9 @@ async def _of_mirror(request: web.Request, index: Index, project: Project, file:
         facts_of(request)["outcome"] = "redirected"
         raise web.HTTPTemporaryRedirect(_address(file))
     if request.method == "HEAD":
-        return await _head(index, project, file)
+        return await _head(request, index, project, file)
     span = await _absolute(index, project, file, asked_range)
-    wanted = _Wanted(index, project, file, span, any(name in request.headers for name in _CONDITIONS))
-    return await _stream(request, wanted)
+    return await _stream(request, Wanted(index, project, file, span))
 
 
 def _address(file: File) -> URL:
@@ -170,55 +136,80 @@ async def _absolute(index: Index, project: Project, file: File, asked: ByteRange
     return asked.within(length) or (length, None)
 
 
-async def _head(index: Index, project: Project, file: File) -> web.StreamResponse:
+async def _head(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
     ask = Ask(Method.HEAD, file.url)
-    reply = await index.mirror.ask(ask, project.who)
+    reply = _counted_as_200(await index.mirror.ask(ask, project.who))
     if isinstance(reply, Answer) and cause_of(evidence_of(Asked.HEAD, reply), file.size) is not Cause.AVAILABLE:
-        ask = Ask(Method.GET, file.url, first=0, last=0, read=1)
-        reply = await index.mirror.ask(ask, project.who)
+        ask = Ask(Method.GET, file.url, first=0, last=SIGNATURE_LENGTH - 1, read=SIGNATURE_LENGTH)
+        reply = _counted_as_200(await index.mirror.ask(ask, project.who))
     if isinstance(reply, NoAnswer):
         raise _as_error(file, reply)
     evidence = evidence_of(asked_as(ask), reply)
-    if cause_of(evidence, file.size) is not Cause.AVAILABLE:
+    length = evidence.length
+    if reply.status in {200, 206} and file.size is not None and length not in {None, file.size} and await _is_coded(index, project, file):
+        length = file.size
+    elif cause_of(evidence, file.size) is not Cause.AVAILABLE:
         await _refuse(index, project, file, evidence, reply.headers)
-    response = web.Response(headers=_headers(reply.headers))
-    length = evidence.length if evidence.length is not None else file.size
+    response = web.Response(headers=_headers(reply.headers, request, file))
+    length = length if length is not None else file.size
     if length is not None:
         response.headers["Content-Length"] = str(length)
     return response
+
+
+def _counted_as_200(reply: Reply) -> Reply:
+    return msgspec.structs.replace(reply, status=200) if isinstance(reply, Answer) and reply.status == 203 else reply
+
+
+async def _is_coded(index: Index, project: Project, file: File) -> bool:
+    """Return whether the mirror sends the file gzip-coded without saying so, as its first bytes tell."""
+    async with index.mirror.download("GET", file.url, project.who) as download:
+        if _status(download.status) != 200:
+            return False
+        answer = Answer(200, {name.lower(): value for name, value in download.headers.items()})
+        start, _ = await with_its_start(download.chunks())
+        labelled = labelled_gzip(answer.headers.get("content-encoding"))
+        return is_gzip_coded(file.filename, start, labelled=labelled, size=file.size, length=_content_length(answer))
 
 
 class _RangeContradicted(Exception):
     """The mirror sends another part than the one that was asked for."""
 
 
-async def _stream(request: web.Request, wanted: _Wanted) -> web.StreamResponse:
+async def _stream(request: web.Request, wanted: Wanted) -> web.StreamResponse:
     try:
-        return await _streamed(request, wanted, ranged=wanted.span is not None)
-    except _RangeContradicted:
-        # What it sends when it is asked for all may be right, and the part is cut out of that.
+        try:
+            return await _streamed(request, wanted, ranged=wanted.span is not None)
+        except _RangeContradicted:
+            # What it sends when it is asked for all may be right, and the part is cut out of that.
+            return await _streamed(request, wanted, ranged=False)
+    except OtherBytes as other:
+        _log.info("other-bytes", file=wanted.file.filename, sha256=other.sha256, again=True)
+    try:
         return await _streamed(request, wanted, ranged=False)
+    except OtherBytes as other:
+        why = f"delivers, twice, bytes whose sha256 is {other.sha256}, and its page says {sha256_of(wanted.file)}"
+        raise FileUndeliverable(wanted.project.name, wanted.file.filename, shown(wanted.file.url), 200, why) from None
 
 
-async def _streamed(request: web.Request, wanted: _Wanted, *, ranged: bool) -> web.StreamResponse:
+async def _streamed(request: web.Request, wanted: Wanted, *, ranged: bool) -> web.StreamResponse:
     index, file = wanted.index, wanted.file
     headers = {name: request.headers[name] for name in _CONDITIONS if name in request.headers}
     if ranged and wanted.span is not None:
-        headers["Range"] = _range_header(*wanted.span)
+        headers["Range"] = range_header(*wanted.span)
     try:
         async with index.mirror.download("GET", file.url, wanted.project.who, headers) as download:
             facts_of(request)["outcome"] = "streamed"
-            if download.status == 304 or (download.status == 200 and _client_has_it(request, download)):
-                return web.Response(status=304, headers=_headers(download.headers))
+            if download.status == 304 or (_status(download.status) == 200 and _client_has_it(request, download)):
+                return web.Response(status=304, headers=_headers(download.headers, request, file))
             if download.status == 412:
                 return web.Response(status=412)
-            response, skip, length = await _begin(request, wanted, download, ranged=ranged)
-            if response is None:
-                return web.Response(status=416, headers={"Content-Range": f"bytes */{length}"})
+            begun = await _begin(request, wanted, download, ranged=ranged)
             await _note_good(wanted, download)
-            await response.prepare(request)
-            await _pump(request, response, wanted, download, _Part(skip, length))
-            return response
+            await transfer(request, wanted, download, begun)
+            return begun.response
+    except _BeyondTheEnd as end:
+        return web.Response(status=416, headers={"Content-Range": f"bytes */{end.length}"})
     except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke) as error:
         await index.correct(wanted.project, file, _no_answer(index, error))
         raise
@@ -229,40 +220,74 @@ def _client_has_it(request: web.Request, download: Download) -> bool:
     return etag is not None and matches(request.headers.get("If-None-Match"), etag)
 
 
-async def _begin(
-    request: web.Request, wanted: _Wanted, download: Download, *, ranged: bool
-) -> tuple[web.StreamResponse | None, int, int | None]:
-    """Decides how the answer begins: the response, how many bytes of the mirror's to skip, and how many then follow (None: not known)."""
-    answer = Answer(download.status, {name.lower(): value for name, value in download.headers.items()})
+class _BeyondTheEnd(Exception):
+    """The range that is asked for begins after the last of the file's `length` bytes."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+
+def _status(status: int) -> int:
+    """Return the status, 200 for a 203, which a proxy before the mirror may make of it (RFC 9110, section 15.3.4)."""
+    return 200 if status == 203 else status
+
+
+async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ranged: bool) -> Begun:
+    """Decide how the answer begins; raise _RangeContradicted, _BeyondTheEnd, or what a client is told where the answer is not the file."""
+    file, status = wanted.file, _status(download.status)
+    answer = Answer(status, {name.lower(): value for name, value in download.headers.items()})
     evidence = evidence_of(Asked.GET, answer)
     evidence = Evidence(evidence.asked, evidence.status, wanted.index.now(), evidence.media_type, evidence.length)
-    cause = cause_of(evidence, wanted.file.size)
+    cause = cause_of(evidence, file.size)
     whole = evidence.length
-    if download.status == 416 and whole is not None:
-        return None, 0, whole
-    if download.status not in {200, 206} or cause is Cause.NO_FILE:
-        await _refuse(wanted.index, wanted.project, wanted.file, evidence, download.headers)
-    if download.status == 206:
+    labelled = labelled_gzip(answer.headers.get("content-encoding"))
+    if status == 416 and whole is not None:
+        raise _BeyondTheEnd(whole)
+    if status == 206 and ranged and (labelled or cause is Cause.NO_FILE):
+        # Of a coded file, parts say nothing.
+        raise _RangeContradicted
+    body, coded = download.chunks(), False
+    if status == 200 and (labelled or whole is None or whole != file.size):
+        start, body = await with_its_start(body)
+        evidence = msgspec.structs.replace(evidence, begins=Beginning.UNREAD if labelled else beginning_of(start))
+        cause = cause_of(evidence, file.size)
+        whole = _content_length(answer)
+        coded = is_gzip_coded(file.filename, start, labelled=labelled, size=file.size, length=whole)
+        if coded:
+            body, whole, cause = decoded(body, download.url), file.size, Cause.AVAILABLE
+    if status not in {200, 206} or cause is Cause.NO_FILE:
+        said = (await status_error(download)).detail if status >= 400 else ""
+        await _refuse(wanted.index, wanted.project, file, evidence, download.headers, said=said)
+    if status == 206:
         return _begin_partial(wanted, download, answer, ranged=ranged)
-    response = web.StreamResponse(headers=_headers(download.headers))
+    response = web.StreamResponse(headers=_headers(download.headers, request, file))
     if wanted.span is None or "If-Range" in request.headers or whole is None:
         if whole is not None:
             response.content_length = whole
-        return response, 0, whole
+        return Begun(response, Part(0, whole), body, resumable=not coded)
     inside = ByteRange(wanted.span[0], wanted.span[1]).within(whole)
     if inside is None:
-        return None, 0, whole
-    return _partial(response, inside, whole), inside[0], inside[1] - inside[0] + 1
+        raise _BeyondTheEnd(whole)
+    response = web.StreamResponse(headers=_headers(download.headers))
+    return Begun(_partial(response, inside, whole), Part(inside[0], inside[1] - inside[0] + 1), body, resumable=not coded)
 
 
-def _begin_partial(wanted: _Wanted, download: Download, answer: Answer, *, ranged: bool) -> tuple[web.StreamResponse, int, int | None]:
+def _begin_partial(wanted: Wanted, download: Download, answer: Answer, *, ranged: bool) -> Begun:
     given = content_range(answer)
     if not ranged or wanted.span is None:
         raise UpstreamBroke(download.url, "it sent a part of the file though it was asked for all")
     if given is None or given[:2] != ByteRange(wanted.span[0], wanted.span[1]).within(given[2]):
         raise _RangeContradicted
     first, last, whole = given
-    return _partial(web.StreamResponse(headers=_headers(download.headers)), (first, last), whole), 0, last - first + 1
+    response = web.StreamResponse(headers=_headers(download.headers))
+    return Begun(_partial(response, (first, last), whole), Part(0, last - first + 1), download.chunks())
+
+
+def _content_length(answer: Answer) -> int | None:
+    """Return the bytes of the body as it comes, whatever its content coding."""
+    text = answer.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _partial(response: web.StreamResponse, inside: tuple[int, int], whole: int) -> web.StreamResponse:
@@ -273,67 +298,16 @@ def _partial(response: web.StreamResponse, inside: tuple[int, int], whole: int) 
     return response
 
 
-async def _pump(request: web.Request, response: web.StreamResponse, wanted: _Wanted, download: Download, part: _Part) -> None:
-    """Sends the part on.
-
-    Where the mirror breaks off it is asked for the rest, and where that fails the client's connection is broken too.
-    """
-    begun_at = 0 if wanted.span is None else wanted.span[0]
-    try:
-        await _send(response, download.chunks(), part)
-    except (UpstreamBroke, UpstreamTimeout) as error:
-        resumed = part.length is not None and await _resume(response, wanted, download, part, begun_at)
-        if not resumed:
-            _log.warning("broken-transfer", file=wanted.file.filename, sent=part.sent, promised=part.length, why=str(error))
-            facts_of(request).update(outcome="broken-transfer", sent=part.sent)
-            abort(request)
-            return
-    facts_of(request)["sent"] = part.sent
-    await response.write_eof()
-
-
-async def _send(response: web.StreamResponse, chunks: AsyncIterator[bytes], part: _Part) -> None:
-    async for chunk in chunks:
-        wanted = part.cut(chunk)
-        if wanted:
-            await response.write(wanted)
-        if part.complete:
-            return
-
-
-async def _resume(response: web.StreamResponse, wanted: _Wanted, broken: Download, part: _Part, begun_at: int) -> bool:
-    validator = broken.headers.get("ETag") or broken.headers.get("Last-Modified") or "W/"
-    if validator.startswith("W/") and not wanted.file.hashes:
-        # Nobody would notice that the rest is of another file.
-        return False
-    for _ in range(_RESUMES):
-        first = begun_at + part.sent
-        last = begun_at + (part.length or 0) - 1
-        headers = {"Range": _range_header(first, last)}
-        if not validator.startswith("W/"):
-            headers["If-Range"] = validator
-        try:
-            async with wanted.index.mirror.download("GET", wanted.file.url, wanted.project.who, headers) as rest:
-                answer = Answer(rest.status, {name.lower(): value for name, value in rest.headers.items()})
-                given = content_range(answer)
-                if rest.status != 206 or given is None or given[:2] != (first, last):
-                    return False
-                await _send(response, rest.chunks(), part)
-        except UpstreamError:
-            continue
-        if part.complete:
-            return True
-    return False
-
-
-async def _note_good(wanted: _Wanted, download: Download) -> None:
+async def _note_good(wanted: Wanted, download: Download) -> None:
     verdict = wanted.project.verdicts.get(wanted.file.key)
     if verdict is None or verdict.kind is not Kind.DELIVERABLE:
         evidence = Evidence(Asked.GET, 206 if download.status == 206 else 200, wanted.index.now(), length=wanted.file.size)
         await wanted.index.correct(wanted.project, wanted.file, evidence)
 
 
-async def _refuse(index: Index, project: Project, file: File, evidence: Evidence, headers: Mapping[str, str]) -> NoReturn:
+async def _refuse(
+    index: Index, project: Project, file: File, evidence: Evidence, headers: Mapping[str, str], *, said: str = ""
+) -> NoReturn:
     """Raises what a client is told where the mirror answered, but not with the file; the verdict on the file is corrected first."""
     await index.correct(project, file, evidence)
     url = shown(file.url)
@@ -347,13 +321,14 @@ async def _refuse(index: Index, project: Project, file: File, evidence: Evidence
         why = f"answered {status} with {sent} of {evidence.media_type or 'no type'}, which is not this file"
         raise FileUndeliverable(project.name, file.filename, url, status, why)
     if status == 429 or status >= 500:
+        what = "the mirror lists the file but fails to deliver it"
         raise UpstreamStatus(
             url,
             status,
-            "the mirror lists the file but fails to deliver it",
+            f"{what} ({said})" if said else what,
             retry_after=retry_after(Answer(status, lowered, at=evidence.at)),
         )
-    raise FileUndeliverable(project.name, file.filename, url, status, f"answered {status}")
+    raise FileUndeliverable(project.name, file.filename, url, status, f"answered {status}: {said}" if said else f"answered {status}")
 
 
 def _as_error(file: File, reply: NoAnswer) -> UpstreamError:
@@ -370,15 +345,18 @@ def _no_answer(index: Index, error: UpstreamError) -> Evidence:
     return Evidence(Asked.GET, None, index.now(), trouble=trouble.value)
 
 
-def _headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Gives the headers that pass on to the client. The type is that of bytes: no file is a page of ours, whose scripts may do more."""
+def _headers(headers: Mapping[str, str], request: web.Request | None = None, file: File | None = None) -> CIMultiDict[str]:
+    """Return the headers that pass on to the client. The type is that of bytes: no file is a page of ours, whose scripts may do more.
+
+    Where they are of all of a `file` whose SHA-256 the page tells, it is the same for ever (RFC 8246), whatever the mirror says of it.
+    """
     given = CIMultiDict({name: value for name, value in headers.items() if fit(value)})
     passed = CIMultiDict({name: given[name] for name in _PASSED_ON if name in given})
     passed["Content-Type"] = _OF_BYTES
     passed["Accept-Ranges"] = "bytes"
     passed.setdefault("Vary", "Authorization")
+    if request is not None and file is not None and sha256_of(file) is not None:
+        passed.pop("Expires", None)
+        own = "Authorization" in request.headers
+        passed["Cache-Control"] = f"private, {_FOR_EVER}" if own else _FOR_EVER
     return passed
-
-
-def _range_header(first: int, last: int | None) -> str:
-    return f"bytes={first}-" if last is None else f"bytes={first}-{last}"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from proxy.config import LinkMode, Settings
+from proxy.core.redaction import Redaction
 from proxy.index import Index, Repairs, repairs
 from proxy.store import Store
 from proxy.telemetry.counts import Counts
@@ -18,7 +19,8 @@ from proxy.upstream import Mirror
 
 
 class Generation:
-    """The indexes by the names of their mirrors, the first one served where none is named; `links` is where links lead.
+    """The indexes by the names of their mirrors, the first one served where none is named; `links` is where links lead,
+    and `redaction` takes out of what is told what may be a secret in the addresses of the settings.
 
     `clock` tells the seconds since the epoch, `steady` those of a clock that does not go back.
     """
@@ -28,6 +30,10 @@ class Generation:
         self._steady = steady
         self.settings = settings
         self.links: LinkMode = settings.links.mode
+        others = (each.url for each in (settings.reference, settings.rescue) if each.url is not None)
+        self.redaction = Redaction(
+            [*(section.url for section in settings.upstream), *others], [section.name for section in settings.upstream]
+        )
         self.indexes: dict[str, Index] = {}
         self._mending: Repairs | None = None
         self._in_use = 0

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from proxy.core.errors import (
     AccessDenied,
+    AddressWithheld,
     DestinationRefused,
     FileNotListed,
     FileUndeliverable,
@@ -59,6 +60,12 @@ _PROBLEMS: dict[type[MirrormendError], Problem] = {
         "or http://user:password@… as the index URL.",
         headers=(("WWW-Authenticate", 'Basic realm="mirrormend", charset="UTF-8"'),),
     ),
+    AddressWithheld: Problem(
+        403,
+        "address-withheld",
+        "The mirror's address may hold a secret",
+        "Name the mirror as an index of the project, or in MIRRORMEND_UPSTREAM, for `mirrormend lock`; or leave out --proxy.",
+    ),
     # A 404 would send a client on to its next index, which may be a public one: a slip of the pen is not to decide that.
     NoSuchMirror: Problem(
         400, "no-such-mirror", "The proxy serves no mirror of this name", "Correct the index URL: /simple/ is the first mirror's."
@@ -104,10 +111,19 @@ _PROBLEMS: dict[type[MirrormendError], Problem] = {
 }
 
 
-def problem_of(error: MirrormendError) -> Problem:
-    """Gives what a client is told of `error`."""
+_BY_NAME = "something refuses the proxy itself, as firewalls do by the User-Agent: `user_agent` of the upstream sets another."
+_REFUSED = {
+    True: "No credentials were sent: if the mirror wants any, give them to uv for the proxy's address (UV_INDEX_<NAME>_USERNAME "
+    f"and _PASSWORD, or netrc), or configure them in mirrormend. If it wants none, {_BY_NAME}",
+    False: f"Credentials were sent: see at the mirror what they may read. If that is enough, {_BY_NAME}",
+}
+"""What is of use where the mirror forbids something, by whether nobody said who asks."""
+
+
+def problem_of(error: MirrormendError, *, anonymous: bool = False) -> Problem:
+    """Gives what a client is told of `error`; `anonymous` says that the mirror was asked without credentials."""
     if isinstance(error, UpstreamStatus):
-        return _problem_of_status(error)
+        return _problem_of_status(error, anonymous=anonymous)
     if isinstance(error, TooManyRequests):
         return Problem(
             429,
@@ -121,13 +137,14 @@ def problem_of(error: MirrormendError) -> Problem:
             403 if error.status in {403, 451} else 502,
             "undeliverable",
             "The mirror lists this file but does not deliver it",
-            "Run `uv lock --refresh` to choose another file; ask the mirror's admin why it does not deliver this one.",
+            "Run `uv lock --refresh` to choose another file; ask the mirror's admin why it does not deliver this one."
+            + (f" {_REFUSED[True]}" if error.status == 403 and anonymous else ""),
             error.status,
         )
     return next(_PROBLEMS[kind] for kind in type(error).__mro__ if kind in _PROBLEMS)
 
 
-def _problem_of_status(error: UpstreamStatus) -> Problem:
+def _problem_of_status(error: UpstreamStatus, *, anonymous: bool) -> Problem:
     status = error.status
     if status == 401:
         challenges = error.challenges or ('Basic realm="Python package mirror"',)
@@ -141,7 +158,7 @@ def _problem_of_status(error: UpstreamStatus) -> Problem:
             tuple(("WWW-Authenticate", challenge) for challenge in challenges),
         )
     if status == 403:
-        return Problem(403, "forbidden", "The mirror forbids this", "Check the rights of the credentials at the mirror.", status)
+        return Problem(403, "forbidden", "The mirror forbids this", _REFUSED[anonymous], status)
     if status in {404, 410}:
         return Problem(
             404, "absent", "The mirror has no such project", "Check the name; ask the mirror's admin if it should be there.", status

@@ -75,7 +75,7 @@ def _headers(rescue: Rescue, digest: str) -> dict[str, str]:
         "ETag": f'"{digest[:32]}"',
         "Accept-Ranges": "none",
         "Vary": "Authorization",
-        "Mirrormend-Rescued-From": rescue.url,
+        "Mirrormend-Rescued-From": rescue.url.replace("…", "..."),
     }
 
 

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from proxy.config import Settings
+from proxy.core.identity import SHARED
 from proxy.server.app import create_app
 from proxy.server.context import INDEXES
 from proxy.server.operations import WATCH
@@ -89,6 +90,12 @@ def _announce(runner: web.AppRunner, settings: Settings, app: web.Application, s
     mirrors = [index.mirror for index in app[INDEXES].values()]
     for mirror in mirrors:
         _log.info("mirror", mirror=mirror.name, at="/simple/" if mirror is mirrors[0] else f"/{mirror.name}/simple/", **mirror.facts)
+    if len(mirrors) > 1 and not settings.access.controlled and not all(mirror.authenticates(SHARED) for mirror in mirrors):
+        _log.warning(
+            "first-mirror-without-name",
+            meaning="clients with credentials of their own for several mirrors send those of the index at /simple/ to the others as well",
+            remedy=f"name the first mirror in their index URLs too: /{mirrors[0].name}/simple/ in the place of /simple/",
+        )
     if siblings is not None and settings.store.location == "memory":
         _log.warning(
             "workers-share-nothing",

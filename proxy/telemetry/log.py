@@ -78,6 +78,20 @@ def change_logging(section: LogChoice) -> None:
     _set_level_of_libraries(root, level)
 
 
+def withhold(key: str, redact: Callable[[str], str]) -> None:
+    """Have each line that is logged from now on pass through `redact`, which takes secrets out of it; one for each `key` is enough."""
+    _withheld[key] = redact
+
+
+_withheld: dict[str, Callable[[str], str]] = {}
+
+
+def _without_secrets(_: WrappedLogger, __: str, line: Any) -> Any:
+    for redact in _withheld.values():
+        line = redact(line)
+    return line
+
+
 def _levelled(level: int) -> type[BindableLogger]:
     """Gives a class of loggers that write from `level` on, which can be changed later on: what structlog makes is shared by all who ask."""
     made = type("Logger", (structlog.make_filtering_bound_logger(level),), {})
@@ -101,10 +115,10 @@ def _processors(form: str, stream: TextIO) -> list[Processor]:
     stamp = _Clock(as_json)
     first: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _add_logger_name, stamp]
     if as_json:
-        return [*first, structlog.processors.format_exc_info, censor, _json_line]
+        return [*first, structlog.processors.format_exc_info, censor, _json_line, _without_secrets]
     colours = stream.isatty() and "NO_COLOR" not in os.environ and sys.platform != "win32"
     console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
-    return [*first, structlog.processors.format_exc_info, censor, _printable, console]
+    return [*first, structlog.processors.format_exc_info, censor, _printable, console, _without_secrets]
 
 
 class _Clock:

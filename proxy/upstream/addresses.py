@@ -5,6 +5,7 @@ spelling for two hosts.
 """
 
 import re
+from hashlib import sha256
 from ipaddress import ip_address
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -63,6 +64,16 @@ def without_credentials(url: str) -> str:
     end = _AUTHORITY_ENDS.search(rest)
     at = len(rest) if end is None else end.start()
     return f"{scheme}{mark}{rest[:at].rpartition('@')[2]}{rest[at:]}"
+
+
+def address_digest(url: str) -> str:
+    """Return what shows that somebody knows the address `url`, however it is spelled: of scheme, host, port and path, as hex.
+
+    Raises ValueError where it is no address.
+    """
+    scheme, host, port = origin_of(url)
+    path = urlsplit(without_credentials(url)).path.rstrip("/")
+    return sha256(f"{scheme} {host} {port} {path}".encode()).hexdigest()
 
 
 def shown(url: str) -> str:

@@ -105,6 +105,7 @@ class Client:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._section = section
+        self.user_agent = section.user_agent or USER_AGENT
         self._configured = authorization
         self._heard = heard
         self._clock = clock
@@ -143,7 +144,7 @@ class Client:
             max_line_size=_HEADER_LIMIT,
             max_field_size=_HEADER_LIMIT,
             timeout=timeout,
-            headers={"User-Agent": USER_AGENT},
+            headers={"User-Agent": self.user_agent},
             skip_auto_headers=("Accept", "Accept-Encoding"),
             trust_env=False,
         )

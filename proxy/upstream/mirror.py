@@ -16,11 +16,13 @@ from proxy.config import MirrorKind, ProbeSection, UpstreamSection
 from proxy.core.errors import DestinationRefused, UpstreamBroke, UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
 from proxy.core.identity import SHARED, Identity
+from proxy.core.redaction import Redaction
 from proxy.core.verdict.budget import BUDGETS
+from proxy.telemetry import withhold
 from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream.addresses import is_loopback, origin_of, shown
 from proxy.upstream.again import RetryBudget
-from proxy.upstream.client import USER_AGENT, Client, Download
+from proxy.upstream.client import Client, Download
 from proxy.upstream.contact import FirstContact
 from proxy.upstream.converse import Conversations
 from proxy.upstream.credentials import configured_authorization, principal_of
@@ -65,6 +67,7 @@ class Mirror:
     `kind` is the product it runs: the configured one, else what its address or its answers tell; AUTO until they do.
     `key` tells it from all others in a store: by its name, by its address, since a name may be given to another mirror one day,
     and by whom the configured credentials are of, since these may see more than others.
+    `url` is its address as it is told to anybody, `address` the true one, still without credentials.
     `health` is how it does, `counts` what it was asked for so far. `clock` tells the seconds since the epoch,
     `steady` those of a clock that does not go back.
     Raises OSError where a file of the settings' TLS cannot be read.
@@ -84,9 +87,13 @@ class Mirror:
         self._clock = clock
         self._steady = steady
         self.name = section.name
-        self.url = shown(section.url)
+        self.address = shown(section.url)
+        redaction = Redaction([section.url], [section.name])
+        self.url = redaction.text(self.address)
+        if redaction:
+            withhold(section.url, redaction.text)
         authorization = configured_authorization(section, os.environ)
-        self.key = f"{section.name}@{sha256(f'{self.url}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
+        self.key = f"{section.name}@{sha256(f'{self.address}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self.counts = counts if counts is not None else MirrorCounts()
         self._observer = Observer(section.name, steady, self.counts)
@@ -99,6 +106,7 @@ class Mirror:
         self._fast: FastLane | None = None
         self._pages: PageLane | None = None
         self._conversations: Conversations | None = None
+        self._bodies_to_head = False
 
     async def open(self) -> None:
         """Makes ready; nothing is dialled yet."""
@@ -135,7 +143,7 @@ class Mirror:
             connections=connections,
             connect_timeout=self._section.connect_timeout,
             read_timeout=self._section.read_timeout,
-            headers={"User-Agent": USER_AGENT, **headers},
+            headers={"User-Agent": self._client.user_agent, **headers},
             resolver=self._client.addresses,
             clock=self._clock,
             plain=plain,
@@ -178,6 +186,10 @@ class Mirror:
         if self.kind is MirrorKind.AUTO:
             self.kind = earlier.kind
             self._pace.rate = self._rate()
+
+    def authenticates(self, who: Identity) -> bool:
+        """Return whether requests to the mirror for `who` carry credentials, the client's own or the configured ones."""
+        return self._client.authorization_for(who.authorization) is not None
 
     @property
     def window(self) -> int:
@@ -231,12 +243,24 @@ class Mirror:
         return self._conversations
 
     async def ask(self, ask: Ask, who: Identity) -> Reply:
-        """Makes one exchange of a conversation by the ordinary client; trouble becomes a NoAnswer."""
+        """Makes one exchange of a conversation by the ordinary client; trouble becomes a NoAnswer.
+
+        Where the mirror sends a body to HEAD (against RFC 9110, section 9.3.2), it is asked by GET from then on, and the body is not read.
+        """
+        reply = await self._ask(ask, Method.GET if self._bodies_to_head and ask.method is Method.HEAD else ask.method, who)
+        if ask.method is Method.HEAD and not self._bodies_to_head and isinstance(reply, NoAnswer) and reply.trouble is Trouble.NOT_HTTP:
+            instead = await self._ask(ask, Method.GET, who)
+            if isinstance(instead, Answer):
+                self._bodies_to_head = True
+                return instead
+        return reply
+
+    async def _ask(self, ask: Ask, method: Method, who: Identity) -> Reply:
         headers = {"Accept-Encoding": "identity"}
         if ask.first is not None:
             headers["Range"] = f"bytes={ask.first}-{'' if ask.last is None else ask.last}"
         try:
-            async with self._exchange(ask.method.value, ask.url, headers, who) as download:
+            async with self._exchange(method.value, ask.url, headers, who) as download:
                 body = await read_at_most(download, ask.read) if ask.read and download.status in {200, 206} else b""
                 return Answer(download.status, lowered(download.headers), body, download.url, self._clock())
         except Failure as failure:

@@ -24,6 +24,10 @@ _SAID_BYTES = 4096
 _AT_ONE_GO = 256 * 1024
 
 
+_WITH_A_PAGE = frozenset({200, 203})
+"""A proxy before the mirror that has its hand in a page makes a 203 of a 200 (RFC 9110, section 15.3.4)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Validators:
     """What a page can be asked for again with (RFC 9110, section 8.8)."""
@@ -113,7 +117,7 @@ async def page_in(download: Download, limit: int, *, conditional: bool) -> Fetch
     headers = lowered(download.headers)
     if download.status == 304:
         return _not_modified(download.url, headers, conditional)
-    if download.status != 200:
+    if download.status not in _WITH_A_PAGE:
         raise await status_error(download)
     inflater = Inflater(download.url, headers.get("content-encoding", ""), limit)
     async for chunk in download.chunks():
@@ -128,7 +132,7 @@ async def page_of(answer: Answer, limit: int, *, conditional: bool) -> FetchedPa
     url, headers = shown(answer.url), answer.headers
     if answer.status == 304:
         return _not_modified(url, headers, conditional)
-    if answer.status != 200:
+    if answer.status not in _WITH_A_PAGE:
         challenge = headers.get("www-authenticate")
         raise _status_error(url, answer, answer.body[:_SAID_BYTES], () if challenge is None else (challenge,))
     packed = Packed(answer.body, headers.get("content-encoding", ""))

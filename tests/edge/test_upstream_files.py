@@ -263,3 +263,29 @@ class TestRedirects:
         async with serving(always(answer(302, location="http://[x/"))) as server, mirror_at(server.url("/simple/")) as mirror:
             with pytest.raises(UpstreamBroke):
                 await file_of(mirror, server.url("/a"))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["with the head", "after it"])
+async def test_a_body_that_is_sent_to_head_breaks_neither_that_request_nor_the_next_ones(*, late: bool) -> None:
+    body = b"x" * 3000
+
+    async def say(wire: Wire) -> None:
+        while True:
+            await wire.request()
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 3000\r\n\r\n"
+            if late:
+                await wire.say(head)
+                await asyncio.sleep(0.02)
+                await wire.say(body)
+            else:
+                await wire.say(head + body)
+
+    async with serving(say) as server, mirror_at(server.url("/simple/")) as mirror:
+        for number in range(6):
+            method = Method.GET if number % 2 else Method.HEAD
+            reply = await mirror.ask(Ask(method, server.url(f"/{number}.whl"), read=10 if number % 2 else 0), SHARED)
+            assert isinstance(reply, Answer), reply
+            assert (reply.status, reply.headers["content-length"], len(reply.body)) == (200, "3000", 10 if number % 2 else 0)
+            await asyncio.sleep(0.05)
+        asked = [request.split()[0] for request in server.requests]
+        assert asked.count(b"HEAD") == (3 if late else 1)
