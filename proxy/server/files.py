@@ -26,8 +26,9 @@ from proxy.core.flows.probe import probe
 from proxy.core.page import File, normalised_name
 from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.index import Index
+from proxy.index.gate import CoreMetadata
 from proxy.index.project import Project
-from proxy.server.context import abort, facts_of, generation_of, identity_of, index_of
+from proxy.server.context import SIGNED_IN, abort, facts_of, generation_of, identity_of, index_of
 from proxy.server.pages import matches
 from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
@@ -41,6 +42,8 @@ _PASSED_ON = ("ETag", "Last-Modified", "Cache-Control", "Expires", "X-Checksum-S
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Range", "If-Match", "If-Unmodified-Since")
 _RESUMES = 2
 _OF_BYTES = "application/octet-stream"
+_METADATA_MAX_AGE = 86400
+"""Seconds. The address names no digest, and some private indexes do replace files under their names: a day bounds the harm."""
 
 
 @dataclass(slots=True)
@@ -123,7 +126,8 @@ def _address(file: File) -> URL:
 async def _core_metadata(request: web.Request, index: Index, name: str, filename: str) -> web.StreamResponse:
     found = await index.metadata(name, filename, identity_of(request))
     etag = f'"{found.sha256[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Authorization", "Content-Type": _OF_BYTES}
+    caching = _metadata_caching(request, found, filename)
+    headers = {"ETag": etag, "Cache-Control": caching, "Vary": "Authorization", "Content-Type": _OF_BYTES}
     facts_of(request)["outcome"] = "metadata"
     if found.source != filename:
         headers["Mirrormend-Metadata-From"] = fitting(found.source)
@@ -131,6 +135,15 @@ async def _core_metadata(request: web.Request, index: Index, name: str, filename
     if matches(request.headers.get("If-None-Match"), etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=found.content, headers=headers)
+
+
+def _metadata_caching(request: web.Request, found: CoreMetadata, filename: str) -> str:
+    """Return the Cache-Control (RFC 9111, RFC 8246): metadata is immutable as the file is, but for that of another file."""
+    if found.source != filename:
+        return "no-store"
+    own = SIGNED_IN in request or not identity_of(request).shared
+    caching = f"max-age={_METADATA_MAX_AGE}, immutable" if found.immutable else "no-cache"
+    return f"private, {caching}" if own else caching
 
 
 async def _absolute(index: Index, project: Project, file: File, asked: ByteRange | None) -> tuple[int, int | None] | None:
