@@ -65,5 +65,7 @@ class MetadataHeaders:
 
 def _end_of(block: bytes) -> int | None:
     """Return where the first empty line begins, None if there is none."""
+    if block.startswith((b"\n", b"\r")):
+        return 0
     ends = (block.find(empty) for empty in (b"\n\n", b"\n\r\n", b"\r\r"))
     return min((end for end in ends if end >= 0), default=None)

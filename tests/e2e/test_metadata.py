@@ -71,7 +71,9 @@ async def test_pip_does_not_build_an_sdist_of_which_the_mirror_has_the_metadata(
     mirror.add(SDIST, make_sdist(SDIST, dynamic=["Requires-Dist"], touch=built), extra={"core-metadata": True})
     mirror.fault(f"metadata:{SDIST}", status(200, body=said.encode()))
     for index in (mirror.url, await simple(app_client)):
-        installed = await pip.run("install", "--index-url", index, "--no-input", "--no-cache-dir", "--no-build-isolation", "--dry-run", "acme")
+        installed = await pip.run(
+            "install", "--index-url", index, "--no-input", "--no-cache-dir", "--no-build-isolation", "--dry-run", "acme"
+        )
         assert "Would install acme-1.0" in installed.stdout, installed
         assert not built.exists(), f"the build backend ran, with {index}"
 
