@@ -12,7 +12,7 @@ the file may have requirements of its own.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -22,7 +22,7 @@ from proxy.core.filling import sha256_of
 from proxy.core.flows.metadata import MetadataFlow, metadata_copy, sdist_metadata, wheel_metadata
 from proxy.core.page import File, Packaging, Page, Sha256
 from proxy.core.render import MetadataOffer, Offer
-from proxy.core.verdict.judge import is_undeliverable
+from proxy.core.verdict.judge import Cause, cause_of, is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
@@ -44,9 +44,10 @@ _REMEMBERED = 4 * 1024 * 1024
 
 _UNREADABLE_FOR = 600.0
 _UNREADABLE_REMEMBERED = 4096
-_DENIAL_STANDS_FOR = 86400.0
+_DENIAL_STANDS_FOR = 3600.0
 """Seconds for which a denial is reason enough to go on serving another file's metadata, without a look at the file itself."""
 
+_PASSING = frozenset({Cause.MIRROR_ERROR, Cause.NO_ANSWER})
 _WHEEL_DASHES = (4, 5)
 """Between the parts of a wheel's name (PyPA specifications, binary distribution format), without and with a build tag."""
 
@@ -62,6 +63,18 @@ class CoreMetadata:
     source: str
     sha256: str
     immutable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a file gave no metadata, and whether that may pass: no answer, or an error of the mirror's own."""
+
+    why: str
+    passing: bool
+
+
+def _told(tried: Mapping[str, _Failure]) -> dict[str, str]:
+    return {name: each.why for name, each in tried.items()}
 
 
 class Gate:
@@ -154,7 +167,7 @@ class Gate:
             return _given(file, known) if known is not None else await self._read_release(project, page, file)
 
     async def _read_release(self, project: Project, page: Page, file: File) -> CoreMetadata:
-        tried: dict[str, str] = {}
+        tried: dict[str, _Failure] = {}
         release = page.release_of(file)
         siblings = [each for each in by_resolver_order(release.files) if each.filename != file.filename]
         deliverable_first = sorted(siblings, key=lambda each: is_undeliverable(project.verdicts.get(each.filename)))
@@ -168,17 +181,19 @@ class Gate:
             content = known.content if known is not None else await self._read_one(project, source, release.spelling, tried)
             if content is not None:
                 if source.filename != file.filename:
-                    _log.warning("metadata-of-another-file", project=project.name, file=file.filename, source=source.filename, tried=tried)
+                    _log.warning(
+                        "metadata-of-another-file", project=project.name, file=file.filename, source=source.filename, tried=_told(tried)
+                    )
                 self._mirror.counts.metadata[_source_of(project, file, source)] += 1
                 return _given(file, await self._remember(project, file, source, content))
         rescued = None if self._rescue is None else await self._rescue.metadata(project, file, release.spelling)
         if rescued is not None:
             return _given(file, await self._remember(project, file, file, rescued))
-        if not is_undeliverable(project.verdicts.get(file.filename)):
+        if not tried[file.filename].passing and not is_undeliverable(project.verdicts.get(file.filename)):
             project.unreadable[file.filename] = self._clock()
             project.offers += 1
         self._mirror.counts.metadata["none"] += 1
-        raise MetadataUnavailable(project.name, file.filename, tried)
+        raise MetadataUnavailable(project.name, file.filename, _told(tried))
 
     def _known(self, project: Project, file: File) -> Read | None:
         known = project.read.get(file.filename)
@@ -210,12 +225,13 @@ class Gate:
             project.offers += 1
         return read
 
-    async def _read_one(self, project: Project, file: File, version: str, tried: dict[str, str]) -> bytes | None:
-        failures = []
+    async def _read_one(self, project: Project, file: File, version: str, tried: dict[str, _Failure]) -> bytes | None:
+        failures, passing = [], False
         for about_file, flow in self._ways(project, file, version):
             known = self._known_unreadable(file) if about_file else ""
             if known:
                 failures.append(known)
+                passing = False
                 continue
             found = await self._reader.read(self._mirror, flow, project.who)
             if about_file:
@@ -233,7 +249,8 @@ class Gate:
             if found.costly:
                 self._note_unreadable(file, found.why)
             failures.append(found.why)
-        tried[file.filename] = " and ".join(dict.fromkeys(failures))
+            passing = cause_of(found.evidence, None) in _PASSING
+        tried[file.filename] = _Failure(" and ".join(dict.fromkeys(failures)), passing)
         return None
 
     def _known_unreadable(self, file: File) -> str:

@@ -5,11 +5,13 @@ whose pages are the same to the byte.
 """
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import structs
 
 from proxy.core.filling import sha256_of
 from proxy.core.identity import Identity
@@ -152,7 +154,7 @@ class Project:
             mine = self.read.get(name)
             better = mine is None or (mine.source != name and each.source == name)
             if better and (each.source == name or self._denied(name)):
-                self.read[name] = each
+                self.read[name] = each if each.sha256 else structs.replace(each, sha256=hashlib.sha256(each.content).hexdigest())
 
     def renew(self, known: KnownPage) -> None:
         """Takes a newer page of the mirror. Of what is another file by now, or was denied and is elsewhere now, nothing is known."""

@@ -28,7 +28,7 @@ from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.index import Index
 from proxy.index.gate import CoreMetadata
 from proxy.index.project import Project
-from proxy.server.context import SIGNED_IN, abort, facts_of, generation_of, identity_of, index_of
+from proxy.server.context import abort, facts_of, generation_of, identity_of, index_of
 from proxy.server.pages import matches
 from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
@@ -141,9 +141,9 @@ def _metadata_caching(request: web.Request, found: CoreMetadata, filename: str) 
     """Return the Cache-Control (RFC 9111, RFC 8246): metadata is immutable as the file is, but for that of another file."""
     if found.source != filename:
         return "no-store"
-    own = SIGNED_IN in request or not identity_of(request).shared
     caching = f"max-age={_METADATA_MAX_AGE}, immutable" if found.immutable else "no-cache"
-    return f"private, {caching}" if own else caching
+    # Of those who signed in at the proxy `server.access.admission` sees to it.
+    return caching if identity_of(request).shared else f"private, {caching}"
 
 
 async def _absolute(index: Index, project: Project, file: File, asked: ByteRange | None) -> tuple[int, int | None] | None:

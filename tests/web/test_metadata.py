@@ -288,6 +288,22 @@ async def test_an_sdist_whose_metadata_turns_out_not_to_be_there_is_built_as_one
     assert (await offered(client))[SDIST] is None
 
 
+@pytest.mark.parametrize("fault", [status(502), reset()], ids=["502", "reset"])
+async def test_what_is_offered_stays_offered_after_a_moment_in_which_nothing_of_the_release_came(
+    stocked: BrokenMirror, app_client: MakeClient, fault: Fault
+) -> None:
+    told = {"sha256": hashlib.sha256(SAID).hexdigest()}
+    add_sdist(stocked, told, status(200, body=SAID))
+    client = await app_client(**QUIET)
+    before = await offered(client)
+    stocked.heal()
+    stocked.fault("*demo-1.0*", fault)
+    stocked.fault("metadata:*", fault)
+    for name in (LINUX, SDIST):
+        assert (await metadata(client, name))[0] in {502, 504}
+    assert await offered(client) == before
+
+
 async def test_an_sdist_of_which_the_mirror_says_nothing_is_offered_no_metadata(mirror: BrokenMirror, app_client: MakeClient) -> None:
     mirror.add(SDIST)
     assert (await offered(await app_client()))[SDIST] is None
