@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 
 from packaging.markers import Marker
-from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from proxy.audit.platforms import environments, holds, pythons_of
 from proxy.core.errors import InvalidProjectName
+from proxy.core.metadata_headers import MetadataHeaders
 from proxy.core.page import File, Packaging, Page, normalised_name
 from proxy.core.verdict.plan import by_resolver_order
+
+_LONGEST_REQUIREMENT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,13 @@ def steps_of(requirements: Iterable[str], extras: frozenset[str], requires_pytho
     """
     steps = []
     for text in requirements:
+        if len(text) > _LONGEST_REQUIREMENT:
+            continue
         try:
             requirement = Requirement(text)
             project = normalised_name(requirement.name)
-        except (InvalidRequirement, InvalidProjectName):
+        except (InvalidRequirement, InvalidProjectName, RecursionError):
+            # A marker of nothing but brackets is parsed by as many calls within each other.
             continue
         if requirement.url is None and _wanted(requirement.marker, extras, requires_python):
             steps.append(Step(project, requirement.name, str(requirement.specifier), frozenset(requirement.extras)))
@@ -105,5 +110,4 @@ class Closure:
         content = await self._read(step)
         if content is None:
             return []
-        raw, _ = parse_email(content)
-        return steps_of(raw.get("requires_dist", []), step.extras, self._requires_python)
+        return steps_of(MetadataHeaders(content).get_all("Requires-Dist"), step.extras, self._requires_python)

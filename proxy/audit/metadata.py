@@ -4,15 +4,15 @@ uv asks for nothing else where metadata is advertised, and gives up where it fai
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from email.parser import HeaderParser
 
 from proxy.audit.findings import Fault, Finding, Level
 from proxy.audit.overheard import OverheardMirror
 from proxy.audit.wanted import Place
 from proxy.core.flows.exchange import Flow
-from proxy.core.flows.metadata import MetadataRead, metadata_copy, wheel_metadata
+from proxy.core.flows.metadata import MetadataRead, inline, metadata_copy, wheel_metadata
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
+from proxy.core.metadata_headers import MetadataHeaders
 from proxy.core.page import File, Packaging, Page, Release, Sha256
 from proxy.core.platform import platform_of
 from proxy.core.verdict.judge import Cause, Kind, cause_of
@@ -59,9 +59,9 @@ class MetadataCheck:
     def _flow(self, page: Page, file: File) -> Flow[MetadataRead]:
         version = page.release_of(file).spelling
         if not file.core_metadata:
-            return wheel_metadata(file.url, page.project, version, file.size, WHOLE_LIMIT)
+            return inline(wheel_metadata(file.url, page.project, version, file.size, WHOLE_LIMIT))
         sha256 = file.core_metadata.sha256 if isinstance(file.core_metadata, Sha256) else None
-        return metadata_copy(metadata_url(file.url), page.project, version, sha256)
+        return inline(metadata_copy(metadata_url(file.url), page.project, version, sha256))
 
     async def _complain(self, page: Page, file: File, read: MetadataRead, places: dict[str, Place]) -> None:
         url = metadata_url(file.url) if file.core_metadata else file.url
@@ -102,9 +102,9 @@ class MetadataCheck:
         return cause_of(evidence, file.size) is Cause.AVAILABLE
 
     def _compare(self, page: Page, file: File, content: bytes, places: dict[str, Place]) -> None:
-        said = HeaderParser().parsestr(content.decode("utf-8", "replace")).get("Requires-Python")
+        said = MetadataHeaders(content).get("Requires-Python")
         if said and not file.requires_python:
-            says = f"the page does not say its requires-python, which is {said.strip()[:60]!r}: a resolver may choose it for another Python"
+            says = f"the page does not say its requires-python, which is {said[:60]!r}: a resolver may choose it for another Python"
             release = page.release_of(file).spelling
             self._learned(
                 Finding(

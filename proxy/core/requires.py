@@ -6,11 +6,14 @@ It is a hint of what to fetch ahead and nothing else: a name too many costs the 
 import re
 
 from proxy.core.errors import InvalidProjectName
+from proxy.core.metadata_headers import MetadataHeaders
 from proxy.core.page import normalised_name
 
-_REQUIRES = re.compile(rb"^Requires-Dist:[ \t]*([A-Za-z0-9][A-Za-z0-9._-]*)([^;\r\n]*)(?:;([^\r\n]*))?", re.MULTILINE)
-_BELOW = re.compile(rb"""python_(?:full_)?version[ \t]*(<=?)[ \t]*["'](\d{1,4})\.(\d{1,4})""")
+_REQUIRES = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)([^;\r\n]*)(?:;([^\r\n]*))?")
+_BELOW = re.compile(r"""python_(?:full_)?version[ \t]*(<=?)[ \t]*["'](\d{1,4})\.(\d{1,4})""")
 _MOST = 60
+_LOOKED_AT = 2000
+"""Requirements that are looked at: 60 of them are mostly found much earlier."""
 
 
 def required_projects(metadata: bytes, python: tuple[int, int]) -> tuple[str, ...]:
@@ -20,18 +23,22 @@ def required_projects(metadata: bytes, python: tuple[int, int]) -> tuple[str, ..
     """
     names: dict[str, None] = {}
     # The description comes after the first empty line and may hold anything.
-    for name, _, marker in _REQUIRES.findall(metadata.replace(b"\r\n", b"\n").partition(b"\n\n")[0]):
-        if b"extra" in marker or _is_for_older(marker, python):
+    for value in MetadataHeaders(metadata).get_all("Requires-Dist", _LOOKED_AT):
+        found = _REQUIRES.match(value)
+        marker = "" if found is None else found[3] or ""
+        if found is None or "extra" in marker or _is_for_older(marker, python):
             continue
         try:
-            names[normalised_name(name.decode("ascii"))] = None
+            names[normalised_name(found[1])] = None
         except InvalidProjectName:
             continue
-    return tuple(names)[:_MOST]
+        if len(names) == _MOST:
+            break
+    return tuple(names)
 
 
-def _is_for_older(marker: bytes, python: tuple[int, int]) -> bool:
-    if b" or " in marker:
+def _is_for_older(marker: str, python: tuple[int, int]) -> bool:
+    if " or " in marker:
         return False
     bounds = [(sign, (int(major), int(minor))) for sign, major, minor in _BELOW.findall(marker)]
-    return any(python > bound or (python == bound and sign == b"<") for sign, bound in bounds)
+    return any(python > bound or (python == bound and sign == "<") for sign, bound in bounds)

@@ -1,10 +1,13 @@
 """Work that is done once however many ask for it, and goes on although those who asked go away."""
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine, Generator, Hashable
 from typing import Any, Generic, TypeVar
 
 import structlog
+
+from proxy.core.errors import MirrormendError
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -31,7 +34,10 @@ class Tasks:
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Value], name: str) -> "asyncio.Task[Value]":
-        """Starts `work`, whose failure is logged unless somebody awaits it."""
+        """Starts `work`, whose failure is logged.
+
+        What the proxy raises on purpose is told by whoever waits for it, or is to be expected where nobody does; all else is a defect.
+        """
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -39,8 +45,15 @@ class Tasks:
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
-        if not task.cancelled():
-            task.exception()
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        if isinstance(error, MirrormendError):
+            _log.debug("background-task-failed", task=task.get_name(), error=type(error).__name__)
+            return
+        # Without the error's own words: these may quote an address with a secret in it.
+        where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+        _log.error("background-task-failed", task=task.get_name(), error=type(error).__name__, exception=where)
 
     @property
     def count(self) -> int:

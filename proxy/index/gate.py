@@ -4,24 +4,28 @@ The mirror's own copy comes first, then METADATA read out of the wheel by ranges
 then that of the release's other wheels in the order in which uv would read them, then the sdist's PKG-INFO where it is static,
 then the wheel itself as a second index has it.
 uv itself takes one wheel's metadata for all of a version.
+
+Another file's metadata is remembered only while the file itself is proven absent. After a failure in passing it is served once:
+the file may have requirements of its own.
 """
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from proxy.core.errors import MetadataUnavailable, UpstreamStatus
-from proxy.core.flows.exchange import Flow
-from proxy.core.flows.metadata import MetadataRead, metadata_copy, sdist_metadata, wheel_metadata
+from proxy.core.filling import sha256_of
+from proxy.core.flows.metadata import MetadataFlow, metadata_copy, sdist_metadata, wheel_metadata
 from proxy.core.page import File, Packaging, Page, Sha256
 from proxy.core.render import MetadataOffer, Offer
-from proxy.core.verdict.judge import is_undeliverable
+from proxy.core.verdict.judge import Cause, cause_of, is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
 from proxy.index.flights import SingleFlight, Tasks
+from proxy.index.metadata_reading import MetadataReader
 from proxy.index.project import Project, Read, mark_of
 from proxy.index.replicas import ALONE, Replicas, Work
 from proxy.index.rescue import Rescue
@@ -39,21 +43,38 @@ _REMEMBERED = 4 * 1024 * 1024
 """Bytes of metadata remembered of one project."""
 
 _UNREADABLE_FOR = 600.0
+_UNREADABLE_REMEMBERED = 4096
+_DENIAL_STANDS_FOR = 3600.0
+"""Seconds for which a denial is reason enough to go on serving another file's metadata, without a look at the file itself."""
+
+_PASSING = frozenset({Cause.MIRROR_ERROR, Cause.NO_ANSWER})
 _WHEEL_DASHES = (4, 5)
 """Between the parts of a wheel's name (PyPA specifications, binary distribution format), without and with a build tag."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoreMetadata:
-    """Core metadata for a file: the `content`, and the key of the file of the same release that it was read from."""
+    """Core metadata for a file: the `content`, its SHA-256, and the key of the file of the same release that it was read from.
+
+    It is `immutable` where it is the file's own, and the mirror's page gives the file's SHA-256.
+    """
 
     content: bytes
     source: str
+    sha256: str
+    immutable: bool = False
 
-    @property
-    def sha256(self) -> str:
-        """The hexadecimal digest of the content."""
-        return hashlib.sha256(self.content).hexdigest()
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a file gave no metadata, and whether that may pass: no answer, or an error of the mirror's own."""
+
+    why: str
+    passing: bool
+
+
+def _told(tried: Mapping[str, _Failure]) -> dict[str, str]:
+    return {name: each.why for name, each in tried.items()}
 
 
 class Gate:
@@ -75,34 +96,37 @@ class Gate:
         self._rescue = rescue
         self._clock = clock
         self._ranges_ignored = False
+        self._reader = MetadataReader()
+        self._unreadable: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._flights: SingleFlight[tuple[str, str, str], CoreMetadata] = SingleFlight(tasks, "metadata")
 
     def offers(self, project: Project) -> MetadataOffer:
-        """Gives what pages say of files' core metadata: the hash where it was seen to match, true for other wheels, else nothing."""
+        """Gives what pages say of files' core metadata: the hash where it was seen to match, true for other wheels, else nothing.
+
+        An sdist has it where the mirror's page says so: without it pip would run the sdist's build backend.
+        """
         unreadable, read = project.unreadable, project.read
         long_ago = self._clock() - _UNREADABLE_FOR
 
-        def offered(file: File, *, wheel: bool) -> Offer:
+        def offered(file: File, *, readable: bool) -> Offer:
             key = file.key
-            if not wheel or unreadable.get(key, long_ago) > long_ago:
+            if not readable or unreadable.get(key, long_ago) > long_ago:
                 return None
             if not isinstance(file.core_metadata, Sha256):
                 return True if file.core_metadata or not self._ranges_ignored or (file.size or 0) <= WHOLE_LIMIT else None
             known = read.get(key)
             if known is None or known.source != key or known.mark != mark_of(file):
                 return True
-            digest = hashlib.sha256(known.content).hexdigest()
-            return Sha256(digest) if digest == file.core_metadata.sha256 else True
+            return file.core_metadata if known.sha256 == file.core_metadata.sha256 else True
 
         def offers(files: Sequence[File]) -> Sequence[Offer]:
+            made = _offers_by_default(files)
             names = [file.filename for file in files]
-            fewest, most = _WHEEL_DASHES
-            made: list[Offer] = [True if name.endswith(".whl") and fewest <= name.count("-") <= most else None for name in names]
             special, keys = read.keys() | unreadable.keys(), [file.key for file in files] if read or unreadable else names
             if self._ranges_ignored or not special.isdisjoint(keys):
                 for place, key in enumerate(keys):
                     if self._ranges_ignored or key in special:
-                        made[place] = offered(files[place], wheel=made[place] is True)
+                        made[place] = offered(files[place], readable=made[place] is not None)
             return made
 
         return offers
@@ -119,8 +143,12 @@ class Gate:
         """
         known = self._known(project, file)
         if known is not None:
-            return CoreMetadata(known.content, known.source)
+            return _given(file, known)
         return await self._flights.do((project.who.key, project.name, file.key), lambda: self._read_any(project, page, file))
+
+    def has_read(self, project: Project, file: File) -> bool:
+        """Whether metadata for `file` is at hand."""
+        return self._known(project, file) is not None
 
     async def read_ahead(self, project: Project, page: Page, files: list[File]) -> None:
         """Reads the metadata of `files` before they are asked for; what fails is left for the request to find out."""
@@ -136,17 +164,17 @@ class Gate:
     async def _read_any(self, project: Project, page: Page, file: File) -> CoreMetadata:
         async with self._replicas.turn(project, Work.METADATA, file.key):
             known = self._known(project, file)
-            return CoreMetadata(known.content, known.source) if known is not None else await self._read_release(project, page, file)
+            return _given(file, known) if known is not None else await self._read_release(project, page, file)
 
     async def _read_release(self, project: Project, page: Page, file: File) -> CoreMetadata:
-        tried: dict[str, str] = {}
+        tried: dict[str, _Failure] = {}
         release = page.release_of(file)
         siblings = [each for each in by_resolver_order(release.files) if each.key != file.key]
         # The same file at another address comes before any other file.
         mark = mark_of(file)
         deliverable_first = sorted(siblings, key=lambda each: (mark_of(each) != mark, is_undeliverable(project.verdicts.get(each.key))))
         wheels = [file, *deliverable_first][: 1 + _SIBLINGS]
-        sdists = [each for each in release.files if each.packaging is Packaging.SDIST]
+        sdists = [each for each in release.files if each.packaging is Packaging.SDIST and each.key != file.key]
         for source in (*wheels, *sdists):
             known = self._known(project, source)
             if known is not None and known.source != source.key:
@@ -155,40 +183,59 @@ class Gate:
             content = known.content if known is not None else await self._read_one(project, source, release.spelling, tried)
             if content is not None:
                 if source.key != file.key:
-                    _log.warning("metadata-of-another-file", project=project.name, file=file.filename, source=source.filename, tried=tried)
+                    _log.warning(
+                        "metadata-of-another-file", project=project.name, file=file.filename, source=source.filename, tried=_told(tried)
+                    )
                 self._mirror.counts.metadata[_source_of(project, file, source)] += 1
-                self._remember(project, file, source, content)
-                return CoreMetadata(content, source.key)
+                return _given(file, await self._remember(project, file, source, content))
         rescued = None if self._rescue is None else await self._rescue.metadata(project, file, release.spelling)
         if rescued is not None:
-            self._remember(project, file, file, rescued)
-            return CoreMetadata(rescued, file.key)
-        if not is_undeliverable(project.verdicts.get(file.key)):
+            return _given(file, await self._remember(project, file, file, rescued))
+        if not tried[file.key].passing and not is_undeliverable(project.verdicts.get(file.key)):
             project.unreadable[file.key] = self._clock()
             project.offers += 1
         self._mirror.counts.metadata["none"] += 1
-        raise MetadataUnavailable(project.name, file.filename, tried)
+        raise MetadataUnavailable(project.name, file.filename, _told(tried))
 
     def _known(self, project: Project, file: File) -> Read | None:
         known = project.read.get(file.key)
         if known is None or known.mark != mark_of(file):
             return None
+        if known.source != file.key and not self._is_denied(project, file):
+            del project.read[file.key]
+            project.read_since_stored = True
+            return None
         project.read.move_to_end(file.key)
         return known
 
-    def _remember(self, project: Project, file: File, source: File, content: bytes) -> None:
-        for each in (file, source):
-            project.read[each.key] = Read(source.key, content, mark_of(each))
+    def _is_denied(self, project: Project, file: File) -> bool:
+        """Whether `file` is proven absent, by an answer that is not too old."""
+        verdict = project.verdicts.get(file.key)
+        return verdict is not None and is_undeliverable(verdict) and 0 <= self._clock() - verdict.evidence.at < _DENIAL_STANDS_FOR
+
+    async def _remember(self, project: Project, file: File, source: File, content: bytes) -> Read:
+        """Remembers what was read of `source`, also for `file` if that is denied; gives what is to be served for `file`."""
+        digest = await self._reader.sha256(content)
+        project.read[source.key] = Read(source.key, content, mark_of(source), digest)
+        read = Read(source.key, content, mark_of(file), digest)
+        if source.key != file.key and self._is_denied(project, file):
+            project.read[file.key] = read
         while len(project.read) > 1 and sum(len(each.content) for each in project.read.values()) > _REMEMBERED:
             project.read.popitem(last=False)
         project.read_since_stored = True
         if project.unreadable.pop(file.key, None) is not None or isinstance(file.core_metadata, Sha256):
             project.offers += 1
+        return read
 
-    async def _read_one(self, project: Project, file: File, version: str, tried: dict[str, str]) -> bytes | None:
-        failures = []
+    async def _read_one(self, project: Project, file: File, version: str, tried: dict[str, _Failure]) -> bytes | None:
+        failures, passing = [], False
         for about_file, flow in self._ways(project, file, version):
-            found = await self._mirror.converse(flow, project.who)
+            known = self._known_unreadable(file) if about_file else ""
+            if known:
+                failures.append(known)
+                passing = False
+                continue
+            found = await self._reader.read(self._mirror, flow, project.who)
             if about_file:
                 if found.evidence.status in {200, 206}:
                     self._ranges_ignored = found.evidence.status == 200
@@ -201,27 +248,58 @@ class Gate:
             if found.evidence.status in {401, 407}:
                 challenges = (found.challenge,) if found.challenge else ()
                 raise UpstreamStatus(shown(file.url), 401, challenges=challenges)
+            if found.costly:
+                self._note_unreadable(file, found.why)
             failures.append(found.why)
-        tried[file.filename] = " and ".join(dict.fromkeys(failures))
+            passing = cause_of(found.evidence, None) in _PASSING
+        tried[file.key] = _Failure(" and ".join(dict.fromkeys(failures)), passing)
         return None
 
-    def _ways(self, project: Project, file: File, version: str) -> list[tuple[bool, Flow[MetadataRead]]]:
-        if file.packaging is Packaging.SDIST:
-            return [(True, sdist_metadata(file.url, file.filename, project.name, version))]
-        ways: list[tuple[bool, Flow[MetadataRead]]] = []
+    def _known_unreadable(self, file: File) -> str:
+        """Says why the content of `file`, which took long to look at, was found to hold no metadata lately; empty where it was not."""
+        noted, why = self._unreadable.get(mark_of(file), (0.0, ""))
+        return why if 0 <= self._clock() - noted < _UNREADABLE_FOR else ""
+
+    def _note_unreadable(self, file: File, why: str) -> None:
+        self._unreadable[mark_of(file)] = self._clock(), why
+        self._unreadable.move_to_end(mark_of(file))
+        if len(self._unreadable) > _UNREADABLE_REMEMBERED:
+            self._unreadable.popitem(last=False)
+
+    def _ways(self, project: Project, file: File, version: str) -> list[tuple[bool, MetadataFlow]]:
+        ways: list[tuple[bool, MetadataFlow]] = []
         if file.core_metadata:
             sha256 = file.core_metadata.sha256 if isinstance(file.core_metadata, Sha256) else None
             ways.append((False, metadata_copy(metadata_url(file.url), project.name, version, sha256)))
-        ways.append((True, wheel_metadata(file.url, project.name, version, file.size, WHOLE_LIMIT)))
+        if file.packaging is Packaging.SDIST:
+            ways.append((True, sdist_metadata(file.url, file.filename, project.name, version)))
+        else:
+            ways.append((True, wheel_metadata(file.url, project.name, version, file.size, WHOLE_LIMIT)))
         return ways
 
 
+def _offers_by_default(files: Sequence[File]) -> list[Offer]:
+    fewest, most = _WHEEL_DASHES
+    names = [file.filename for file in files]
+    made: list[Offer] = [True if name.endswith(".whl") and fewest <= name.count("-") <= most else None for name in names]
+    if None not in made:
+        return made
+    return [
+        offer or (True if file.core_metadata and file.packaging is Packaging.SDIST else None)
+        for offer, file in zip(made, files, strict=True)
+    ]
+
+
+def _given(file: File, read: Read) -> CoreMetadata:
+    return CoreMetadata(read.content, read.source, read.sha256, immutable=read.source == file.key and sha256_of(file) is not None)
+
+
 def _source_of(project: Project, file: File, source: File) -> str:
+    if source.key == file.key and file.key in project.copied:
+        return "copy"
     if source.packaging is Packaging.SDIST:
         return "sdist"
-    if source.key != file.key:
-        return "another-file"
-    return "copy" if file.key in project.copied else "wheel"
+    return "another-file" if source.key != file.key else "wheel"
 
 
 def metadata_url(url: str) -> str:

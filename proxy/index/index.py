@@ -292,7 +292,7 @@ class Index:
             async with asyncio.timeout(deadline):
                 project, file = await self.file(name, key, who)
                 page, url = _page_of(project), shown(file.url)
-                known = file.key in project.read
+                known = self._gate.has_read(project, file)
                 found = await self._gate.metadata(project, page, file)
         except TimeoutError:
             raise UpstreamTimeout(url, deadline, "the metadata could not be read in time") from None

@@ -3,14 +3,15 @@
 Only what the shared identity learned is kept, and the commons; what a client's own token showed stays in memory.
 """
 
-from collections import OrderedDict
-
 import msgspec
 
 from proxy.index.documents import Document, MetadataDocument, PageDocument, VerdictsDocument, decode, encode
 from proxy.index.project import Commons, Project
 from proxy.store import Lease, Room, Store
 from proxy.upstream import FetchedPage
+
+_LARGEST_METADATA = 1024 * 1024
+"""Bytes of metadata that are kept of one file: more takes so long to compress that it is read again instead."""
 
 
 class Keeper:
@@ -38,7 +39,8 @@ class Keeper:
             self._put(Room.VERDICTS, self._key(project.name), document, self._verdicts_for)
         if project.read_since_stored:
             project.read_since_stored = False
-            self._put(Room.METADATA, self._key(project.name), MetadataDocument(dict(project.read)), self._verdicts_for)
+            read = {name: each for name, each in project.read.items() if len(each.content) <= _LARGEST_METADATA}
+            self._put(Room.METADATA, self._key(project.name), MetadataDocument(read), self._verdicts_for)
 
     def keep_page(self, name: str, fetched: FetchedPage, checked: float) -> None:
         """Keeps the mirror's page of the project `name`."""
@@ -69,7 +71,7 @@ class Keeper:
             project.stored_revision = project.revision
         metadata = decode(await self._store.get(Room.METADATA, key), MetadataDocument)
         if metadata is not None:
-            project.read = OrderedDict(metadata.read) | project.read
+            project.take_over_metadata(metadata.read)
         return decode(await self._store.get(Room.PAGE, key), PageDocument)
 
     async def confirm_page(self, name: str, checked: float) -> None:
@@ -90,8 +92,7 @@ class Keeper:
                 project.stored_revision = project.revision
         metadata = decode(await self._store.get(Room.METADATA, key, anew=True), MetadataDocument)
         if metadata is not None:
-            for name, read in metadata.read.items():
-                project.read.setdefault(name, read)
+            project.take_over_metadata(metadata.read)
 
     async def page(self, name: str) -> PageDocument | None:
         """Gives the page of the project `name` that a replica kept last, if one is kept."""

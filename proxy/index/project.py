@@ -5,11 +5,13 @@ whose pages are the same to the byte.
 """
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import structs
 
 from proxy.core.filling import sha256_of
 from proxy.core.identity import Identity
@@ -41,11 +43,15 @@ class KnownPage:
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True):
-    """Core metadata read for a file: the key of the file that it came from, the content, and what marks the file that it is for."""
+    """Core metadata read for a file: the key of the file that it came from, the content, and what marks the file that it is for.
+
+    `sha256` is the content's; older documents lack it.
+    """
 
     source: str
     content: bytes
     mark: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,17 @@ class Project:
         }
         mine.update(newer)
         self.revision += bool(newer)
+
+    def take_over_metadata(self, read: Mapping[str, Read]) -> None:
+        """Notes metadata that was stored, in this run or another, of files of which none of their own is known.
+
+        That of another file counts only where the file itself is denied: what is denied no more may have requirements of its own.
+        """
+        for name, each in read.items():
+            mine = self.read.get(name)
+            better = mine is None or (mine.source != name and each.source == name)
+            if better and (each.source == name or self._denied(name)):
+                self.read[name] = each if each.sha256 else structs.replace(each, sha256=hashlib.sha256(each.content).hexdigest())
 
     def renew(self, known: KnownPage) -> None:
         """Takes a newer page of the mirror. Of what is another file by now, or was denied and is elsewhere now, nothing is known."""

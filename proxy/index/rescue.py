@@ -21,6 +21,7 @@ from proxy.core.page import File, Page, Sha256
 from proxy.core.twins import named
 from proxy.core.verdict.judge import Cause, Kind, Verdict, cause_of
 from proxy.index.flights import SingleFlight, Tasks
+from proxy.index.metadata_reading import MetadataReader
 from proxy.index.project import Project, Source
 from proxy.index.second import SecondIndex, is_among
 from proxy.upstream import Download
@@ -66,6 +67,7 @@ class Rescue:
         self._no = no
         self._clock = clock
         self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "sources")
+        self._metadata_reader = MetadataReader()
 
     @property
     def url(self) -> str:
@@ -145,7 +147,7 @@ class Rescue:
         if isinstance(file.core_metadata, Sha256):
             path, mark, query = source.url.partition("?")
             flow = metadata_copy(f"{path}.metadata{mark}{query}", project.name, version, file.core_metadata.sha256)
-            copy = await self._second.mirror.converse(flow, SHARED)
+            copy = await self._metadata_reader.read(self._second.mirror, flow, SHARED)
             if copy.content is not None:
                 return copy.content
         try:
@@ -154,7 +156,7 @@ class Rescue:
         except (MirrormendError, NotTheFile) as error:
             self.failed(project, file, error)
             return None
-        return metadata_in_wheel(wheel, project.name, version)
+        return await self._metadata_reader.apart(lambda: metadata_in_wheel(wheel, project.name, version))
 
     async def _look(self, project: Project, files: list[File]) -> None:
         told = await self._second.page(project.name)

@@ -133,7 +133,7 @@ class Schedule:
         """Asks about what a page waits for and about these releases, what a resolver reads first, and reads the metadata of that."""
         chosen = [release for release in page.releases if release.spelling in releases]
         picks = [file for release in chosen for file in resolver_picks(release)[:1]]
-        unread = [file for file in picks if file.filename.endswith(".whl") and file.key not in project.read]
+        unread = [file for file in picks if file.filename.endswith(".whl") and not self._gate.has_read(project, file)]
         reading = self._gate.read_ahead(project, page, unread)
         budget = self._budget()
         if self._costly:
@@ -201,7 +201,7 @@ class Schedule:
         if self._verifier.in_vain(project.who):
             return ()
         picks = reading_picks(page, project.verdicts, client, lacks=self._verifier.expects_denial(project.who))
-        return tuple(file for file in picks if file.key not in project.read and not self._gate.unreadable(project, file))
+        return tuple(file for file in picks if not self._gate.has_read(project, file) and not self._gate.unreadable(project, file))
 
     def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:
         now = self._clock()

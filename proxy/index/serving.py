@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from proxy.config import LinkMode
 from proxy.core.errors import PageUnreadable
-from proxy.core.page import Page
+from proxy.core.page import Packaging, Page
 from proxy.core.render import LinkMaker, MetadataOffer, proxied_links
 from proxy.core.verdict.settle import Mended, Policy, settle
 from proxy.index.changes import count_changes
@@ -87,7 +87,13 @@ class Serving:
 
     def _offers(self, project: Project) -> MetadataOffer:
         if self._mode is LinkMode.DIRECT:
-            return lambda files: [file.core_metadata if file.key in project.copied else None for file in files]
+            copied, unreadable = project.copied, project.unreadable
+            return lambda files: [
+                file.core_metadata
+                if file.key in copied or (file.core_metadata and file.packaging is Packaging.SDIST and file.key not in unreadable)
+                else None
+                for file in files
+            ]
         return self._gate.offers(project)
 
 

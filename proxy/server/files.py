@@ -27,6 +27,7 @@ from proxy.core.flows.probe import probe
 from proxy.core.page import File, normalised_name
 from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.index import Index
+from proxy.index.gate import CoreMetadata
 from proxy.index.project import Project
 from proxy.server.content_coding import decoded, is_gzip_coded, labelled_gzip, with_its_start
 from proxy.server.context import BEGUN, facts_of, generation_of, identity_of, index_of, key_of
@@ -43,7 +44,11 @@ _log = structlog.get_logger("mirrormend.server")
 _PASSED_ON = ("ETag", "Last-Modified", "Cache-Control", "Expires", "X-Checksum-Sha256")
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Range", "If-Match", "If-Unmodified-Since")
 _OF_BYTES = "application/octet-stream"
-_FOR_EVER = "max-age=31536000, immutable"
+_MAX_AGE = 86400
+"""Seconds for which a file with a known SHA-256, and its own metadata, need not be asked for again.
+
+The address names no digest, and some private indexes do replace files under their names: a day bounds the harm.
+"""
 
 
 async def distribution_file(request: web.Request) -> web.StreamResponse:
@@ -112,7 +117,8 @@ def _address(file: File) -> URL:
 async def _core_metadata(request: web.Request, index: Index, name: str, key: str) -> web.StreamResponse:
     found = await index.metadata(name, key, identity_of(request))
     etag = f'"{found.sha256[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Authorization", "Content-Type": _OF_BYTES}
+    caching = _metadata_caching(request, found, key)
+    headers = {"ETag": etag, "Cache-Control": caching, "Vary": "Authorization", "Content-Type": _OF_BYTES}
     facts_of(request)["outcome"] = "metadata"
     if found.source != key:
         headers["Mirrormend-Metadata-From"] = fitting(found.source)
@@ -120,6 +126,15 @@ async def _core_metadata(request: web.Request, index: Index, name: str, key: str
     if matches(request.headers.get("If-None-Match"), etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=found.content, headers=headers)
+
+
+def _metadata_caching(request: web.Request, found: CoreMetadata, key: str) -> str:
+    """Return the Cache-Control (RFC 9111, RFC 8246): metadata is immutable as the file is, but for that of another file."""
+    if found.source != key:
+        return "no-store"
+    caching = f"max-age={_MAX_AGE}, immutable" if found.immutable else "no-cache"
+    # Of those who signed in at the proxy `server.access.admission` sees to it.
+    return caching if identity_of(request).shared else f"private, {caching}"
 
 
 async def _absolute(index: Index, project: Project, file: File, asked: ByteRange | None) -> tuple[int, int | None] | None:
@@ -358,5 +373,5 @@ def _headers(headers: Mapping[str, str], request: web.Request | None = None, fil
     if request is not None and file is not None and sha256_of(file) is not None:
         passed.pop("Expires", None)
         own = "Authorization" in request.headers
-        passed["Cache-Control"] = f"private, {_FOR_EVER}" if own else _FOR_EVER
+        passed["Cache-Control"] = f"private, max-age={_MAX_AGE}, immutable" if own else f"max-age={_MAX_AGE}, immutable"
     return passed

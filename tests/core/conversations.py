@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 from proxy.core.flows.exchange import Answer, Ask, Reply
+from proxy.core.flows.metadata import Work
 
 Asked = TypeVar("Asked")
 Replied = TypeVar("Replied")
@@ -13,12 +14,18 @@ Learned = TypeVar("Learned")
 def converse(
     flow: Generator[Asked, Replied, Learned], replies: Sequence[Replied] | Callable[[Asked], Replied]
 ) -> tuple[Learned, list[Asked]]:
-    """Drives `flow` with `replies`, in their order or as a function of what is asked; gives what it learned and what it asked."""
+    """Drives `flow` with `replies`, in their order or as a function of what is asked; gives what it learned and what it asked.
+
+    Work that a flow hands out is done on the spot.
+    """
     asked: list[Asked] = []
     script = None if callable(replies) else iter(replies)
     try:
         ask = next(flow)
         while True:
+            if isinstance(ask, Work):
+                ask = flow.send(ask.run())
+                continue
             asked.append(ask)
             reply = replies(ask) if callable(replies) else next(script or iter(()))
             ask = flow.send(reply)

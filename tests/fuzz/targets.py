@@ -133,7 +133,11 @@ TARGETS = {
     "sdists": Target(
         sdists, [b"z" + _SDIST, b"t" + gzip.decompress(_SDIST)], [b"ustar\x0000", b"PKG-INFO", b"17 size=-123456\n", b"GNU.sparse"]
     ),
-    "metadata": Target(metadata, [_METADATA], [b"Name: ", b"Version: ", b"Requires-Dist: ", b"Metadata-Version: ", b"extra ==", b"\r\n "]),
+    "metadata": Target(
+        metadata,
+        [_METADATA, gzip.compress(_METADATA)],
+        [b"Name: ", b"Version: ", b"Requires-Dist: ", b"Metadata-Version: ", b"extra ==", b"\r\n "],
+    ),
     "headers": Target(
         headers,
         [_AGENT, b"bytes=0-99", b"bytes=-5", b"application/vnd.pypi.simple.v1+json, text/html;q=0.01", b"gzip;q=0.5, zstd", b'W/"tag", *'],

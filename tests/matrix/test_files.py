@@ -1,10 +1,12 @@
 """Faults of distribution files and their metadata."""
 
+import gzip
 from hashlib import sha256
 
 import pytest
 from aiohttp import ClientPayloadError, web
 
+from tests import hostile
 from tests.faults import (
     Fault,
     Target,
@@ -23,7 +25,8 @@ from tests.listing import content_by_name
 from tests.matrix.names import ALL, LINUX, MAC, OLD, SDIST, MakeSite
 from tests.matrix.rows import row
 from tests.mirror import BrokenMirror
-from tests.wheels import metadata_of
+from tests.stalls import LoopWatch
+from tests.wheels import make_wheel, metadata_of
 
 
 @row(3, "no core metadata and no usable ranges", "serves `.metadata` read out of the wheel, and right ranges of any file")
@@ -80,6 +83,42 @@ async def test_06_metadata_is_advertised_and_missing(mirror: BrokenMirror, site:
         assert not (await proxied.lock(index=mirror.url)).ok
     assert (await proxied.lock()).packages == {"demo": "2.0"}
     assert (await proxied.get(f"/files/demo/{LINUX}.metadata"))[2] == metadata_of(content_by_name(LINUX))
+
+
+@row(6, "`.metadata` and the file fail in passing", "serves another wheel's metadata once, marked and kept by nobody; then the file's own")
+async def test_06_metadata_fails_in_passing(stocked: BrokenMirror, site: MakeSite) -> None:
+    own, another = make_wheel(LINUX, requires_dist=["needed"]), make_wheel(MAC)
+    stocked.add(LINUX, own, core_metadata="hash")
+    stocked.add(MAC, another)
+    for name in (LINUX, f"metadata:{LINUX}"):
+        stocked.fault(name, status(503))
+    proxied = await site(upstream={"retries": 0})
+    code, headers, body = await proxied.get(f"/files/demo/{LINUX}.metadata")
+    assert (code, headers["cache-control"], headers["mirrormend-metadata-from"]) == (200, "no-store", MAC)
+    assert body == metadata_of(another)
+    stocked.heal()
+    assert (await proxied.get(f"/files/demo/{LINUX}.metadata"))[2] == metadata_of(own)
+
+
+@row(6, "METADATA has a local version that the file's name lacks, or the other way round", "serves it: uv takes it as the same release")
+async def test_06_a_local_version_in_one_place_only(mirror: BrokenMirror, site: MakeSite) -> None:
+    said = "Metadata-Version: 2.1\nName: demo\nVersion: 2.0+cu118\n"
+    mirror.add("demo-2.0-py3-none-any.whl", make_wheel("demo-2.0-py3-none-any.whl", metadata=said), core_metadata="hash")
+    proxied = await site()
+    assert (await proxied.lock(index=mirror.url)).packages == {"demo": "2.0"}
+    assert (await proxied.lock()).packages == {"demo": "2.0"}
+    assert (await proxied.get("/files/demo/demo-2.0-py3-none-any.whl.metadata"))[2] == said.encode()
+
+
+@row(6, "a wheel or an sdist unpacks to millions of headers or members", "reads what it needs within bounds, off the event loop, and once")
+async def test_06_metadata_without_end(mirror: BrokenMirror, site: MakeSite) -> None:
+    mirror.add(OLD, hostile.zipped(hostile.lines(b"A:\n")))
+    proxied = await site()
+    async with LoopWatch() as watch:
+        code, _, body = await proxied.get(f"/files/demo/{OLD}.metadata")
+    assert (code, len(body) > 8_000_000) == (200, True)
+    # The mirror's own work on this event loop is in it; reading all headers takes half a minute.
+    assert watch.processor < 0.5
 
 
 @row(7, "a policy blocks a file with 403", "drops it where other files come and the answer repeats; a request for it says why it fails")
@@ -170,6 +209,16 @@ async def test_19_a_coding_is_claimed_that_is_the_files_own(stocked: BrokenMirro
     code, headers, body = await proxied.get(f"/files/demo/{SDIST}", **{"Accept-Encoding": "gzip"})
     assert (code, body) == (200, content_by_name(SDIST))
     assert "content-encoding" not in headers
+
+
+@row(19, "`.metadata` is coded with gzip although no coding was asked for", "decodes it where its first bytes and its content say so")
+async def test_19_metadata_comes_coded(mirror: BrokenMirror, site: MakeSite) -> None:
+    mirror.add(LINUX, core_metadata="hash")
+    own = metadata_of(content_by_name(LINUX))
+    mirror.fault(f"metadata:{LINUX}", status(200, body=gzip.compress(own)))
+    proxied = await site()
+    assert (await proxied.get(f"/files/demo/{LINUX}.metadata"))[2] == own
+    assert (await proxied.lock()).packages == {"demo": "2.0"}
 
 
 @row(23, "eggs, installers and odd names are listed", "passes them through, and asks nothing about them")

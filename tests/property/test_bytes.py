@@ -7,6 +7,7 @@ import gzip
 import io
 import zipfile
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from proxy.core.flows.exchange import Answer, Method, NoAnswer, Reply, Trouble
 from proxy.index.served import compress
+from tests import hostile
 from tests.fuzz.promises import (
     PAGE_LIMIT,
     a_page_or_a_clear_error,
@@ -194,9 +196,14 @@ def test_any_sdist_gives_static_metadata_or_a_reason(content: bytes) -> None:
     sdist_metadata_or_a_reason(content)
 
 
-@given(damaged(st.just(METADATA)))
+@given(damaged(st.sampled_from([METADATA, METADATA.replace(b"\n", b"\r\n"), gzip.compress(METADATA)])))
 def test_any_copy_of_metadata_is_right_or_refused(content: bytes) -> None:
     metadata_copy_or_a_reason(content)
+
+
+@pytest.mark.parametrize("make", [*hostile.WHEELS.values()], ids=[*hostile.WHEELS])
+def test_a_wheel_that_claims_what_nobody_can_read_gives_metadata_or_a_reason(make: Callable[[], bytes]) -> None:
+    metadata_or_a_reason(make()[-PAGE_LIMIT:])
 
 
 # What clients send

@@ -2,25 +2,36 @@
 
 A wheel is a zip file: its directory is at its end, so absolute ranges of a few kilobytes are enough
 (PyPA specifications, binary distribution format: METADATA lies in the `.dist-info` directory, by custom at the physical end).
-The zip format is left to `zipfile`, which reads from a file of which only some parts are here;
-a missing part becomes the next range to ask for.
+`core.archives` reads a file of which only some parts are here; a missing part becomes the next range to ask for.
 An sdist's PKG-INFO stands in where it is static (PyPA specifications, source distribution format and core metadata, field Dynamic).
+
+A flow asks by yielding `Ask`, and yields `Work` where a step may take more than a few milliseconds: whoever drives it runs the work
+off the event loop, and sends what it returns.
 """
 
 import hashlib
-import io
-import tarfile
-import zipfile
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from email.parser import HeaderParser
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from packaging.version import Version
 
+from proxy.core.archives import (
+    Entry,
+    MissingPart,
+    PartialFile,
+    UnsoundArchive,
+    find_metadata,
+    find_pkg_info,
+    read_directory,
+    read_entry,
+)
 from proxy.core.errors import InvalidProjectName
 from proxy.core.flows.evidence import Evidence, asked_as, content_range, evidence_of, whole_length
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, Reply
+from proxy.core.metadata_headers import MetadataHeaders
 from proxy.core.page import normalised_name, parsed_version
 
 TAIL = 32 * 1024
@@ -31,11 +42,24 @@ _ASKS_LIMIT = 8
 _PKG_INFO_READ = 256 * 1024
 _LONGEST_VERSION = 300
 _STATIC_FROM = Version("2.2")
-_BOUNDED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-"""The compressions of which `zipfile` unpacks no more than is asked for; of the others a few bytes can fill the memory."""
-
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, EOFError, RuntimeError)
+_DYNAMIC_FIELDS = 100
 _DYNAMIC_MATTERS = frozenset({"requires-dist", "requires-python", "provides-extra"})
+_GZIP = b"\x1f\x8b"
+
+_SMALL_DIRECTORY = 256 * 1024
+"""Bytes of a zip directory that is walked in about a millisecond."""
+
+_SMALL_METADATA = 256 * 1024
+"""Bytes of metadata that are unpacked, hashed and read in about a millisecond."""
+
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A step that may take long: `run` returns what is to be sent to the flow, and raises nothing."""
+
+    run: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,62 +67,33 @@ class MetadataRead:
     """What a try to read metadata gave: the bytes of METADATA, or None and `why` in a few words.
 
     `evidence` is what the first answer says of the file itself; `challenge` is its WWW-Authenticate.
+    `costly` says that there was much to unpack, and that what was unpacked is no metadata of this release.
     """
 
     content: bytes | None
     evidence: Evidence
     why: str = ""
     challenge: str = ""
+    costly: bool = False
 
 
-class _Missing(Exception):
-    """A part of the file that was not read yet."""
-
-    def __init__(self, first: int, last: int) -> None:
-        self.first = first
-        self.last = last
+MetadataFlow: TypeAlias = Generator[Ask | Work, Any, MetadataRead]
+"""It is sent a Reply for an Ask, and for a Work what its `run` returned."""
 
 
-class _PartialFile(io.RawIOBase):
-    """A file of `length` bytes of which some parts are here; reading another part raises _Missing."""
-
-    def __init__(self, length: int) -> None:
-        self._length = length
-        self._parts: list[tuple[int, bytes]] = []
-        self._at = 0
-
-    def add(self, first: int, content: bytes) -> None:
-        self._parts.append((first, content))
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
-        if start + offset < 0:
-            raise OSError("before the beginning of the file")
-        self._at = start + offset
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        end = self._length if size < 0 else min(self._at + size, self._length)
-        if end <= self._at:
-            return b""
-        for first, content in self._parts:
-            if first <= self._at and end <= first + len(content):
-                found = content[self._at - first : end - first]
-                self._at = end
-                return found
-        raise _Missing(self._at, end - 1)
+def inline(flow: MetadataFlow) -> Flow[MetadataRead]:
+    """Return `flow` with its work done on the spot, for drivers that hold up nobody."""
+    sent: Any = None
+    try:
+        while True:
+            step = flow.send(sent)
+            sent = step.run() if isinstance(step, Work) else (yield step)
+    except StopIteration as end:
+        learned: MetadataRead = end.value
+        return learned
 
 
-def wheel_metadata(url: str, project: str, version: str, size: int | None, whole_limit: int) -> Flow[MetadataRead]:
+def wheel_metadata(url: str, project: str, version: str, size: int | None, whole_limit: int) -> MetadataFlow:
     """Reads METADATA of the wheel at `url` by absolute ranges and returns it if it names `project` and `version`.
 
     `size` is the wheel's size in bytes by the page; where it is unknown it is asked for first.
@@ -126,80 +121,98 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
     if not isinstance(reply, Answer):
         return _failed(reply, evidence)
     if reply.status == 200:
-        length = whole_length(reply)
-        if length is None or len(reply.body) < length or length == 0:
+        body, length = reply.body, whole_length(reply)
+        if body.startswith(_GZIP):
+            # No wheel begins like this: the mirror coded it, although no coding was asked for.
+            body = (yield Work(partial(_without_gzip, body, whole_limit))) or b""
+            length = len(body)
+        if length is None or len(body) < length or length == 0:
             return MetadataRead(None, evidence, "the mirror ignores ranges and the wheel is too large to be read whole")
-        archive, first = _PartialFile(length), 0
+        archive, first = PartialFile(length), 0
     elif _is_part(reply, ask):
-        archive, first = _PartialFile(size), ask.first or 0
+        body, archive, first = reply.body, PartialFile(size), ask.first or 0
     else:
         return _failed(reply, evidence)
-    archive.add(first, reply.body)
+    archive.add(first, body)
     return (yield from _read_archive(archive, url, project, version, evidence))
 
 
-def _read_archive(archive: _PartialFile, url: str, project: str, version: str, evidence: Evidence) -> Generator[Ask, Reply, MetadataRead]:
+@dataclass(frozen=True, slots=True)
+class _Unpacked:
+    """METADATA, or why there is none; or the part of the file that is still missing."""
+
+    content: bytes | None = None
+    why: str = ""
+    missing: tuple[int, int] | None = None
+
+
+def _read_archive(archive: PartialFile, url: str, project: str, version: str, evidence: Evidence) -> MetadataFlow:
+    reader = _WheelReader(archive, project, version)
+    costly = False
     for _ in range(_ASKS_LIMIT):
-        try:
-            content = _metadata_in(archive, project)
-        except _Missing as missing:
-            ask = Ask(Method.GET, url, first=missing.first, last=missing.last, read=missing.last - missing.first + 1)
-            if ask.read > _METADATA_LIMIT:
-                return MetadataRead(None, evidence, "the directory of the wheel is too large")
-            reply = yield ask
-            if not isinstance(reply, Answer) or not _is_part(reply, ask):
-                return _failed(reply, evidence)
-            archive.add(missing.first, reply.body)
-        except _UNREADABLE as error:
-            return MetadataRead(None, evidence, f"the wheel is no sound zip file ({error})")
-        else:
-            if content is None:
-                return MetadataRead(None, evidence, "the wheel holds no METADATA")
-            why = metadata_mismatch(content, project, version)
-            return MetadataRead(None if why else content, evidence, why)
+        found = reader.unpacked(small=True)
+        if found is None:
+            costly = True
+            found = yield Work(partial(reader.unpacked, small=False))
+        if found.missing is None:
+            return MetadataRead(found.content, evidence, found.why, costly=costly and found.content is None)
+        first, last = found.missing
+        ask = Ask(Method.GET, url, first=first, last=last, read=last - first + 1)
+        if ask.read > _METADATA_LIMIT + TAIL:
+            return MetadataRead(None, evidence, "the directory of the wheel is too large")
+        reply = yield ask
+        if not isinstance(reply, Answer) or not _is_part(reply, ask):
+            return _failed(reply, evidence)
+        archive.add(first, reply.body)
     return MetadataRead(None, evidence, "the wheel's directory is scattered over too many places")
 
 
+class _WheelReader:
+    """Reads METADATA out of an archive, and remembers where it is between two tries."""
+
+    def __init__(self, archive: PartialFile, project: str, version: str) -> None:
+        self._archive = archive
+        self._project = project
+        self._version = version
+        self._entry: Entry | None = None
+
+    def unpacked(self, *, small: bool) -> _Unpacked | None:
+        """Return METADATA of this release, or what keeps it from being read; None if that is not `small` work, and only such is wanted."""
+        try:
+            if self._entry is None:
+                directory = read_directory(self._archive)
+                if small and len(directory.content) > _SMALL_DIRECTORY:
+                    return None
+                self._entry = find_metadata(directory, self._project)
+                if self._entry is None:
+                    return _Unpacked(why="the wheel holds no METADATA")
+            if small and max(self._entry.size, self._entry.packed) > _SMALL_METADATA:
+                return None
+            content = read_entry(self._archive, self._entry)
+        except MissingPart as missing:
+            return _Unpacked(missing=(missing.first, missing.last))
+        except UnsoundArchive as error:
+            return _Unpacked(why=f"the wheel is no sound zip file ({error})")
+        why = metadata_mismatch(content, self._project, self._version)
+        return _Unpacked(None if why else content, why)
+
+
 def metadata_in_wheel(wheel: bytes, project: str, version: str) -> bytes | None:
-    """Gives METADATA of a wheel that is here as a whole, None where it holds none that names `project` and `version`."""
-    archive = _PartialFile(len(wheel))
+    """Gives METADATA of a wheel that is here as a whole, None where it holds none that names `project` and `version`.
+
+    It may take long: call it off the event loop.
+    """
+    archive = PartialFile(len(wheel))
     archive.add(0, wheel)
-    try:
-        content = _metadata_in(archive, project)
-    except _UNREADABLE:
-        return None
-    return content if content is not None and not metadata_mismatch(content, project, version) else None
+    found = _WheelReader(archive, project, version).unpacked(small=False)
+    return None if found is None else found.content
 
 
-def _metadata_in(archive: _PartialFile, project: str) -> bytes | None:
-    archive.seek(0)
-    with zipfile.ZipFile(archive) as wheel:
-        candidates = [info for info in wheel.infolist() if info.filename.endswith(".dist-info/METADATA") and info.filename.count("/") == 1]
-        if len(candidates) > 1:
-            candidates = [info for info in candidates if _directory_is_of(info.filename, project)] or candidates
-        if not candidates:
-            return None
-        chosen = candidates[0]
-        if chosen.file_size > _METADATA_LIMIT:
-            raise ValueError("its METADATA is too large")
-        if chosen.compress_type not in _BOUNDED:
-            raise NotImplementedError("its METADATA is compressed in a way that uv refuses")
-        # zipfile reads a member in small pieces, each of which would become a range of its own: ask for its whole place at once.
-        room = 30 + len(chosen.filename.encode()) + 256 + chosen.compress_size
-        archive.seek(chosen.header_offset)
-        archive.read(room)
-        return wheel.read(chosen)
+def metadata_copy(url: str, project: str, version: str, sha256: str | None) -> MetadataFlow:
+    """Reads the mirror's own copy of core metadata at `url` (PEP 658), which must have the `sha256` if one was advertised.
 
-
-def _directory_is_of(name: str, project: str) -> bool:
-    try:
-        return normalised_name(name.partition("-")[0]) == project
-    except InvalidProjectName:
-        return False
-
-
-def metadata_copy(url: str, project: str, version: str, sha256: str | None) -> Flow[MetadataRead]:
-    """Reads the mirror's own copy of core metadata at `url` (PEP 658), which must have the `sha256` if one was advertised."""
+    A copy that came coded with gzip, although no coding was asked for, is decoded.
+    """
     ask = Ask(Method.GET, url, read=_METADATA_LIMIT)
     reply = yield ask
     evidence = evidence_of(asked_as(ask), reply)
@@ -208,13 +221,34 @@ def metadata_copy(url: str, project: str, version: str, sha256: str | None) -> F
     length = whole_length(reply)
     if length is not None and len(reply.body) != length:
         return MetadataRead(None, evidence, "the mirror's copy was cut short")
-    if sha256 is not None and hashlib.sha256(reply.body).hexdigest() != sha256:
-        return MetadataRead(None, evidence, "the mirror's copy does not have the hash that its page gives")
-    why = metadata_mismatch(reply.body, project, version)
-    return MetadataRead(None if why else reply.body, evidence, why)
+    check = partial(_checked_copy, reply.body, project, version, sha256)
+    # It is not known what a coded copy unpacks to.
+    costly = len(reply.body) > _SMALL_METADATA or reply.body.startswith(_GZIP)
+    found: _Unpacked = (yield Work(check)) if costly else check()
+    return MetadataRead(found.content, evidence, found.why)
 
 
-def sdist_metadata(url: str, filename: str, project: str, version: str) -> Flow[MetadataRead]:
+def _checked_copy(body: bytes, project: str, version: str, sha256: str | None) -> _Unpacked:
+    # No core metadata begins like this: a coding that its header does not tell, or tells although none was asked for.
+    content = _without_gzip(body, _METADATA_LIMIT) if body.startswith(_GZIP) else body
+    if content is None:
+        return _Unpacked(why="the mirror's copy is coded with gzip and cannot be unpacked")
+    if sha256 is not None and sha256 not in {hashlib.sha256(each).hexdigest() for each in {content, body}}:
+        return _Unpacked(why="the mirror's copy does not have the hash that its page gives")
+    why = metadata_mismatch(content, project, version)
+    return _Unpacked(None if why else content, why)
+
+
+def _without_gzip(body: bytes, limit: int) -> bytes | None:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        content = unpacker.decompress(body, limit + 1)
+    except zlib.error:
+        return None
+    return content if unpacker.eof and not unpacker.unused_data and len(content) <= limit else None
+
+
+def sdist_metadata(url: str, filename: str, project: str, version: str) -> MetadataFlow:
     """Reads PKG-INFO out of the beginning of the sdist at `url`, and returns it where its dependencies are static.
 
     Static means Metadata-Version 2.2 or later, with none of the fields that a resolver reads marked Dynamic.
@@ -227,54 +261,54 @@ def sdist_metadata(url: str, filename: str, project: str, version: str) -> Flow[
         return _failed(reply, evidence)
     if not filename.endswith(".tar.gz"):
         return MetadataRead(None, evidence, "only .tar.gz sdists are read")
-    content = _pkg_info_in(reply.body)
+    # A few kilobytes may unpack to megabytes.
+    found: _Unpacked = yield Work(partial(_static_pkg_info, reply.body, project, version))
+    return MetadataRead(found.content, evidence, found.why, costly=found.content is None)
+
+
+def _static_pkg_info(beginning: bytes, project: str, version: str) -> _Unpacked:
+    content = find_pkg_info(beginning)
     if content is None:
-        return MetadataRead(None, evidence, "no PKG-INFO near the beginning of the sdist")
+        return _Unpacked(why="no PKG-INFO near the beginning of the sdist")
     why = metadata_mismatch(content, project, version) or _not_static(content)
-    return MetadataRead(None if why else content, evidence, why)
-
-
-def _pkg_info_in(beginning: bytes) -> bytes | None:
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = unpacker.decompress(beginning, _METADATA_LIMIT)
-        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
-            for member in archive:
-                if member.issparse() or not 0 <= member.size <= _METADATA_LIMIT:
-                    # A few bytes can claim terabytes of holes, and a negative size leads back to where it stands.
-                    return None
-                if member.isfile() and member.name.count("/") == 1 and member.name.endswith("/PKG-INFO"):
-                    inside = archive.extractfile(member)
-                    content = b"" if inside is None else inside.read()
-                    return content if len(content) == member.size else None
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError):
-        pass
-    return None
+    return _Unpacked(None if why else content, why)
 
 
 def _not_static(content: bytes) -> str:
-    headers = HeaderParser().parsestr(content.decode("utf-8", "replace"))
-    said = _version_in(headers.get("Metadata-Version", "1.0"))
+    headers = MetadataHeaders(content)
+    said = _version_in(headers.get("Metadata-Version") or "1.0")
     if said is None or said < _STATIC_FROM:
         return "the sdist's metadata is older than 2.2, so it may change when it is built"
-    dynamic = sorted(_DYNAMIC_MATTERS.intersection(name.lower() for name in headers.get_all("Dynamic", [])))
+    fields = headers.get_all("Dynamic", _DYNAMIC_FIELDS + 1)
+    if not headers.complete or len(fields) > _DYNAMIC_FIELDS:
+        return "the sdist's metadata has too many headers to see what is dynamic"
+    dynamic = sorted(_DYNAMIC_MATTERS.intersection(name.lower() for name in fields))
     return f"the sdist declares {', '.join(dynamic)} as dynamic" if dynamic else ""
 
 
 def metadata_mismatch(content: bytes, project: str, version: str) -> str:
-    """Says why `content` is no core metadata of this release; empty where it is."""
-    headers = HeaderParser().parsestr(content.decode("utf-8", "replace"))
+    """Says why `content` is no core metadata of this release; empty where it is.
+
+    A local version counts only where both have one: PyTorch's `torch-2.0-….whl` says 2.0+cu118 inside, and clients take that.
+    """
+    headers = MetadataHeaders(content)
     name, spelled = headers.get("Name"), headers.get("Version")
-    if not name or not spelled or not headers.get("Metadata-Version"):
+    if not name or not spelled:
         return "what came is no core metadata"
     try:
-        if normalised_name(name.strip()) != project:
-            return f"the metadata is of the project {name.strip()[:100]}"
+        if normalised_name(name) != project:
+            return f"the metadata is of the project {name[:100]}"
     except InvalidProjectName:
         return "the metadata names no valid project"
     one, other = _version_in(spelled), _version_in(version)
-    same = spelled.strip() == version if one is None or other is None else one == other
-    return "" if same else f"the metadata is of version {spelled.strip()[:100]}"
+    same = spelled == version if one is None or other is None else _same_release(one, other)
+    return "" if same else f"the metadata is of version {spelled[:100]}"
+
+
+def _same_release(one: Version, other: Version) -> bool:
+    if one == other:
+        return True
+    return (one.local is None or other.local is None) and Version(one.public) == Version(other.public)
 
 
 def _version_in(text: str) -> Version | None:

@@ -1,0 +1,55 @@
+"""Drive metadata flows: requests by the mirror's conversations, and what may take long in a thread."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from proxy.core.flows.exchange import Flow
+from proxy.core.flows.metadata import MetadataFlow, MetadataRead, Work
+from proxy.core.identity import Identity
+from proxy.upstream import Mirror
+
+T = TypeVar("T")
+
+_HASHED_INLINE = 256 * 1024
+
+
+class MetadataReader:
+    """Reads metadata of files at mirrors. One large piece of work is done at a time, so that threads never crowd out the event loop."""
+
+    def __init__(self) -> None:
+        self._at_work = asyncio.Semaphore(1)
+
+    async def read(self, mirror: Mirror, flow: MetadataFlow, who: Identity) -> MetadataRead:
+        """Return what `flow` learns when `mirror` is asked as `who`."""
+        sent: Any = None
+
+        def until_work() -> Flow[MetadataRead | Work]:
+            try:
+                step = flow.send(sent)
+                while not isinstance(step, Work):
+                    step = flow.send((yield step))
+            except StopIteration as end:
+                learned: MetadataRead = end.value
+                return learned
+            return step
+
+        while isinstance(reached := await mirror.converse(until_work(), who), Work):
+            sent = await self.apart(reached.run)
+        return reached
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, done in a thread."""
+        async with self._at_work:
+            return await asyncio.to_thread(work)
+
+    async def sha256(self, content: bytes) -> str:
+        """Return the hexadecimal SHA-256 of `content`."""
+        if len(content) <= _HASHED_INLINE:
+            return _sha256(content)
+        return await self.apart(lambda: _sha256(content))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
