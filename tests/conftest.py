@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -41,6 +42,19 @@ def dial_guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[DialGuard]:
     guard.install(monkeypatch)
     yield guard
     guard.verify()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _children_hear_ctrl_c() -> Iterator[None]:
+    """Let the programs that tests start have SIGINT's default where this process ignores it, as `nohup … &` in a shell makes it do.
+
+    Who ignores a signal hands that down to its children; what a handler takes they have by default (POSIX, execve). This one does nothing.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,8 @@
 """The real clients take what the stand-in gives them, and leave everything else of the machine alone."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,20 @@ async def test_a_proxy_that_does_not_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="did not start"):
         async with ProxyProcess("no address", tmp_path):
             pass
+
+
+def test_programs_that_tests_start_hear_ctrl_c_even_if_the_tests_do_not(tmp_path: Path) -> None:
+    test = tmp_path / "test_child.py"
+    asks = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    test.write_text(
+        "import subprocess, sys\nfrom tests.conftest import _children_hear_ctrl_c\n\n"
+        "def test_child():\n"
+        f"    said = subprocess.run([sys.executable, '-c', {asks!r}], capture_output=True, text=True)\n"
+        "    assert said.stdout.strip() == 'True'\n",
+        encoding="utf-8",
+    )
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-m", "pytest", "-q", "--no-cov", "-p", "no:cacheprovider", "-c", str(root / "pyproject.toml"), str(test)]
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    done = subprocess.run(ignoring, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -159,7 +159,7 @@ class Index:
         return Holding(
             projects=len(projects),
             pages=sum(project.known is not None for project in projects),
-            memory_bytes=sum(project.weight for project in projects),
+            memory_bytes=self._projects.weight,
             dropped=sum(len(mended.dropped) for mended in pages),
             lost=sum(len(mended.lost) for mended in pages),
             storms=self._verifier.storms,

@@ -23,6 +23,10 @@ from proxy.upstream import Validators
 _NEW_FOR = 3600.0
 """Seconds for which it is remembered when a file was first listed."""
 
+_WEIGHT, _WEIGHT_OF_FIRST_LINK, _WEIGHT_OF_LINK = 6000, 1500, 850
+"""Bytes that a project takes with an empty page, those that the first file takes besides, and those of each, as tracemalloc and the
+process's resident memory tell of thousands of them: `benchmarks/README.md` says how."""
+
 
 @dataclass(slots=True)
 class KnownPage:
@@ -122,7 +126,8 @@ class Project:
         known = self.known
         links = 0 if known is None else len(known.page.files) * (1 if known.page is known.bare else 2)
         held = self.served.size if self.served is not None else 0
-        return 2000 + links * 600 + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
+        fixed = _WEIGHT + (_WEIGHT_OF_FIRST_LINK if links else 0)
+        return fixed + links * _WEIGHT_OF_LINK + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
 
     @property
     def busy(self) -> bool:

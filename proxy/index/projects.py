@@ -17,18 +17,31 @@ _MEMORY = 96 * 1024 * 1024
 _PRIVATE_FOR = 600.0
 """Seconds after its last use for which what a client's own token showed is kept."""
 
-_MAKE_ROOM_EVERY = 1.0
+_LOOKED_AT, _LOOKED_AT_PER_SECOND, _LOOKED_AT_MOST = 8, 256, 512
+"""Projects that are weighed again at each use of one, those for each second since the last use, and how many at most: for a millisecond."""
+
+_IN_USE_FOR = 1.0
+"""Seconds after its last use before which no project leaves to make room: somebody may be about to fetch its page."""
+
+_LEAVE_AT_ONCE = 16
+"""Projects that leave whenever one is used, at most: each may have something to be stored."""
 
 
 class Projects:
-    """Holds the projects, those used last at the end; what leaves goes to the keeper first. `clock` tells seconds since the epoch."""
+    """Holds the projects, those used last at the end; what leaves goes to the keeper first. `clock` tells seconds since the epoch.
+
+    How much they hold changes without a word of theirs, so that some are weighed again at each use: no use pays for all of them.
+    """
 
     def __init__(self, keeper: Keeper, clock: Callable[[], float]) -> None:
         self._keeper = keeper
         self._clock = clock
         self._held: OrderedDict[tuple[str, str], Project] = OrderedDict()
         self._commons: dict[str, Commons] = {}
-        self._made_room = 0.0
+        self._weights: dict[tuple[str, str], int] = {}
+        self._total = 0
+        self._unseen: list[tuple[str, str]] = []
+        self._looked = 0.0
 
     def __iter__(self) -> Iterator[Project]:
         return iter(list(self._held.values()))
@@ -50,10 +63,14 @@ class Projects:
         else:
             self._held.move_to_end(key)
         project.used = now
-        if now - self._made_room > _MAKE_ROOM_EVERY:
-            self._made_room = now
-            self._make_room(project, now)
+        self._look_at_some(project, now)
+        self._make_room(project, now)
         return project
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory they hold, each as it was weighed last."""
+        return self._total
 
     def touch(self, project: Project) -> None:
         """Notes that the project is used just now."""
@@ -67,11 +84,15 @@ class Projects:
         """Forgets all of them."""
         self._held.clear()
         self._commons.clear()
+        self._weights.clear()
+        self._total = 0
 
     def drop(self, project: Project) -> None:
         """Forgets the project, if it is held."""
         if self.holds(project):
-            del self._held[project.who.key, project.name]
+            key = project.who.key, project.name
+            del self._held[key]
+            self._total -= self._weights.pop(key, 0)
 
     def like(self, name: str, digest: str) -> KnownPage | None:
         """Gives what any identity knows of the page with that digest."""
@@ -104,14 +125,44 @@ class Projects:
             self._keeper.keep_commons(project.name, commons)
         self._keeper.keep(project)
 
+    def _look_at_some(self, using: Project, now: float) -> None:
+        """Weigh some projects again, the one in use among them, and let go of those that may not be used any more."""
+        self._weigh(using)
+        elapsed = min(max(0.0, now - self._looked), _LOOKED_AT_MOST / _LOOKED_AT_PER_SECOND)
+        self._looked = now
+        for _ in range(min(_LOOKED_AT_MOST, _LOOKED_AT + int(elapsed * _LOOKED_AT_PER_SECOND), len(self._held))):
+            if not self._unseen:
+                self._unseen = list(self._held)
+            project = self._held.get(self._unseen.pop())
+            if project is None:
+                continue
+            if project is not using and not project.busy and self._expired(project, now):
+                self._let_go(project)
+            else:
+                self._weigh(project)
+
+    def _weigh(self, project: Project) -> None:
+        key, weight = (project.who.key, project.name), project.weight
+        self._total += weight - self._weights.get(key, 0)
+        self._weights[key] = weight
+
     def _make_room(self, using: Project, now: float) -> None:
-        held = 0
-        for project in reversed(list(self._held.values())):
-            held += project.weight
-            if project is not using and not project.busy and (self._expired(project, now) or held > _MEMORY):
-                self._keeper.keep(project)
-                self._commons.pop(project.name, None)
-                self.drop(project)
+        """Let go of some of those that were not used for longest, while all together hold too much."""
+        for _ in range(_LEAVE_AT_ONCE):
+            if self._total <= _MEMORY:
+                return
+            project = next(iter(self._held.values()))
+            if 0 <= now - project.used < _IN_USE_FOR:
+                return
+            if project is using or project.busy:
+                self.touch(project)
+            else:
+                self._let_go(project)
+
+    def _let_go(self, project: Project) -> None:
+        self._keeper.keep(project)
+        self._commons.pop(project.name, None)
+        self.drop(project)
 
     def _expired(self, project: Project, now: float) -> bool:
         return not project.who.shared and now - project.used > _PRIVATE_FOR

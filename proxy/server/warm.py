@@ -124,6 +124,8 @@ class WarmAnswers:
     def remember(self, raw: bytes, peer: str, request: web.Request, response: web.Response, page: AtHand) -> None:
         """Notes how `raw` from the address `peer`, which was `request`, was answered, unless it is a request of an unusual kind."""
         usual = request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive
+        # One head of a GET and nothing else: what follows it may be another request, or a part of one, and is the parser's to read.
+        usual = usual and raw.startswith(b"GET ") and raw.find(_END_OF_HEAD) == len(raw) - len(_END_OF_HEAD)
         raw, _ = without_id(raw)
         # An id that is left was refused, so that this request is unlike the next one.
         usual = usual and HEADER.lower().encode() not in raw.lower()

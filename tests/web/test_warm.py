@@ -219,6 +219,23 @@ async def test_head_gets_no_body_although_get_is_at_hand(server: Running) -> Non
         assert (await connection.get())[0] == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("trailing", [b"\r\n", b"\r\n\r\n", b"\r\n\r\n\r\n"])
+async def test_a_request_with_bytes_behind_it_is_never_answered_from_memory(server: Running, method: str, trailing: bytes) -> None:
+    async with connected(server) as connection:
+        await warmed(server, connection)
+    for _ in range(4):
+        async with connected(server) as connection:
+            before = server.ordinary
+            await connection.send(request(method=method) + trailing)
+            status, _, body = await connection.answer(body=method == "GET")
+            assert (status, bool(body)) == (200, method == "GET")
+            assert server.ordinary == before + 1
+            with pytest.raises(TimeoutError):
+                # Nothing follows: to HEAD no body (RFC 9110, section 9.3.2).
+                await asyncio.wait_for(connection.reader.readexactly(1), 0.05)
+
+
 async def test_requests_in_pieces_and_in_a_row_are_answered_each_in_its_turn(server: Running) -> None:
     async with connected(server) as connection:
         whole = (await warmed(server, connection))[2]
