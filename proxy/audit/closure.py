@@ -20,8 +20,6 @@ from proxy.core.metadata_headers import MetadataHeaders
 from proxy.core.page import File, Packaging, Page, normalised_name
 from proxy.core.verdict.plan import by_resolver_order
 
-_LONGEST_REQUIREMENT = 2000
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -40,13 +38,10 @@ def steps_of(requirements: Iterable[str], extras: frozenset[str], requires_pytho
     """
     steps = []
     for text in requirements:
-        if len(text) > _LONGEST_REQUIREMENT:
-            continue
         try:
             requirement = Requirement(text)
             project = normalised_name(requirement.name)
-        except (InvalidRequirement, InvalidProjectName, RecursionError):
-            # A marker of nothing but brackets is parsed by as many calls within each other.
+        except (InvalidRequirement, InvalidProjectName):
             continue
         if requirement.url is None and _wanted(requirement.marker, extras, requires_python):
             steps.append(Step(project, requirement.name, str(requirement.specifier), frozenset(requirement.extras)))

@@ -120,8 +120,8 @@ class Gate:
             return file.core_metadata if known.sha256 == file.core_metadata.sha256 else True
 
         def offers(files: Sequence[File]) -> Sequence[Offer]:
-            made = _offers_by_default(files)
             names = [file.filename for file in files]
+            made = _offers_by_default(files, names)
             special, keys = read.keys() | unreadable.keys(), [file.key for file in files] if read or unreadable else names
             if self._ranges_ignored or not special.isdisjoint(keys):
                 for place, key in enumerate(keys):
@@ -278,16 +278,13 @@ class Gate:
         return ways
 
 
-def _offers_by_default(files: Sequence[File]) -> list[Offer]:
+def _offers_by_default(files: Sequence[File], names: Sequence[str]) -> list[Offer]:
     fewest, most = _WHEEL_DASHES
-    names = [file.filename for file in files]
     made: list[Offer] = [True if name.endswith(".whl") and fewest <= name.count("-") <= most else None for name in names]
-    if None not in made:
-        return made
-    return [
-        offer or (True if file.core_metadata and file.packaging is Packaging.SDIST else None)
-        for offer, file in zip(made, files, strict=True)
-    ]
+    for place, offer in enumerate(made):
+        if offer is None and files[place].core_metadata and files[place].packaging is Packaging.SDIST:
+            made[place] = True
+    return made
 
 
 def _given(file: File, read: Read) -> CoreMetadata:

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.identity import SHARED
+from proxy.core.verdict.judge import Cause, Kind, Verdict
 from proxy.index.documents import MetadataDocument, decode, encode
-from proxy.index.project import Read
+from proxy.index.project import Project, Read
 from proxy.store import Room
 from tests.clock import Clock
 from tests.conftest import Client, MakeClient
@@ -82,7 +85,7 @@ async def test_another_wheels_metadata_is_served_once_and_forgotten_as_soon_as_t
         assert headers["mirrormend-metadata-from"] == MAC
         assert headers["cache-control"] == "no-store"
     # What makes a denial count is not the matter here: without a witness's second look it is none.
-    denied = index_of(client)._projects.known(_shared(), "demo").verdicts.get(LINUX)
+    denied = index_of(client)._projects.known(SHARED, "demo").verdicts.get(LINUX)
     proven = denied is not None and denied.kind.value == "undeliverable"
     stocked.heal()
     if proven:
@@ -90,12 +93,6 @@ async def test_another_wheels_metadata_is_served_once_and_forgotten_as_soon_as_t
             assert response.status == 200
     code, headers, body = await metadata(client, LINUX)
     assert (code, b"for-linux" in body, "mirrormend-metadata-from" in headers) == (200, True, False)
-
-
-def _shared() -> Any:
-    from proxy.core.identity import SHARED  # noqa: PLC0415
-
-    return SHARED
 
 
 async def test_nothing_of_a_passing_failure_is_left_after_a_restart(stocked: BrokenMirror, app_client: MakeClient, tmp_path: Path) -> None:
@@ -127,6 +124,24 @@ async def test_what_an_older_run_stored_of_another_wheel_is_not_trusted(
     await first.close()
     second = await app_client(**QUIET, store=store)
     assert b"for-linux" in (await metadata(second, LINUX))[2]
+
+
+def test_what_a_replica_learned_of_the_file_itself_wins_over_what_stood_in_for_it() -> None:
+    own, another = Read(LINUX, b"own", "mark"), Read(MAC, b"another", "mark")
+    denied = Verdict(Kind.UNDELIVERABLE, Cause.ABSENT, Evidence(Asked.GET, 404, 1.0), 1.0, 1.0)
+    for verdicts, mine, theirs, kept in (
+        ({}, None, another, None),
+        ({}, None, own, b"own"),
+        ({LINUX: denied}, None, another, b"another"),
+        ({LINUX: denied}, another, own, b"own"),
+        ({LINUX: denied}, own, another, b"own"),
+    ):
+        project = Project("demo", SHARED, verdicts=dict(verdicts))
+        if mine is not None:
+            project.read[LINUX] = mine
+        project.take_over_metadata({LINUX: theirs})
+        found = project.read.get(LINUX)
+        assert (None if found is None else found.content) == kept
 
 
 async def test_metadata_of_a_wheel_that_is_proven_absent_is_remembered_until_the_wheel_is_back(
