@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.config import Settings
@@ -189,15 +189,16 @@ class Index:
         await self._pages.ask_again(project)
         await self._schedule.verify_again(project, _page_of(project))
 
-    async def page(self, name: str, who: Identity, client: ClientPlatform | None = None) -> ServedPage:
+    async def page(self, name: str, who: Identity, client: ClientPlatform | None = None, max_age: float | None = None) -> ServedPage:
         """Gives the mended page of the project with the normalised `name`, as `who` may see it.
 
+        `max_age` is how many seconds ago the mirror may have confirmed it at most, None where the client leaves that to the settings.
         Waits for the mirror and for the probes that matter first, at most the deadline of `[probe]`.
         Raises UpstreamError or PageUnreadable where the mirror gives no page and none is remembered.
         """
         started = self._clock()
         self._schedule.arrived(name, started)
-        project = await self._fresh(name, who, client)
+        project = await self._fresh(name, who, client, max_age)
         project.asked_for = True
         self._schedule.look_ahead(project, client)
         await self._schedule.wait(project, started)
@@ -230,19 +231,29 @@ class Index:
         return served
 
     async def file(self, name: str, filename: str, who: Identity) -> tuple[Project, File]:
-        """Gives the file that the mirror's page lists under `filename`, whether the mended page lists it or not.
+        """Gives the file that the mirror's page lists under `filename`, or did some hours ago, whether the mended page lists it or not.
 
         Raises FileNotListed, or what `page` raises.
         """
         project = self._projects.known(who, name)
-        if project is None or project.known is None or filename not in project.known.page.by_filename:
+        if project is not None and self._listed(project, filename) is not None:
+            await self._pages.look_again(project)
+        if project is None or self._listed(project, filename) is None:
             project = await self._fresh(name, who, None)
-        if filename not in _page_of(project).by_filename:
+        if self._listed(project, filename) is None:
             await self._pages.ask_again(project)
-        file = _page_of(project).by_filename.get(filename)
+        _ = _page_of(project)
+        file = self._listed(project, filename)
         if file is None:
             raise FileNotListed(name, filename)
         return project, file
+
+    def _listed(self, project: Project, filename: str) -> File | None:
+        """Return the file that the mirror's page lists, or listed some hours ago: nodes of one mirror give pages of different age."""
+        if project.known is None:
+            return None
+        file = project.known.page.by_filename.get(filename)
+        return project.past_file(filename, self._clock()) if file is None else file
 
     async def mirror_page(self, name: str, who: Identity) -> Page:
         """Gives the project's page as the mirror has it, nothing taken off, and asks about no file; raises what `page` raises."""
@@ -285,7 +296,7 @@ class Index:
         try:
             async with asyncio.timeout(deadline):
                 project, file = await self.file(name, filename, who)
-                page, url = _page_of(project), shown(file.url)
+                page, url = _page_with(_page_of(project), file), shown(file.url)
                 known = filename in project.read
                 found = await self._gate.metadata(project, page, file)
         except TimeoutError:
@@ -298,14 +309,16 @@ class Index:
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
         """Notes what a request for `file` itself showed: a verdict at once."""
         before = project.verdicts.get(file.filename)
+        if evidence.status in {200, 206}:
+            self._pages.delivered()
         await self._verifier.correct(project, file, evidence)
         after = project.verdicts.get(file.filename)
         if before is None or after is None or before.kind is not after.kind:
             self._projects.learned(project)
 
-    async def _fresh(self, name: str, who: Identity, client: ClientPlatform | None) -> Project:
+    async def _fresh(self, name: str, who: Identity, client: ClientPlatform | None, max_age: float | None = None) -> Project:
         project = self._projects.of(who, name)
-        await self._pages.freshen(project)
+        await self._pages.freshen(project, max_age)
         self._schedule.begin(project, client)
         return project
 
@@ -315,6 +328,11 @@ def _rescue(repairs: Repairs, settings: Settings, tasks: Tasks, clock: Callable[
         return None
     patience, deadline, no = settings.reference.patience, settings.probe.deadline, settings.verdict.no
     return Rescue(repairs.rescue, settings.rescue, tasks, patience=patience, deadline=deadline, no=no, clock=clock)
+
+
+def _page_with(page: Page, file: File) -> Page:
+    """Return `page` with `file`, which it may have listed some hours ago."""
+    return page if file.filename in page.by_filename else replace(page, files=(*page.files, file))
 
 
 def _page_of(project: Project) -> Page:

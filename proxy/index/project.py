@@ -58,6 +58,12 @@ def mark_of(file: File) -> str:
     return file.hashes.get("sha256") or f"{file.url} {file.size}"
 
 
+_PAST_FOR = 6 * 3600.0
+"""Seconds for which a file can be had that the page listed before: a mirror of several nodes gives pages of different age."""
+
+_PAST_FILES = 2000
+
+
 @dataclass(slots=True)
 class Project:
     """What one identity knows of one project.
@@ -70,6 +76,8 @@ class Project:
     `asked_for` says that a client wanted the page, `looked_ahead_for` is when the page was checked whose requirements were fetched ahead.
     `unreadable` says when a file was found to have none that can be read (seconds since the epoch).
     `held_since` is when it came into memory (seconds since the epoch).
+    `past` holds files by name that the mirror's page listed before and does not list now, and since when it does not.
+    `confirmed_since` is when the page was confirmed for the first time since its files were planned for.
     `sources` says by name and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     """
@@ -99,6 +107,8 @@ class Project:
     verification: "Progress | None" = None
     used: float = 0.0
     held_since: float = 0.0
+    past: OrderedDict[str, tuple[File, float]] = field(default_factory=OrderedDict)
+    confirmed_since: float = 0.0
     asked_for: bool = False
     looked_ahead_for: float = 0.0
 
@@ -108,6 +118,7 @@ class Project:
         known = self.known
         links = 0 if known is None else len(known.page.files) * (1 if known.page is known.bare else 2)
         held = self.served.size if self.served is not None else 0
+        links += len(self.past)
         return 2000 + links * 600 + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
 
     @property
@@ -142,11 +153,41 @@ class Project:
     def renew(self, known: KnownPage) -> None:
         """Takes a newer page of the mirror. Of what is another file by now, or was denied and is elsewhere now, nothing is known."""
         before, self.known = self.known, known
+        if known.bare.quarantined:
+            # PEP 792: what it listed before is not to be had any more.
+            self.past.clear()
         if before is None or before.digest == known.digest:
             return
         was, now = before.bare.by_filename, known.bare.by_filename
+        self._note_past(was, now, known)
         pairs = ((name, was[name], now[name]) for name in self.verdicts if name in was and name in now)
         self.forget([name for name, one, other in pairs if _replaced(one, other) or (self._denied(name) and _path(one) != _path(other))])
+
+    def past_file(self, filename: str, now: float) -> File | None:
+        """Return the file that the page listed under this name some hours before `now`, None where it listed none."""
+        file, since = self.past.get(filename, (None, now))
+        return file if 0 <= now - since < _PAST_FOR else None
+
+    def confirmed(self, before: float, at: float, fresh: float) -> None:
+        """Note that the mirror confirmed `at` the page that it had confirmed `before` (seconds since the epoch).
+
+        What was planned for the page then is not planned anew for a client that wants the page fresher than `fresh` seconds.
+        """
+        if not 0 <= before - self.confirmed_since < fresh:
+            self.confirmed_since = before
+        if 0 <= at - self.confirmed_since < fresh:
+            self.planned_for = at if self.planned_for == before else self.planned_for
+            self.looked_ahead_for = at if self.looked_ahead_for == before else self.looked_ahead_for
+
+    def _note_past(self, was: Mapping[str, File], now: Mapping[str, File], known: KnownPage) -> None:
+        for name in [name for name in self.past if name in now]:
+            del self.past[name]
+        if known.bare.quarantined:
+            return
+        for name in was.keys() - now.keys():
+            self.past[name] = (was[name], known.checked)
+        while len(self.past) > _PAST_FILES:
+            self.past.popitem(last=False)
 
     def _denied(self, name: str) -> bool:
         return is_undeliverable(self.verdicts.get(name))

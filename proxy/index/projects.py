@@ -50,7 +50,7 @@ class Projects:
         else:
             self._held.move_to_end(key)
         project.used = now
-        if now - self._made_room > _MAKE_ROOM_EVERY:
+        if not 0 <= now - self._made_room <= _MAKE_ROOM_EVERY:
             self._made_room = now
             self._make_room(project, now)
         return project
@@ -114,4 +114,5 @@ class Projects:
                 self.drop(project)
 
     def _expired(self, project: Project, now: float) -> bool:
-        return not project.who.shared and now - project.used > _PRIVATE_FOR
+        # Before the clock went back, nobody knows how long ago that was.
+        return not project.who.shared and not 0 <= now - project.used <= _PRIVATE_FOR

@@ -43,13 +43,16 @@ class Breaker:
         self._rest = FIRST_REST
         self._open_until = self._trial_until = None
 
-    def failed(self, now: float) -> None:
-        """Notes that no answer came."""
+    def failed(self, now: float, *, opens: bool = True) -> None:
+        """Notes that no answer came; `opens` says whether what failed lets it be thought that the mirror as a whole does."""
         self.failures = 1 if now - self._failed_at > _ROW_LASTS and self._open_until is None else self.failures + 1
         self._failed_at = now
         if self._open_until is None:
-            if self.failures >= FAILURES:
+            if opens and self.failures >= FAILURES:
                 self._open_until = now + self._rest
+        elif not opens:
+            # It was no trial of the mirror: the next request is.
+            self._trial_until = None
         elif now >= self._open_until:
             self._rest = min(self._rest * 2, LONGEST_REST)
             self._open_until = now + self._rest
