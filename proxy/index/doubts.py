@@ -48,6 +48,8 @@ class Belief(Enum):
 
     DOUBTED = auto()
     """It may be an outage: what is known stays."""
+    UNOPPOSED = auto()
+    """Nothing speaks against it, and nobody was asked."""
     BELIEVED = auto()
     """The mirror means it, as far as can be told now: clients are told so, the store keeps what it has."""
     CONFIRMED = auto()
@@ -115,7 +117,7 @@ class Doubts:
         return row is not None and row.forbidden
 
     async def of_stranger(self, project: Project) -> Belief:
-        """Judge a denial of a project that the mirror is not known to have had.
+        """Judge a denial of a project that the mirror is not known to have had: DOUBTED, BELIEVED, or UNOPPOSED where nobody was asked.
 
         It may be absent; but while the mirror denies what it had, that means nothing, and would send a client to its next index.
         """
@@ -123,8 +125,11 @@ class Doubts:
             if 0 <= self._clock() - self._doubted.get(project.who.key, float("-inf")) < _RECENTLY:
                 return Belief.DOUBTED
             if 0 <= self._clock() - self._gave_at.get(project.who.key, float("-inf")) < _RECENTLY:
-                return Belief.BELIEVED
-            return Belief.DOUBTED if await self._witnessed(project) is False else Belief.BELIEVED
+                return Belief.UNOPPOSED
+            witnessed = await self._witnessed(project)
+        if witnessed is None:
+            return Belief.UNOPPOSED
+        return Belief.BELIEVED if witnessed else Belief.DOUBTED
 
     async def of_known(self, project: Project) -> Belief:
         """Judge a denial of the page of `project`, or an empty page all at once, where the mirror had one with files."""

@@ -27,7 +27,7 @@ from proxy.index.projects import Projects
 from proxy.index.reading import digest_of, read_page
 from proxy.index.refusals import Refusals
 from proxy.index.replicas import Replicas, Work
-from proxy.upstream import FetchedPage, Mirror, NotModified, Validators
+from proxy.upstream import FetchedPage, Mirror, Validators
 
 _log = structlog.get_logger("mirrormend.index")
 
@@ -48,6 +48,8 @@ _HANGING = 3
 """So many projects whose pages were late in a row, and no page is waited for any longer than a moment."""
 
 _MOMENT = 0.25
+_LATE_FOR = 60.0
+"""Seconds for which a page that was late is taken to be so still, unless it comes."""
 
 _KEPT_ANEW = 4
 """So many times, while the store keeps it, a page that the mirror only confirms is written again with the time of that."""
@@ -84,8 +86,8 @@ class Pages:
         self._spellings: OrderedDict[str, str] = OrderedDict()
         self._doubts = Doubts(mirror, projects, keeper, within=probe.patience, clock=clock)
         self._refusals = Refusals(upstream.fresh)
-        self._late: set[tuple[str, str]] = set()
-        self._late_in_a_row: set[tuple[str, str]] = set()
+        self._late: dict[tuple[str, str], float] = {}
+        self._late_in_a_row: dict[tuple[str, str], float] = {}
 
     def is_fresh(self, known: KnownPage, max_age: float | None = None) -> bool:
         """Whether the mirror confirmed the page lately enough: within `max_age` seconds, where a client wants that.
@@ -187,17 +189,21 @@ class Pages:
         """Return for how many seconds a page at hand waits for the mirror: not at all where that one was late the last time."""
         if self._hangs(key):
             return 0.0
-        return min(_MOMENT, self._probe.patience) if len(self._late_in_a_row) >= _HANGING else self._probe.patience
+        now = self._clock()
+        hanging = sum(0 <= now - at < _LATE_FOR for at in self._late_in_a_row.values()) >= _HANGING
+        return min(_MOMENT, self._probe.patience) if hanging else self._probe.patience
 
     def _hangs(self, key: tuple[str, str]) -> bool:
-        return key in self._late
+        return 0 <= self._clock() - self._late.get(key, float("-inf")) < _LATE_FOR
 
     def _note_late(self, key: tuple[str, str]) -> None:
         if len(self._late) >= _SPELLINGS:
             self._late.clear()
-        self._late.add(key)
-        if len(self._late_in_a_row) < _HANGING:
-            self._late_in_a_row.add(key)
+        self._late[key] = self._clock()
+        self._late_in_a_row.pop(key, None)
+        self._late_in_a_row[key] = self._clock()
+        if len(self._late_in_a_row) > _HANGING:
+            del self._late_in_a_row[next(iter(self._late_in_a_row))]
 
     def _too_late(self, project: Project) -> UpstreamTimeout:
         return UpstreamTimeout(f"{self._mirror.url}{project.name}/", self._probe.deadline)
@@ -237,7 +243,7 @@ class Pages:
                 self._projects.drop(project)
 
     def _answered(self, project: Project) -> None:
-        self._late.discard((project.who.key, project.name))
+        self._late.pop((project.who.key, project.name), None)
         self._late_in_a_row.clear()
 
     async def _refreshed(self, project: Project) -> None:
@@ -264,7 +270,8 @@ class Pages:
             return False
         return True
 
-    async def _fetch(self, project: Project) -> None:
+    async def _fetch(self, project: Project, belief: Belief | None = None) -> None:
+        """Asks the mirror for the page; `belief` is what was thought of a denial of it a moment ago, which is to be repeated now."""
         known = project.known
         try:
             fetched = await self._mirror.fetch_page(
@@ -277,28 +284,56 @@ class Pages:
             )
         except UpstreamError as error:
             self._mirror.counts.page_fetches["failed" if is_failure(error) else "refused"] += 1
-            await self._refused(project, error)
-            raise
-        self._mirror.counts.page_fetches["fetched" if isinstance(fetched, FetchedPage) else "not-modified"] += 1
-        if isinstance(fetched, FetchedPage):
-            await self._take(project, fetched)
-        elif known is not None:
-            await self._confirm(project, known, fetched)
+            status = error.status if isinstance(error, UpstreamStatus) else None
+            if status in _GONE:
+                belief = await self._denied(project, belief, error.url, f"it answered {status}")
+            elif status in {401, 403} and known is not None:
+                belief = await self._doubts.of_refusal(project)
+            else:
+                raise
+            if belief is not None:
+                self._forget(project, stored=belief is Belief.CONFIRMED)
+                raise
+        else:
+            self._mirror.counts.page_fetches["fetched" if isinstance(fetched, FetchedPage) else "not-modified"] += 1
+            if isinstance(fetched, FetchedPage):
+                await self._take(project, fetched, belief)
+            elif known is not None:
+                await self._confirm(project, known)
 
-    async def _take(self, project: Project, fetched: FetchedPage) -> None:
+    async def _denied(self, project: Project, belief: Belief | None, url: str, how: str) -> Belief | None:
+        """Says how far a denial is believed; None where it was asked for again, since a witness spoke only after it, and the page came.
+
+        An outage may have ended between the two. Raises UpstreamDoubted where the denial is not believed.
+        """
+        if belief is not None:
+            return belief
+        stranger = project.known is None and not self._doubts.denied(project)
+        belief = await (self._doubts.of_stranger(project) if stranger else self._doubts.of_known(project))
+        if belief is Belief.DOUBTED:
+            raise UpstreamDoubted(url, how) from None
+        if belief is Belief.UNOPPOSED:
+            return belief
+        await self._fetch(project, belief)
+        return None
+
+    async def _take(self, project: Project, fetched: FetchedPage, belief: Belief | None) -> None:
         """Takes what the mirror gave for the page from now on, unless it is not believed: then it raises UpstreamDoubted."""
         now_known = await self._read_page(project, fetched, self._clock())
         had = project.known
         emptied = not now_known.bare.files and not now_known.bare.quarantined
         if emptied and ((had is not None and had.bare.files) or self._doubts.denied(project)):
             # Many mirrors answer an empty page for what they do not have, or not now.
-            belief = await self._doubts.of_known(project)
-            if belief is Belief.DOUBTED:
+            try:
+                belief = await self._denied(project, belief, fetched.url, "its page is empty all at once")
+            except UpstreamDoubted:
                 if had is None or not had.bare.files:
                     # It was believed before: what the store has is better.
                     self._forget(project, stored=False)
-                raise UpstreamDoubted(fetched.url, "its page is empty all at once")
-            if belief is Belief.BELIEVED:
+                raise
+            if belief is None:
+                return
+            if belief is not Belief.CONFIRMED:
                 # Without validators it is asked for as a whole, so that it can be kept once that is repeated.
                 project.renew(replace(now_known, validators=Validators()))
                 return
@@ -307,7 +342,7 @@ class Pages:
         if project.who.shared:
             self._keeper.keep_page(project.name, fetched, now_known.checked)
 
-    async def _confirm(self, project: Project, known: KnownPage, _: NotModified) -> None:
+    async def _confirm(self, project: Project, known: KnownPage) -> None:
         """Notes that the mirror said that the page which is known still holds."""
         before, known.checked = known.checked, self._clock()
         project.confirmed(before, known.checked, self._upstream.fresh)
@@ -319,25 +354,6 @@ class Pages:
             # A page that never changes would else be forgotten one day, although it was confirmed a moment ago.
             known.kept = known.checked
             await self._keeper.confirm_page(project.name, known.checked)
-
-    async def _refused(self, project: Project, error: UpstreamError) -> None:
-        """Forgets the page that is known where the mirror takes it back, and raises UpstreamDoubted where it is not believed.
-
-        What the store has of it goes only once that was repeated minutes later, while the mirror gave another page.
-        """
-        if not isinstance(error, UpstreamStatus) or error.status not in {401, 403, *_GONE}:
-            return
-        if project.known is None:
-            if error.status in _GONE and await self._doubts.of_stranger(project) is Belief.DOUBTED:
-                raise UpstreamDoubted(error.url, f"it answered {error.status}") from None
-            return
-        if error.status not in _GONE:
-            belief = await self._doubts.of_refusal(project)
-        else:
-            belief = await self._doubts.of_known(project)
-            if belief is Belief.DOUBTED:
-                raise UpstreamDoubted(error.url, f"it answered {error.status}") from None
-        self._forget(project, stored=belief is Belief.CONFIRMED)
 
     async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
         digest = digest_of(fetched)

@@ -62,6 +62,10 @@ class Breaker:
         """Notes that a request was given up before anything came of it: if it was the trial, the next one is."""
         self._trial_until = None
 
+    def on_trial(self, now: float) -> bool:
+        """Return whether a trial is under way, which will soon tell whether requests may be made."""
+        return self._trial_until is not None and now < self._trial_until
+
     @property
     def open(self) -> bool:
         """Whether requests are held back, but for trials."""

@@ -65,6 +65,9 @@ _SILENCES_OF_A_PAGE = 6
 _WELL_FOR = 5.0
 """Seconds after a page came well for which nobody asks for one again to find out whether the mirror is down."""
 
+_TRIAL_LOOK, _TRIAL_LOOKS = 0.05, 40
+"""Seconds after which it is looked whether the trial of an open breaker has told something, and how often."""
+
 _BESIDE = 0.003
 """Seconds within which a mirror on the same machine answers now and then, however busy both are."""
 
@@ -394,8 +397,8 @@ class Mirror:
         self, method: str, url: str, headers: Mapping[str, str], who: Identity, *, streaming: bool = False
     ) -> AsyncIterator[Download]:
         breaker, now = self._observer.breaker, self._steady()
-        if self._client.own_origin(url) and not breaker.admits(now):
-            rest = max(1.0, breaker.rest_left(now))
+        if self._client.own_origin(url) and not breaker.admits(now) and not await self._admitted_after_trial():
+            rest = max(1.0, breaker.rest_left(self._steady()))
             raise Failure(Trouble.BREAKER_OPEN, shown(url), f"the mirror did not answer lately; next try in {rest:.0f} s")
         try:
             async with self._client.exchange(method, url, headers, who.authorization, streaming=streaming) as download:
@@ -403,6 +406,15 @@ class Mirror:
         except asyncio.CancelledError:
             breaker.abandoned()
             raise
+
+    async def _admitted_after_trial(self) -> bool:
+        """Wait a little for the trial that is under way, and return whether requests may be made after it."""
+        breaker = self._observer.breaker
+        for _ in range(_TRIAL_LOOKS):
+            if not breaker.on_trial(self._steady()):
+                break
+            await asyncio.sleep(_TRIAL_LOOK)
+        return breaker.admits(self._steady())
 
     def _is_page(self, url: str) -> bool:
         return url.startswith(self._section.url)

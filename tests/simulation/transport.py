@@ -177,7 +177,7 @@ class SimulatedClient:
         self,
         mirror: SimulatedMirror,
         connections: int,
-        heard: Callable[[Reply], None],
+        heard: Callable[[Reply, str], None],
         clock: Callable[[], float],
         identify: Callable[[str | None], str],
     ) -> None:
@@ -229,9 +229,9 @@ class SimulatedClient:
         finally:
             mirror.sent(request)
         if isinstance(outcome, Lost):
-            self._heard(NoAnswer(outcome.trouble, "no answer", self._clock()))
+            self._heard(NoAnswer(outcome.trouble, "no answer", self._clock()), url)
             raise Failure(outcome.trouble, url, "no answer", READ_TIMEOUT if timed_out else 0.0)
-        self._heard(Answer(outcome.status, outcome.headers, url=url, at=self._clock()))
+        self._heard(Answer(outcome.status, outcome.headers, url=url, at=self._clock()), url)
         if ask.method is Method.HEAD:
             return Sketch(outcome.status, outcome.headers)
         return outcome
