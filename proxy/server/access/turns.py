@@ -103,7 +103,7 @@ class Shares:
     a queue with a dynamic threshold (Choudhury and Hahne, 1998). A client that wants more waits for at most `patience` seconds.
     """
 
-    _GREED = 3
+    _GREED = 2
 
     def __init__(self, places: int, patience: float = _PATIENCE) -> None:
         self._free = places
