@@ -135,15 +135,16 @@ async def test_18_a_file_that_the_newest_page_lacks(stocked: BrokenMirror, front
     assert (await proxied.client.get(f"/files/demo/{LINUX}.metadata")).status == 200
 
 
-@pytest.mark.parametrize("code", [502, 503])
+@pytest.mark.parametrize("fault", [status(502), status(503), status(503, {"Retry-After": "60"})], ids=["502", "503", "Retry-After"])
 @row(40, "`.metadata` is answered by 502 or 503 for all projects, files are well", "reads the wheels; pages and files come as ever")
 async def test_40_the_mirrors_metadata_is_out_of_service(
-    mirror: BrokenMirror, app_client: MakeClient, uv: Uv, tmp_path: Any, code: int
+    mirror: BrokenMirror, app_client: MakeClient, uv: Uv, tmp_path: Any, fault: Fault
 ) -> None:
-    projects = [f"p{number:02}" for number in range(30)]
+    projects = [f"p{number:02}" for number in range(80)]
     for name in projects:
-        mirror.add(f"{name}-1.0-py3-none-any.whl", core_metadata=True)
-    mirror.fault("metadata:*", status(code))
+        mirror.add(f"{name}-1.0-py3-none-any.whl", core_metadata="hash")
+    mirror.latency = 0.02
+    mirror.fault("metadata:*", fault)
     client = await app_client()
     began = time.monotonic()
     locked = await uv.lock(write_project(tmp_path / "project", projects), str(client.make_url("/simple/")))

@@ -259,6 +259,7 @@ async def test_pages_recover_when_the_mirror_does_and_not_minutes_after(site: Ma
         for code, _, stale in (await proxied.pages()).values():
             assert (code, stale) == ((200, True) if known else (502, False))
         proxied.clock.passes(100)
+    await proxied.pages()
     proxied.mirror.heal(down)
     assert await proxied.pages() == GOOD
 
