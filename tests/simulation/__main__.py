@@ -62,6 +62,8 @@ def _summary(title: str, reports: list[Report], took: float) -> str:
     for report in reports:
         for each in report.behaviours:
             name = each.partition(":")[0]
+            if BEHAVIOURS[name].exact:
+                continue
             drops[name] += len(report.tally.drops)
             views[name] += report.tally.file_views
     kinds = Counter[str]()
@@ -72,6 +74,10 @@ def _summary(title: str, reports: list[Report], took: float) -> str:
     line += f" (seeds {', '.join(str(report.seed) for report in broken[:10])})" if broken else ""
     line += f" [{', '.join(f'{kind} in {count}' for kind, count in kinds.most_common())}]" if kinds else ""
     line += f"; {asked / max(1, listed):.2f} requests for each listed file\n"
+    dead = sum(report.tally.dead_at_first for report in reports)
+    if dead:
+        left = dead - sum(report.tally.listed_at_first for report in reports)
+        line += f"  of {dead} dead files {left} ({left / dead:.0%}) were gone at the first view of their page\n"
     for name, count in drops.items():
         if count:
             line += f"  {name}: {count} healthy files dropped by chance in {views[name]} views of a file ({count / views[name]:.1e})\n"

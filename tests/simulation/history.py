@@ -20,12 +20,17 @@ from proxy.core.identity import SHARED, Identity
 from proxy.core.verdict.client import ClientPlatform
 from proxy.index import Index
 from proxy.store import open_store
-from tests.simulation.behaviours import BEHAVIOURS, Behaviour, Rights, Stage
+from tests.simulation.behaviour import Behaviour, Stage
+from tests.simulation.behaviours import BEHAVIOURS
+from tests.simulation.contents import Rights
 from tests.simulation.oracle import Oracle, Tally
 from tests.simulation.simulated_mirror import SimulatedMirror
 from tests.simulation.transport import READ_TIMEOUT, SimulatedUpstream
 from tests.simulation.virtual_loop import VirtualLoop, WallClock
 from tests.simulation.world import ORIGIN, SimFile, draw_world, metadata_in
+
+ABSENT = "zebra"
+"""A project that no mirror has."""
 
 CLIENTS = (None, ClientPlatform((3, 12), "linux", "x86_64"), ClientPlatform((3, 11), "darwin", "arm64"))
 IDENTITIES = {"": SHARED, "alice": Identity("alice", "Basic alice"), "bob": Identity("bob", "Basic bob")}
@@ -221,7 +226,7 @@ class _History:
         who = rng.choice(self.people)
         names = list(self.world.projects)
         if what == "view":
-            await self._together([self._view(rng.choice(names), who, rng.choice(CLIENTS))])
+            await self._together([self._view(rng.choice([*names, *names, ABSENT]), who, rng.choice(CLIENTS))])
         elif what == "burst":
             client = rng.choice(CLIENTS[1:])
             await self._together([self._view(name, who, client) for name in names])
@@ -244,8 +249,7 @@ class _History:
             for who in self.people:
                 for name in self.world.projects:
                     await self._together([self._view(name, who, None)])
-        self.oracle.control(self.loop.now)
-        if self.report.exact:
+        if self.report.exact and not any(each.files_may_hang for each in self.behaviours):
             wheels = [file for file in self.world.files if file.is_wheel]
             for file in self.rng.sample(wheels, min(6, len(wheels))):
                 await asyncio.sleep(3.0)

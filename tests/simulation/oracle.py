@@ -1,11 +1,29 @@
-"""The oracle: it knows the truth of a world, looks at every page as it is served, and says which promise was broken."""
+"""The oracle: it knows the truth of a world, looks at every page as it is served, and says which promise was broken.
+
+The promises, by the kind under which a broken one is told:
+
+- lost: No file that is delivered to someone who asks alone is missing from a page. Where chance decides (random denials, nodes), this is
+  counted instead, and hardly ever happens.
+- not-back: A file that was really absent is back within eleven minutes and a view, one whose name is new within eighty seconds and a view.
+- page-empty, page-refused: No page that the mirror gives is turned empty or refused, also not for long after an outage.
+- page-gone: No stored page is lost to an outage: it is served meanwhile, also after a restart.
+- stale: No page is served stale for longer than the mirror is in trouble.
+- quarantine: A project that the mirror marks as quarantined is no longer served (PEP 792).
+- metadata-foreign, metadata-refused: Metadata that is not the file's own is not kept beyond a passing failure, and the file's own is had.
+- file-unknown, file-refused: A file that a page listed lately, or that the mirror lists, can be had.
+- rights, added: No identity sees what only another may see, and nobody sees what nobody listed.
+- dead-listed: A file that is really dead leaves its page within a bounded number of views some minutes apart.
+- price: The requests about files are bounded.
+- slow, endless: No page takes longer than clients wait.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from proxy.core.errors import UpstreamStatus
-from tests.simulation.behaviours import Behaviour, ClockJumps
+from tests.simulation.behaviour import Behaviour
+from tests.simulation.outages import ClockJumps
 from tests.simulation.world import ALWAYS, NEVER, SimFile, SimProject, World
 
 FRESH = 125.0
@@ -40,6 +58,8 @@ class Tally:
     views: int = 0
     longest: float = 0.0
     price: int = 0
+    dead_at_first: int = 0
+    listed_at_first: int = 0
 
 
 class Oracle:
@@ -58,7 +78,6 @@ class Oracle:
         self._known: set[tuple[str, str]] = set()
         self._views: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._missing: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self._last: dict[tuple[str, str], tuple[set[str], float]] = {}
         self._viewed: Counter[str] = Counter()
         self._noticed = ALWAYS
         self._asked_last = ALWAYS
@@ -99,36 +118,45 @@ class Oracle:
     def served(self, name: str, who: str, began: float, ended: float, names: Collection[str], *, stale: bool) -> None:
         """Judge a page that was served; `stale` says that it was for want of a newer one."""
         self._took(name, began, ended)
-        # Once any page was asked for after an outage, the proxy can know that it is over.
-        slow = any(name in each.slow_pages for each in self._behaviours)
-        if stale and not slow and not self._pages_failed(self._noticed, ended):
-            self.broken(ended, "stale", f"the page of {name} is served stale to {who or 'all'} although the mirror gives it")
-        key, project = (who, name), self._world.projects.get(name)
-        listed = set(names)
-        if project is None or not project.shows(who):
+        project, listed = self._world.projects.get(name), set(names)
+        if project is None:
+            self.broken(ended, "added", f"{name} is served, which the mirror never had")
+        elif not project.shows(who):
             self.broken(ended, "rights", f"{who or 'everybody'} is shown {name}, which only others may see")
-            return
-        if ended >= project.quarantined_from:
-            told = self._pages_failed(project.quarantined_from, ended)
-            if listed and began > project.quarantined_from + FRESH + self._skew and not told:
-                self.broken(
-                    ended, "quarantine", f"files of {name} are still listed {ended - project.quarantined_from:.0f} s after its quarantine"
-                )
-            return
-        self._nothing_foreign(project, who, ended, listed)
+        elif ended >= project.quarantined_from:
+            self._judge_quarantined(project, began, ended, listed)
+        else:
+            self._judge_stale(name, who, began, ended, stale=stale)
+            self._nothing_foreign(project, who, ended, listed)
+            self._judge_page(project, who, began, ended, listed)
+
+    def _judge_quarantined(self, project: SimProject, began: float, ended: float, listed: set[str]) -> None:
+        since = project.quarantined_from
+        if listed and began > since + FRESH + self._skew and not self._pages_failed(since, ended):
+            self.broken(ended, "quarantine", f"files of {project.name} are still listed {ended - since:.0f} s after its quarantine")
+
+    def _judge_stale(self, name: str, who: str, began: float, ended: float, *, stale: bool) -> None:
+        slow = any(name in each.slow_pages for each in self._behaviours)
+        # Once any page was asked for after an outage, the proxy can know that it is over.
+        if stale and not slow and not self._pages_failed(min(began, self._noticed), ended):
+            self.broken(ended, "stale", f"the page of {name} is served stale to {who or 'all'} although the mirror gives it")
+
+    def _judge_page(self, project: SimProject, who: str, began: float, ended: float, listed: set[str]) -> None:
+        key = who, project.name
         required = [file for file in project.files if self._required(file, who, began, ended, key)]
         gone = [file for file in required if file.filename not in listed]
         self.tally.file_views += len(required)
         if required and not listed:
             if not self._may_be_empty(key, began, ended):
-                self.broken(ended, "page-empty", f"the page of {name} is turned empty for {who or 'all'}")
+                self.broken(ended, "page-empty", f"the page of {project.name} is turned empty for {who or 'all'}")
             return
         if gone:
             self._judge_missing(gone, key, began, ended)
+        if not who:
+            self._judge_dead(project, began, ended, listed)
         self._missing[key] = {file.filename for file in gone}
         self._seen[key] |= listed
         self._known.add(key)
-        self._last[key] = listed, ended
         if not self.troubled(began - 60.0, ended):
             views = self._views[key]
             if not views or began - views[-1] >= 5.0:
@@ -183,31 +211,26 @@ class Oracle:
             elif file.listed_for is not None and who not in file.listed_for:
                 self.broken(ended, "rights", f"{who or 'everybody'} sees {filename}, which only others may see")
 
-    def control(self, ended: float) -> None:
-        """Judge at the end whether what is really dead has left the pages."""
+    def _judge_dead(self, project: SimProject, began: float, ended: float, listed: set[str]) -> None:
+        """Judge whether what is really dead has left the page, which all share, after so many views some minutes apart."""
         needed = [each.control for each in self._behaviours]
-        if None in needed:
+        files = project.listed("", ended)
+        if None in needed or not any(file.there("", ended) and file.failing is None for file in files):
             return
         views_needed = max([3, *(each for each in needed if each is not None)])
-        for project in self._world.projects.values():
-            key = ("", project.name)
-            if not project.shows("") or ended >= project.quarantined_from or key not in self._last:
+        first = not self._views["", project.name]
+        for file in files:
+            since = self._dead_since(file)
+            if since is None:
                 continue
-            files = project.listed("", ended)
-            good = [file for file in files if file.there("", ended) and file.failing is None]
-            if not good:
-                continue
-            for file in files:
-                since = self._dead_since(file)
-                if since is None or file.filename not in self._last[key][0]:
-                    continue
+            if first and since == 0.0:
+                self.tally.dead_at_first += 1
+                self.tally.listed_at_first += file.filename in listed
+            if file.filename in listed:
                 alone = not any(other.version == file.version and other.there("", ended) for other in files)
-                if self._apart(key, since) >= views_needed + alone:
-                    self.broken(
-                        ended,
-                        "dead-listed",
-                        f"{file.filename} is still listed, though it is really gone ({file.denied}) since {since:.0f} s",
-                    )
+                if self._apart(("", project.name), since) >= views_needed + alone and not self.troubled(began - 900.0, ended):
+                    words = f"is still listed, though it is really gone ({file.denied}) since {since:.0f} s"
+                    self.broken(ended, "dead-listed", f"{file.filename} {words}")
 
     def denied_to_client(self, file: SimFile, now: float) -> None:
         """Note that a client asked for a file that is gone, and that the proxy saw the denial."""
@@ -225,9 +248,9 @@ class Oracle:
         return self._denied_to_client.get(file.filename) if file.gone_from != NEVER and file.back_from == NEVER else None
 
     def _apart(self, key: tuple[str, str], since: float) -> int:
-        """Return how many views some minutes apart there were before the last one."""
+        """Return how many views some minutes apart there have been, the one that is judged not counted."""
         count, before = 0, ALWAYS
-        for view in self._views[key][:-1]:
+        for view in self._views[key]:
             if view >= since and view - before >= _CONTROL_APART:
                 count, before = count + 1, view
         return count
