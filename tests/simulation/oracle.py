@@ -44,6 +44,9 @@ LONGEST_WAIT = 9.0
 PRICE_OF_A_FILE, PRICE_OF_A_VIEW = 6, 4
 """The bound of the price: so many requests about each listed file, and so many more for each view of its page."""
 
+PRIVATE_FOR = 600.0
+"""Seconds after its last use for which what a client's own token showed is kept."""
+
 _CONTROL_APART = 100.0
 
 
@@ -63,19 +66,23 @@ class Tally:
 
 
 class Oracle:
-    """Judges what clients get. All times are the loop's seconds."""
+    """Judges what clients get. All times are the loop's seconds.
 
-    def __init__(self, world: World, behaviours: Sequence[Behaviour]) -> None:
+    `costly` says that a probe costs this kind of mirror a download, so that hardly anything is asked ahead of clients.
+    """
+
+    def __init__(self, world: World, behaviours: Sequence[Behaviour], *, costly: bool) -> None:
         self.tally = Tally()
         self._world = world
         self._behaviours = behaviours
+        self._costly = costly
         self._exact = all(each.exact for each in behaviours)
         self.calm = self._exact and not any(each.slack for each in behaviours)
         self._slack = sum(each.slack for each in behaviours)
         jumps = [-seconds for each in behaviours if isinstance(each, ClockJumps) for _, seconds in each.jumps]
         self._skew = sum(each for each in jumps if 0 < each <= 3600)
         self._seen: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self._known: set[tuple[str, str]] = set()
+        self._known_at: dict[tuple[str, str], float] = {}
         self._views: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._missing: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._viewed: Counter[str] = Counter()
@@ -88,8 +95,8 @@ class Oracle:
         patchy = {file.filename for file in self._world.files if file.patchy}
         for key in self._seen:
             self._seen[key] -= patchy
-        for private in [key for key in self._known if key[0]]:
-            self._known.discard(private)
+        for private in [key for key in self._known_at if key[0]]:
+            del self._known_at[private]
 
     def troubled(self, since: float, until: float) -> bool:
         """Return whether the mirror was in trouble between these moments."""
@@ -106,14 +113,14 @@ class Oracle:
         if not told:
             word = "turned into 404" if status == 404 else "refused without need"
             self.broken(ended, "page-refused", f"project {name} is {word} for {who or 'all'}: {error!s}")
-        elif not who and ("", name) in self._known and not told & {401, 403}:
-            others = [key for key in self._known if key[0] == "" and key[1] != name]
+        elif not who and self._known(("", name), ended) and not told & {401, 403}:
+            others = self._others(("", name), ended)
             if others or not told & {404, "empty page"}:
                 self.broken(
                     ended, "page-gone", f"the known page of {name} is not served during an outage ({sorted(map(str, told))}): {error!s}"
                 )
         elif told & {401, 403}:
-            self._known.discard((who, name))
+            self._known_at.pop((who, name), None)
 
     def served(self, name: str, who: str, began: float, ended: float, names: Collection[str], *, stale: bool) -> None:
         """Judge a page that was served; `stale` says that it was for want of a newer one."""
@@ -122,7 +129,8 @@ class Oracle:
         if project is None:
             self.broken(ended, "added", f"{name} is served, which the mirror never had")
         elif not project.shows(who):
-            self.broken(ended, "rights", f"{who or 'everybody'} is shown {name}, which only others may see")
+            kind = "rights" if listed else "added"
+            self.broken(ended, kind, f"{who or 'everybody'} is shown {name}, which only others may see")
         elif ended >= project.quarantined_from:
             self._judge_quarantined(project, began, ended, listed)
         else:
@@ -156,19 +164,28 @@ class Oracle:
             self._judge_dead(project, began, ended, listed)
         self._missing[key] = {file.filename for file in gone}
         self._seen[key] |= listed
-        self._known.add(key)
+        self._known_at[key] = ended
         if not self.troubled(began - 60.0, ended):
             views = self._views[key]
             if not views or began - views[-1] >= 5.0:
                 views.append(began)
 
+    def _known(self, key: tuple[str, str], now: float) -> bool:
+        """Return whether the proxy has the page from before; what a client's own token showed is kept for minutes."""
+        since = self._known_at.get(key)
+        return since is not None and (not key[0] or now - since < PRIVATE_FOR)
+
+    def _others(self, key: tuple[str, str], now: float) -> list[tuple[str, str]]:
+        """Return the other pages that the proxy has for this identity."""
+        return [other for other in self._known_at if other[0] == key[0] and other != key and self._known(other, now)]
+
     def _may_be_empty(self, key: tuple[str, str], began: float, ended: float) -> bool:
         """Return whether an empty page is the mirror's own, which nothing contradicts: neither an earlier one nor another project's."""
         if not any("empty page" in each.pages_may_fail(began - FRESH, ended) for each in self._behaviours):
             return False
-        others = [known for known in self._known if known[0] == key[0] and known != key]
+        others = self._others(key, ended)
         repeated = any("empty page" in each.pages_may_fail(began - 600.0, began - 60.0) for each in self._behaviours)
-        return key not in self._known or (not others and repeated)
+        return not self._known(key, ended) or (not others and repeated)
 
     def _judge_missing(self, gone: list[SimFile], key: tuple[str, str], began: float, ended: float) -> None:
         new = [file for file in gone if file.filename not in self._missing[key]]
@@ -194,8 +211,8 @@ class Oracle:
         since = file.whole_since(who, began)
         if since is None or file.whole_since(who, ended) != since:
             return False
-        if since == ALWAYS:
-            return True
+        if since == ALWAYS or self._costly:
+            return since == ALWAYS
         due = since + (YOUNG_BACK_WITHIN if file.young and since == file.there_from else BACK_WITHIN) + self._skew
         return sum(each >= due for each in self._views[key]) >= 1 + self._slack
 
@@ -215,7 +232,7 @@ class Oracle:
         """Judge whether what is really dead has left the page, which all share, after so many views some minutes apart."""
         needed = [each.control for each in self._behaviours]
         files = project.listed("", ended)
-        if None in needed or not any(file.there("", ended) and file.failing is None for file in files):
+        if self._costly or None in needed or not any(file.there("", ended) and file.failing is None for file in files):
             return
         views_needed = max([3, *(each for each in needed if each is not None)])
         first = not self._views["", project.name]
