@@ -8,7 +8,7 @@ python -m tests.simulation --seed N -v                  one history again, with 
 import argparse
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from tests.simulation.behaviours import BEHAVIOURS
@@ -59,12 +59,15 @@ def _summary(title: str, reports: list[Report], took: float) -> str:
     broken = [report for report in reports if not report.sound]
     drops: Counter[str] = Counter()
     views: Counter[str] = Counter()
+    seeds: dict[str, list[int]] = defaultdict(list)
     for report in reports:
         for each in report.behaviours:
             name = each.partition(":")[0]
             if BEHAVIOURS[name].exact:
                 continue
             drops[name] += len(report.tally.drops)
+            if report.tally.drops:
+                seeds[name].append(report.seed)
             views[name] += report.tally.file_views
     kinds = Counter[str]()
     for report in broken:
@@ -80,7 +83,8 @@ def _summary(title: str, reports: list[Report], took: float) -> str:
         line += f"  of {dead} dead files {left} ({left / dead:.0%}) were gone at the first view of their page\n"
     for name, count in drops.items():
         if count:
-            line += f"  {name}: {count} healthy files dropped by chance in {views[name]} views of a file ({count / views[name]:.1e})\n"
+            line += f"  {name}: {count} healthy files dropped by chance in {views[name]} views of a file ({count / views[name]:.1e})"
+            line += f", with seeds {', '.join(map(str, seeds[name][:10]))}\n"
     return line
 
 
