@@ -168,7 +168,7 @@ class Hiccups(Behaviour):
         super().__init__(stage)
         self.share = stage.rng.choice((0.01, 0.05))
         self.seconds = stage.rng.choice((2.0, 6.0, 15.0, None))
-        self.control = 4
+        self.control = 8
         self.slack = 1
         self._rng = stage.rng
 

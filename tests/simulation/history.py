@@ -333,7 +333,7 @@ class _History:
         now = self.loop.now
         project = self.world.projects[file.project]
         since = file.whole_since(who, now)
-        if file.patchy and not self.oracle.seen(file, who):
+        if file.patchy and not self.oracle.seen(file, who, now):
             return False
         listed = project.shows(who) and now < project.quarantined_from and file.lists(who, now - 700.0)
         return listed and since is not None and since < now - 700.0 and file.failing is None

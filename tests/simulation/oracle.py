@@ -44,6 +44,9 @@ LONGEST_WAIT = 9.0
 PRICE_OF_A_FILE, PRICE_OF_A_VIEW = 6, 4
 """The bound of the price: so many requests about each listed file, and so many more for each view of its page."""
 
+FETCHABLE_FOR = 3600.0
+"""Seconds for which a file that a page listed can be had although a newer page lacks it."""
+
 PRIVATE_FOR = 600.0
 """Seconds after its last use for which what a client's own token showed is kept."""
 
@@ -76,6 +79,7 @@ class Oracle:
         self._world = world
         self._behaviours = behaviours
         self._costly = costly
+        self._slow = frozenset[str]().union(*(each.slow_pages for each in behaviours))
         self._exact = all(each.exact for each in behaviours)
         self.calm = self._exact and not any(each.slack for each in behaviours)
         self._slack = sum(each.slack for each in behaviours)
@@ -132,7 +136,8 @@ class Oracle:
             kind = "rights" if listed else "added"
             self.broken(ended, kind, f"{who or 'everybody'} is shown {name}, which only others may see")
         elif ended >= project.quarantined_from:
-            self._judge_quarantined(project, began, ended, listed)
+            if not stale or name not in self._slow:
+                self._judge_quarantined(project, began, ended, listed)
         else:
             self._judge_stale(name, who, began, ended, stale=stale)
             self._nothing_foreign(project, who, ended, listed)
@@ -144,9 +149,8 @@ class Oracle:
             self.broken(ended, "quarantine", f"files of {project.name} are still listed {ended - since:.0f} s after its quarantine")
 
     def _judge_stale(self, name: str, who: str, began: float, ended: float, *, stale: bool) -> None:
-        slow = any(name in each.slow_pages for each in self._behaviours)
         # Once any page was asked for after an outage, the proxy can know that it is over.
-        if stale and not slow and not self._pages_failed(min(began, self._noticed), ended):
+        if stale and name not in self._slow and not self._pages_failed(min(began, self._noticed), ended):
             self.broken(ended, "stale", f"the page of {name} is served stale to {who or 'all'} although the mirror gives it")
 
     def _judge_page(self, project: SimProject, who: str, began: float, ended: float, listed: set[str]) -> None:
@@ -205,9 +209,10 @@ class Oracle:
         """Return whether the file has to be on the page that was asked for and served at these moments."""
         if file.patchy or not file.lists(who, began) or not file.lists(who, ended):
             return False
-        late = file.listed_from != ALWAYS and file.filename not in self._seen[key]
-        if late and (began - file.listed_from < FRESH + self._skew or self._pages_failed(file.listed_from, ended)):
-            return False
+        if file.listed_from != ALWAYS and file.filename not in self._seen[key]:
+            late = began - file.listed_from >= FRESH + self._skew and not self._pages_failed(file.listed_from, ended)
+            if not late or file.project in self._slow:
+                return False
         since = file.whole_since(who, began)
         if since is None or file.whole_since(who, ended) != since:
             return False
@@ -282,11 +287,12 @@ class Oracle:
         project = self._world.projects[file.project]
         if not project.shows(who) or now >= project.quarantined_from or not file.lists(who, now - 3.0):
             return False
-        return not self._pages_failed(now, now) and (not file.patchy or self.seen(file, who))
+        return not self._pages_failed(now, now) and (not file.patchy or self.seen(file, who, now))
 
-    def seen(self, file: SimFile, who: str) -> bool:
-        """Return whether this identity was shown the file on a page, since the proxy started."""
-        return file.filename in self._seen[who, file.project]
+    def seen(self, file: SimFile, who: str, now: float) -> bool:
+        """Return whether this identity was shown the file on a page lately, since the proxy started."""
+        shown = self._known_at.get((who, file.project), ALWAYS)
+        return file.filename in self._seen[who, file.project] and now - shown < (PRIVATE_FOR if who else FETCHABLE_FOR)
 
     def price(self, asked: int) -> None:
         """Judge what the proxy asked about files in the whole history: so many requests."""

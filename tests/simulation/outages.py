@@ -119,7 +119,11 @@ class OlderPage(Behaviour):
             return None
         self._turn += 1
         older = self._turn % 2 == 0 if self.by_turn else self._rng.random() < 0.5
-        if not older or request.at >= self.stage.world.projects[self.project].quarantined_from:
+        if (
+            not older
+            or not self.stage.world.projects[self.project].shows(request.who)
+            or request.at >= self.stage.world.projects[self.project].quarantined_from
+        ):
             return None
         body, etag = self._older.page(request.who, request.at)
         kind = JSON_TYPE if self._older.form == "json" else "text/html"
