@@ -41,8 +41,10 @@ RECOVERED_WITHIN = 35.0
 LONGEST_WAIT = 9.0
 """Seconds that a client waits for a page at most: the deadline of the settings, and what the machine takes."""
 
-PRICE_OF_A_FILE, PRICE_OF_A_VIEW = 6, 4
-"""The bound of the price: so many requests about each listed file, and so many more for each view of its page."""
+PRICE_OF_A_FILE, PRICE_OF_A_VIEW, PRICE_OF_A_PROOF = 6, 4, 40
+"""The bound of the price: so many requests about each listed file, so many more for each view of its page, and for each view of a page,
+however small, those that it takes to prove a denial.
+"""
 
 FETCHABLE_FOR = 3600.0
 """Seconds for which a file that a page listed can be had although a newer page lacks it."""
@@ -297,8 +299,8 @@ class Oracle:
     def price(self, asked: int) -> None:
         """Judge what the proxy asked about files in the whole history: so many requests."""
         self.tally.price = sum(
-            len(project.files) * (PRICE_OF_A_FILE + PRICE_OF_A_VIEW * self._viewed[project.name])
-            for project in self._world.projects.values()
+            len(project.files) * (PRICE_OF_A_FILE + PRICE_OF_A_VIEW * self._viewed[name]) + PRICE_OF_A_PROOF * self._viewed[name]
+            for name, project in self._world.projects.items()
         )
         if asked > self.tally.price:
             self.broken(ALWAYS, "price", f"{asked} requests about files, where {self.tally.price} had to do")

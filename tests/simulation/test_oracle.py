@@ -174,7 +174,7 @@ def test_it_sees_that_too_much_is_asked(monkeypatch: pytest.MonkeyPatch) -> None
 
     async def greedy(self: Index, name: str, who: Any, *arguments: Any) -> Any:
         served = await page(self, name, who, *arguments)
-        for _ in range(8):
+        for _ in range(30):
             await self.verify_again(name, who)
         return served
 
