@@ -242,10 +242,11 @@ class SimulatedClient:
                 await asyncio.sleep(latency)
         finally:
             mirror.sent(request)
+            if isinstance(outcome, Sketch):
+                self._idle.append((connection, mirror.loop.now))
         if isinstance(outcome, Lost):
             self._heard(NoAnswer(outcome.trouble, "no answer", self._clock()))
             raise Failure(outcome.trouble, url, "no answer", READ_TIMEOUT if timed_out else 0.0)
-        self._idle.append((connection, mirror.loop.now))
         self._heard(Answer(outcome.status, outcome.headers, url=url, at=self._clock()))
         if ask.method is Method.HEAD:
             return Sketch(outcome.status, outcome.headers)
