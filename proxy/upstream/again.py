@@ -59,6 +59,30 @@ def of_its_path_alone(ask: Ask, reply: Reply) -> bool:
     return isinstance(reply, Answer) and reply.status >= 500 and ask.url.partition("?")[0].endswith(".metadata")
 
 
+class Ailing:
+    """Paths that showed strain a while ago: where one does so again, that says something of it, and nothing new of the mirror.
+
+    Else one file that never gets an answer would slow down all others, by each time that it is asked for.
+    """
+
+    __slots__ = ("_since",)
+
+    _LASTS = 600.0
+    _REMEMBERED = 1000
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def known(self, path: str, now: float) -> bool:
+        """Note that `path` shows strain, and return whether it did before."""
+        since = self._since.pop(path, None)
+        known = since is not None and 0 <= now - since < self._LASTS
+        self._since[path] = now
+        if len(self._since) > self._REMEMBERED:
+            del self._since[next(iter(self._since))]
+        return known
+
+
 class Wishes:
     """Tells whose wish to be left alone a Retry-After is: that of the path that it came for, until several paths say so.
 

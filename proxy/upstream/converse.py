@@ -74,6 +74,7 @@ class Conversations:
         self._share: Callable[[], float] = random.random
         self._budget = again.RetryBudget()
         self._wishes = again.Wishes()
+        self._ailing = again.Ailing()
         self._resuming: deque[_AnyTalk] = deque()
         self._urgent: deque[_AnyBatch] = deque()
         self._ahead: deque[_AnyBatch] = deque()
@@ -344,7 +345,7 @@ class Conversations:
         # What is refused again says something of that file: a mirror that is asked too much refuses others as well, when they are new.
         own_wish = wanted is not None and not self._wishes.of_mirror(talk.ask.url, now)
         of_path = own_wish or again.of_its_path_alone(talk.ask, reply) or (too_much and talk.attempts > 0 and wanted is None)
-        if again.shows_strain(reply) and not of_path:
+        if again.shows_strain(reply) and not (self._ailing.known(talk.ask.url, now) or of_path):
             self._pace.strained(talk.began, now, pause=too_much, retry_after=wanted)
         else:
             self._pace.forgotten()
