@@ -16,6 +16,7 @@
         ├── UpstreamUnreachable   it could not be reached: DNS, refused, TLS
         ├── UpstreamBroke         it broke off, or spoke no HTTP
         ├── UpstreamDoubted       it denies what it had, and everything else as well
+        ├── OwnLimit              it was not asked: the proxy has as much under way as it allows itself
         ├── UpstreamOverLimit     what it sent is larger than the limits allow
         └── DestinationRefused    its link or redirect leads where the proxy does not go
 
@@ -194,10 +195,17 @@ class UpstreamBroke(UpstreamError):
 
 
 class UpstreamDoubted(UpstreamError):
-    """The mirror denies a page that it had, and others as well: it is not believed."""
+    """The mirror denies a page that it had, and no other page bears witness that it means it: it is not believed."""
 
     def __str__(self) -> str:
-        return self._sentence(f"{self.url} is denied, as are other pages that the mirror had")
+        return self._sentence(f"{self.url} is denied, and nothing else that the mirror had shows that it is in health")
+
+
+class OwnLimit(UpstreamError):
+    """The mirror was not asked, since the proxy has as many requests under way as it allows itself."""
+
+    def __str__(self) -> str:
+        return self._sentence(f"{self.url} was not asked for")
 
 
 class UpstreamOverLimit(UpstreamError):

@@ -57,10 +57,16 @@ class MetadataDocument(msgspec.Struct, frozen=True, array_like=True):
     read: dict[str, Read]
 
 
-Document = TypeVar("Document", PageDocument, VerdictsDocument, MetadataDocument)
+class NamesDocument(msgspec.Struct, frozen=True, array_like=True):
+    """The names of some projects that the mirror had lately, those confirmed last at the end."""
+
+    names: list[str]
 
 
-def encode(document: PageDocument | VerdictsDocument | MetadataDocument) -> bytes:
+Document = TypeVar("Document", PageDocument, VerdictsDocument, MetadataDocument, NamesDocument)
+
+
+def encode(document: PageDocument | VerdictsDocument | MetadataDocument | NamesDocument) -> bytes:
     """Gives the bytes to store."""
     return msgspec.msgpack.encode(document)
 

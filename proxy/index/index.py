@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.config import Settings
@@ -190,15 +190,16 @@ class Index:
         await self._pages.ask_again(project)
         await self._schedule.verify_again(project, _page_of(project))
 
-    async def page(self, name: str, who: Identity, client: ClientPlatform | None = None) -> ServedPage:
+    async def page(self, name: str, who: Identity, client: ClientPlatform | None = None, max_age: float | None = None) -> ServedPage:
         """Gives the mended page of the project with the normalised `name`, as `who` may see it.
 
+        `max_age` is how many seconds ago the mirror may have confirmed it at most, None where the client leaves that to the settings.
         Waits for the mirror and for the probes that matter first, at most the deadline of `[probe]`.
         Raises UpstreamError or PageUnreadable where the mirror gives no page and none is remembered.
         """
         started = self._clock()
         self._schedule.arrived(name, started)
-        project = await self._fresh(name, who, client)
+        project = await self._fresh(name, who, client, max_age)
         project.asked_for = True
         self._schedule.look_ahead(project, client)
         await self._schedule.wait(project, started)
@@ -231,16 +232,19 @@ class Index:
         return served
 
     async def file(self, name: str, key: str, who: Identity) -> tuple[Project, File]:
-        """Gives the file that the mirror's page lists under `key` (or its plain name), whether the mended page lists it or not.
+        """Gives the file that the mirror's page lists under `key` (or its plain name), or did some hours ago, also where it was dropped.
 
         Raises FileNotListed, or what `page` raises.
         """
         project = self._projects.known(who, name)
-        if project is None or project.known is None or file_at(project.known.page, key) is None:
+        if project is not None and self._listed(project, key) is not None:
+            await self._pages.look_again(project)
+        if project is None or self._listed(project, key) is None:
             project = await self._fresh(name, who, None)
-        if file_at(_page_of(project), key) is None:
+        if self._listed(project, key) is None:
             await self._pages.ask_again(project)
-        file = file_at(_page_of(project), key)
+        _ = _page_of(project)
+        file = self._listed(project, key)
         if file is None:
             raise FileNotListed(name, key.rpartition("/")[2])
         return project, file
@@ -249,6 +253,13 @@ class Index:
         """Gives the files of the project's page that are the same bytes as `file` at other addresses, those first that are not denied."""
         others = () if project.known is None else same_elsewhere(project.known.page, file)
         return tuple(sorted(others, key=lambda each: is_undeliverable(project.verdicts.get(each.key))))
+
+    def _listed(self, project: Project, key: str) -> File | None:
+        """Return the file that the mirror's page lists, or listed some hours ago: nodes of one mirror give pages of different age."""
+        if project.known is None:
+            return None
+        file = file_at(project.known.page, key)
+        return project.past_file(key, self._clock()) if file is None else file
 
     async def mirror_page(self, name: str, who: Identity) -> Page:
         """Gives the project's page as the mirror has it, nothing taken off, and asks about no file; raises what `page` raises."""
@@ -291,7 +302,7 @@ class Index:
         try:
             async with asyncio.timeout(deadline):
                 project, file = await self.file(name, key, who)
-                page, url = _page_of(project), shown(file.url)
+                page, url = _page_with(_page_of(project), file), shown(file.url)
                 known = self._gate.has_read(project, file)
                 found = await self._gate.metadata(project, page, file)
         except TimeoutError:
@@ -304,14 +315,16 @@ class Index:
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
         """Notes what a request for `file` itself showed: a verdict at once."""
         before = project.verdicts.get(file.key)
+        if evidence.status in {200, 206}:
+            self._pages.delivered()
         await self._verifier.correct(project, file, evidence)
         after = project.verdicts.get(file.key)
         if before is None or after is None or before.kind is not after.kind:
             self._projects.learned(project)
 
-    async def _fresh(self, name: str, who: Identity, client: ClientPlatform | None) -> Project:
+    async def _fresh(self, name: str, who: Identity, client: ClientPlatform | None, max_age: float | None = None) -> Project:
         project = self._projects.of(who, name)
-        await self._pages.freshen(project)
+        await self._pages.freshen(project, max_age)
         self._schedule.begin(project, client)
         return project
 
@@ -321,6 +334,11 @@ def _rescue(repairs: Repairs, settings: Settings, tasks: Tasks, clock: Callable[
         return None
     patience, deadline, no = settings.reference.patience, settings.probe.deadline, settings.verdict.no
     return Rescue(repairs.rescue, settings.rescue, tasks, patience=patience, deadline=deadline, no=no, clock=clock)
+
+
+def _page_with(page: Page, file: File) -> Page:
+    """Return `page` with `file`, which it may have listed some hours ago."""
+    return page if file.key in page.by_key else replace(page, files=(*page.files, file))
 
 
 def _page_of(project: Project) -> Page:

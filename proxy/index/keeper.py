@@ -5,10 +5,16 @@ Only what the shared identity learned is kept, and the commons; what a client's 
 
 import msgspec
 
-from proxy.index.documents import Document, MetadataDocument, PageDocument, VerdictsDocument, decode, encode
+from proxy.index.documents import Document, MetadataDocument, NamesDocument, PageDocument, VerdictsDocument, decode, encode
 from proxy.index.project import Commons, Project
 from proxy.store import Lease, Room, Store
-from proxy.upstream import FetchedPage
+from proxy.upstream import FetchedPage, Validators
+
+_NAMES = "//names"
+"""Ends the key of the names: no project is called nothing."""
+
+_BETWEEN_REPLICAS = 60.0
+"""Seconds by which the clocks of replicas may differ."""
 
 _LARGEST_METADATA = 1024 * 1024
 """Bytes of metadata that are kept of one file: more takes so long to compress that it is read again instead."""
@@ -78,7 +84,8 @@ class Keeper:
         """Notes that the mirror said at `checked` that the page which is kept still holds."""
         key = self._key(name)
         document = decode(await self._store.get(Room.PAGE, key), PageDocument)
-        if document is not None and document.checked < checked:
+        # One that was confirmed in the future was kept before the clock went back.
+        if document is not None and not 0 <= document.checked - checked < _BETWEEN_REPLICAS:
             self._put(Room.PAGE, key, msgspec.structs.replace(document, checked=checked), self._pages_for)
 
     async def catch_up(self, project: Project) -> None:
@@ -93,6 +100,20 @@ class Keeper:
         metadata = decode(await self._store.get(Room.METADATA, key, anew=True), MetadataDocument)
         if metadata is not None:
             project.take_over_metadata(metadata.read)
+
+    async def validators(self, name: str) -> Validators | None:
+        """Return what the page that is kept of the project `name` can be asked for again with, None where none is kept."""
+        document = decode(await self._store.get(Room.PAGE, self._key(name)), PageDocument)
+        return None if document is None else Validators(document.etag, document.last_modified)
+
+    async def names(self) -> list[str]:
+        """Return the names of some projects that the mirror had lately."""
+        document = decode(await self._store.get(Room.PAGE, self._mirror + _NAMES), NamesDocument)
+        return [] if document is None else document.names
+
+    def keep_names(self, names: list[str]) -> None:
+        """Keep the names of some projects that the mirror had lately."""
+        self._put(Room.PAGE, self._mirror + _NAMES, NamesDocument(names), self._verdicts_for)
 
     async def page(self, name: str) -> PageDocument | None:
         """Gives the page of the project `name` that a replica kept last, if one is kept."""

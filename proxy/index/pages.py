@@ -17,24 +17,39 @@ from proxy.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from proxy.core.page import SourceForm
 from proxy.index.documents import PageDocument
-from proxy.index.doubts import Doubts
+from proxy.index.doubts import Belief, Doubts
 from proxy.index.filling import Filling
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.keeper import Keeper
 from proxy.index.project import KnownPage, Project
 from proxy.index.projects import Projects
 from proxy.index.reading import digest_of, read_page
-from proxy.index.refusals import Refusals, pause_after
+from proxy.index.refusals import Refusals
 from proxy.index.replicas import Replicas, Work
-from proxy.upstream import FetchedPage, Mirror
+from proxy.upstream import FetchedPage, Mirror, Validators
 
 _log = structlog.get_logger("mirrormend.index")
 
 _PASSING = frozenset({408, 425, 429})
 _GONE = frozenset({404, 410})
 _SPELLINGS = 5000
+
+_EMPTY_FRESH = 10.0
+"""Seconds for which a page without files is taken for fresh: mirrors in trouble send such pages, and a project is seldom empty for long."""
+
+_ASKED_ANEW = 1.0
+"""Seconds within which the mirror is not asked again, whatever a client wants: then a burst of clients that refresh costs one request."""
+
+_LOOKED_FOR = 0.5
+"""Seconds for which a file waits to hear whether the mirror still has the page that lists it, where that is due."""
+
+_HANGING = 3
+"""So many projects whose pages were late in a row, and no page is waited for any longer than a moment."""
+
+_MOMENT = 0.25
+_LATE_FOR = 60.0
+"""Seconds for which a page that was late is taken to be so still, unless it comes."""
 
 _KEPT_ANEW = 4
 """So many times, while the store keeps it, a page that the mirror only confirms is written again with the time of that."""
@@ -69,30 +84,51 @@ class Pages:
         self._filling = filling
         self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "page")
         self._spellings: OrderedDict[str, str] = OrderedDict()
-        self._doubts = Doubts(mirror, projects, within=probe.patience, clock=clock)
+        self._doubts = Doubts(mirror, projects, keeper, within=probe.patience, clock=clock)
         self._refusals = Refusals(upstream.fresh)
-        self._silent = False
+        self._late: dict[tuple[str, str], float] = {}
+        self._late_in_a_row: dict[tuple[str, str], float] = {}
 
-    def is_fresh(self, known: KnownPage) -> bool:
-        """Whether the mirror confirmed the page lately enough."""
-        return self._clock() - known.checked < self._upstream.fresh
+    def is_fresh(self, known: KnownPage, max_age: float | None = None) -> bool:
+        """Whether the mirror confirmed the page lately enough: within `max_age` seconds, where a client wants that.
 
-    async def freshen(self, project: Project) -> None:
+        A page that was confirmed in the future, since the clock went back, is not fresh.
+        """
+        fresh = self._upstream.fresh if known.page.files else min(self._upstream.fresh, _EMPTY_FRESH)
+        if max_age is not None:
+            fresh = min(fresh, max(max_age, _ASKED_ANEW))
+        return 0 <= self._clock() - known.checked < fresh
+
+    async def freshen(self, project: Project, max_age: float | None = None) -> None:
         """Sees to it that the page of `project` is fresh, or stale for a reason.
 
+        `max_age` is how old in seconds a client lets it be (RFC 9111, section 5.2.1.1), None where it does not care.
         Raises UpstreamError or PageUnreadable where the mirror gives no page and none that is known may be served.
         """
         begun = self._clock()
-        fresh = project.known is not None and self.is_fresh(project.known)
+        fresh = project.known is not None and self.is_fresh(project.known, max_age)
         if not (fresh or self._rests(project, begun)):
             await self._ask(project)
         if self._filling is not None:
             await self._filling.fill(project, self._probe.deadline - (self._clock() - begun))
 
+    async def look_again(self, project: Project) -> None:
+        """Ask for the page of `project` where that is due, and wait a moment for what comes of it.
+
+        It does not raise: who has the page already goes on with it, unless the mirror has withdrawn it.
+        """
+        if project.known is None or self.is_fresh(project.known) or self._rests(project, self._clock()):
+            return
+        key = (project.who.key, project.name)
+        flight = self._flights.start(key, lambda: self._refresh(project))
+        await asyncio.wait({flight}, timeout=0 if self._hangs(key) else _LOOKED_FOR)
+
+    def delivered(self) -> None:
+        """Note that the mirror delivered a file: pages that it failed to give are worth asking for again."""
+        self._refusals.recovered(self._clock())
+
     def _rests(self, project: Project, now: float) -> bool:
-        if project.stale_since is None:
-            return False
-        return now - project.stale_since < pause_after(project.failures, self._upstream.fresh)
+        return project.stale_since is not None and self._refusals.rests(project.stale_since, project.failures, now)
 
     async def _ask(self, project: Project) -> None:
         key = (project.who.key, project.name)
@@ -113,7 +149,7 @@ class Pages:
 
     async def ask_again(self, project: Project) -> None:
         """Asks the mirror for the page although it is fresh, unless it was asked a moment ago; raises what `freshen` raises."""
-        if project.known is None or self._clock() - project.known.checked > 1.0:
+        if project.known is None or not 0 <= self._clock() - project.known.checked <= _ASKED_ANEW:
             try:
                 async with asyncio.timeout(self._probe.deadline):
                     await self._flights.do((project.who.key, project.name), lambda: self._refresh(project))
@@ -131,24 +167,43 @@ class Pages:
         if project.known is not None:
             # A page is at hand: a mirror that hangs must not hold it back for long, and not at all where it is known to hang.
             waited = 0.0 if project.refreshing_since is None else self._clock() - project.refreshing_since
-            deadline = 0.0 if self._silent else min(deadline, self._probe.patience - waited)
+            deadline = min(deadline, self._patience((project.who.key, project.name)) - waited)
         try:
             async with asyncio.timeout(deadline):
                 await asyncio.shield(flight)
         except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke, UpstreamDoubted, UpstreamStatus, PageUnreadable) as error:
             if not self._may_serve_stale(project, error):
                 raise
-            project.stale_since = self._clock()
             _log.warning("stale-page", project=project.name, why=str(error))
         except TimeoutError:
             late = self._too_late(project)
             if not self._may_serve_stale(project, late):
                 raise late from None
-            self._silent = True
+            self._note_late((project.who.key, project.name))
             project.stale_since = self._clock()
             _log.warning("stale-page", project=project.name, why="no answer yet")
         finally:
             del flight
+
+    def _patience(self, key: tuple[str, str]) -> float:
+        """Return for how many seconds a page at hand waits for the mirror: not at all where that one was late the last time."""
+        if self._hangs(key):
+            return 0.0
+        now = self._clock()
+        hanging = sum(0 <= now - at < _LATE_FOR for at in self._late_in_a_row.values()) >= _HANGING
+        return min(_MOMENT, self._probe.patience) if hanging else self._probe.patience
+
+    def _hangs(self, key: tuple[str, str]) -> bool:
+        return 0 <= self._clock() - self._late.get(key, float("-inf")) < _LATE_FOR
+
+    def _note_late(self, key: tuple[str, str]) -> None:
+        if len(self._late) >= _SPELLINGS:
+            self._late.clear()
+        self._late[key] = self._clock()
+        self._late_in_a_row.pop(key, None)
+        self._late_in_a_row[key] = self._clock()
+        if len(self._late_in_a_row) > _HANGING:
+            del self._late_in_a_row[next(iter(self._late_in_a_row))]
 
     def _too_late(self, project: Project) -> UpstreamTimeout:
         return UpstreamTimeout(f"{self._mirror.url}{project.name}/", self._probe.deadline)
@@ -156,6 +211,9 @@ class Pages:
     def _may_serve_stale(self, project: Project, error: UpstreamError | PageUnreadable) -> bool:
         known = project.known
         if known is None or self._clock() - known.checked >= self._upstream.fresh + self._upstream.stale:
+            return False
+        if self._doubts.forbidden(project):
+            # Since the mirror said so it has not said anything else.
             return False
         if isinstance(error, UpstreamDoubted | PageUnreadable):
             # To a client's own token that may be the mirror's way to say that it is no longer valid.
@@ -169,23 +227,30 @@ class Pages:
         except (UpstreamError, PageUnreadable) as error:
             project.failures += 1
             self._refusals.failed((project.who.key, project.name), self._clock(), error)
+            if self._may_serve_stale(project, error):
+                project.stale_since = self._clock()
             if not isinstance(error, UpstreamTimeout):
-                self._silent = False
+                self._answered(project)
             raise
         else:
             project.failures, project.stale_since = 0, None
-            self._silent = False
-            self._refusals.succeeded((project.who.key, project.name))
+            self._answered(project)
+            self._refusals.succeeded((project.who.key, project.name), self._clock())
         finally:
             project.refreshing_since = None
             if project.known is None:
                 # Whether or not anybody still waits for it.
                 self._projects.drop(project)
 
+    def _answered(self, project: Project) -> None:
+        self._late.pop((project.who.key, project.name), None)
+        self._late_in_a_row.clear()
+
     async def _refreshed(self, project: Project) -> None:
         if not project.loaded:
+            await self._doubts.load()
             await self._load(project)
-            if project.known is not None and self._clock() - project.known.checked < self._upstream.fresh:
+            if project.known is not None and self.is_fresh(project.known) and not self._doubts.denied(project):
                 return
         async with self._replicas.turn(project, Work.PAGE) as theirs:
             if theirs is None or not await self._take_over(project, theirs):
@@ -194,7 +259,9 @@ class Pages:
     async def _take_over(self, project: Project, theirs: PageDocument) -> bool:
         """Takes the page that a replica had confirmed by the mirror lately, and says whether that is so."""
         ours = project.known
-        if self._clock() - theirs.checked >= self._upstream.fresh or (ours is not None and theirs.checked <= ours.checked):
+        if not 0 <= self._clock() - theirs.checked < self._upstream.fresh or (ours is not None and theirs.checked <= ours.checked):
+            return False
+        if self._doubts.denied_since(project, theirs.checked):
             return False
         try:
             project.renew(await self._read_stored(project, theirs))
@@ -203,7 +270,8 @@ class Pages:
             return False
         return True
 
-    async def _fetch(self, project: Project) -> None:
+    async def _fetch(self, project: Project, belief: Belief | None = None) -> None:
+        """Asks the mirror for the page; `belief` is what was thought of a denial of it a moment ago, which is to be repeated now."""
         known = project.known
         try:
             fetched = await self._mirror.fetch_page(
@@ -216,43 +284,76 @@ class Pages:
             )
         except UpstreamError as error:
             self._mirror.counts.page_fetches["failed" if is_failure(error) else "refused"] += 1
-            await self._refused(project, error)
-            raise
-        self._mirror.counts.page_fetches["fetched" if isinstance(fetched, FetchedPage) else "not-modified"] += 1
-        if known is not None and not isinstance(fetched, FetchedPage):
-            known.checked = self._clock()
-        elif isinstance(fetched, FetchedPage):
-            now_known = await self._read_page(project, fetched, self._clock())
-            if known is not None and known.bare.files and not now_known.bare.files:
-                # Many mirrors answer an empty page in HTML for what they do not have, or not now.
-                said = now_known.bare.form is not SourceForm.HTML
-                if not await self._doubts.believes(project, without_witness=said):
-                    raise UpstreamDoubted(fetched.url, "its page is empty all at once")
-            project.renew(now_known)
-        self._doubts.answered(project)
-        known = project.known
-        if known is None or not project.who.shared:
+            status = error.status if isinstance(error, UpstreamStatus) else None
+            if status in _GONE:
+                belief = await self._denied(project, belief, error.url, f"it answered {status}")
+            elif status in {401, 403} and known is not None:
+                belief = await self._doubts.of_refusal(project)
+            else:
+                raise
+            if belief is not None:
+                self._forget(project, stored=belief is Belief.CONFIRMED)
+                raise
+        else:
+            self._mirror.counts.page_fetches["fetched" if isinstance(fetched, FetchedPage) else "not-modified"] += 1
+            if isinstance(fetched, FetchedPage):
+                await self._take(project, fetched, belief)
+            elif known is not None:
+                await self._confirm(project, known)
+
+    async def _denied(self, project: Project, belief: Belief | None, url: str, how: str) -> Belief | None:
+        """Says how far a denial is believed; None where it was asked for again, since a witness spoke only after it, and the page came.
+
+        An outage may have ended between the two. Raises UpstreamDoubted where the denial is not believed.
+        """
+        if belief is not None:
+            return belief
+        stranger = project.known is None and not self._doubts.denied(project)
+        belief = await (self._doubts.of_stranger(project) if stranger else self._doubts.of_known(project))
+        if belief is Belief.DOUBTED:
+            raise UpstreamDoubted(url, how) from None
+        if belief is Belief.UNOPPOSED:
+            return belief
+        await self._fetch(project, belief)
+        return None
+
+    async def _take(self, project: Project, fetched: FetchedPage, belief: Belief | None) -> None:
+        """Takes what the mirror gave for the page from now on, unless it is not believed: then it raises UpstreamDoubted."""
+        now_known = await self._read_page(project, fetched, self._clock())
+        had = project.known
+        emptied = not now_known.bare.files and not now_known.bare.quarantined
+        if emptied and ((had is not None and had.bare.files) or self._doubts.denied(project)):
+            # Many mirrors answer an empty page for what they do not have, or not now.
+            try:
+                belief = await self._denied(project, belief, fetched.url, "its page is empty all at once")
+            except UpstreamDoubted:
+                if had is None or not had.bare.files:
+                    # It was believed before: what the store has is better.
+                    self._forget(project, stored=False)
+                raise
+            if belief is None:
+                return
+            if belief is not Belief.CONFIRMED:
+                # Without validators it is asked for as a whole, so that it can be kept once that is repeated.
+                project.renew(replace(now_known, validators=Validators()))
+                return
+        project.renew(now_known)
+        self._doubts.gave(project, files=bool(now_known.bare.files))
+        if project.who.shared:
+            self._keeper.keep_page(project.name, fetched, now_known.checked)
+
+    async def _confirm(self, project: Project, known: KnownPage) -> None:
+        """Notes that the mirror said that the page which is known still holds."""
+        before, known.checked = known.checked, self._clock()
+        project.confirmed(before, known.checked, self._upstream.fresh)
+        self._doubts.gave(project, files=bool(known.bare.files))
+        if not project.who.shared:
             return
-        if isinstance(fetched, FetchedPage):
-            self._keeper.keep_page(project.name, fetched, known.checked)
-        elif self._replicas.share(project) or known.checked - known.kept > (self._upstream.fresh + self._upstream.stale) / _KEPT_ANEW:
+        kept_for = known.checked - known.kept
+        if self._replicas.share(project) or not 0 <= kept_for <= (self._upstream.fresh + self._upstream.stale) / _KEPT_ANEW:
             # A page that never changes would else be forgotten one day, although it was confirmed a moment ago.
             known.kept = known.checked
             await self._keeper.confirm_page(project.name, known.checked)
-
-    async def _refused(self, project: Project, error: UpstreamError) -> None:
-        """Forgets the page that is known where the mirror takes it back, and raises UpstreamDoubted where it is not believed."""
-        if not isinstance(error, UpstreamStatus) or error.status not in {401, 403, *_GONE}:
-            return
-        if error.status in _GONE and not await self._believed(project):
-            raise UpstreamDoubted(error.url, f"it answered {error.status}") from None
-        self._forget(project)
-
-    async def _believed(self, project: Project) -> bool:
-        if project.known is None:
-            # What was never there may be absent; but while the mirror denies all that it had, that means nothing.
-            return not self._doubts.lasts(project.who)
-        return await self._doubts.believes(project, without_witness=True)
 
     async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
         digest = digest_of(fetched)
@@ -268,10 +369,11 @@ class Pages:
     async def _read_stored(self, project: Project, document: PageDocument) -> KnownPage:
         return await self._read_page(project, await document.page(self._upstream.page_limit), document.checked)
 
-    def _forget(self, project: Project) -> None:
+    def _forget(self, project: Project, *, stored: bool) -> None:
         project.known = None
         project.served = None
-        if project.who.shared:
+        project.past.clear()
+        if stored and project.who.shared:
             self._keeper.forget_page(project.name)
 
     async def _load(self, project: Project) -> None:

@@ -71,6 +71,12 @@ def mark_of(file: File) -> str:
     return file.hashes.get("sha256") or f"{file.url} {file.size}"
 
 
+_PAST_FOR = 6 * 3600.0
+"""Seconds for which a file can be had that the page listed before: a mirror of several nodes gives pages of different age."""
+
+_PAST_FILES = 2000
+
+
 @dataclass(slots=True)
 class Project:
     """What one identity knows of one project.
@@ -86,6 +92,8 @@ class Project:
     `held_since` is when it came into memory (seconds since the epoch).
     `first_listed` is when its page was first seen, None where the store knew it; `appeared` says when a file that an earlier page lacked
     was first listed (both in seconds since the epoch).
+    `past` holds files by key that the mirror's page listed before and does not list now, and since when it does not.
+    `confirmed_since` is when the page was confirmed for the first time since its files were planned for.
     `sources` says by key and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     """
@@ -115,6 +123,8 @@ class Project:
     verification: "Progress | None" = None
     used: float = 0.0
     held_since: float = 0.0
+    past: OrderedDict[str, tuple[File, float]] = field(default_factory=OrderedDict)
+    confirmed_since: float = 0.0
     asked_for: bool = False
     looked_ahead_for: float = 0.0
     first_listed: float | None = None
@@ -126,6 +136,7 @@ class Project:
         known = self.known
         links = 0 if known is None else len(known.page.files) * (1 if known.page is known.bare else 2)
         held = self.served.size if self.served is not None else 0
+        links += len(self.past)
         fixed = _WEIGHT + (_WEIGHT_OF_FIRST_LINK if links else 0)
         return fixed + links * _WEIGHT_OF_LINK + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
 
@@ -175,10 +186,14 @@ class Project:
         before, self.known = self.known, known
         if before is None:
             self.first_listed = known.checked
+        if known.bare.quarantined:
+            # PEP 792: what it listed before is not to be had any more.
+            self.past.clear()
         if before is None or before.digest == known.digest:
             return
         was, now = before.bare.by_key, known.bare.by_key
         self._note_new_files(was.keys(), now.keys(), known.checked)
+        self._note_past(was, now, known)
         pairs = ((key, was[key], now[key]) for key in self.verdicts if key in was and key in now)
         self.forget([key for key, one, other in pairs if _replaced(one, other) or (self._denied(key) and _path(one) != _path(other))])
         self._rename(was, now, known.bare.by_filename)
@@ -201,6 +216,32 @@ class Project:
     def _note_new_files(self, was: Collection[str], now: Collection[str], at: float) -> None:
         self.appeared = {key: since for key, since in self.appeared.items() if abs(at - since) < _NEW_FOR and key in now}
         self.appeared |= {key: at for key in now if key not in was}
+
+    def past_file(self, key: str, now: float) -> File | None:
+        """Return the file that the page listed under this key some hours before `now`, None where it listed none."""
+        file, since = self.past.get(key, (None, now))
+        return file if 0 <= now - since < _PAST_FOR else None
+
+    def confirmed(self, before: float, at: float, fresh: float) -> None:
+        """Note that the mirror confirmed `at` the page that it had confirmed `before` (seconds since the epoch).
+
+        What was planned for the page then is not planned anew for a client that wants the page fresher than `fresh` seconds.
+        """
+        if not 0 <= before - self.confirmed_since < fresh:
+            self.confirmed_since = before
+        if 0 <= at - self.confirmed_since < fresh:
+            self.planned_for = at if self.planned_for == before else self.planned_for
+            self.looked_ahead_for = at if self.looked_ahead_for == before else self.looked_ahead_for
+
+    def _note_past(self, was: Mapping[str, File], now: Mapping[str, File], known: KnownPage) -> None:
+        for key in [key for key in self.past if key in now]:
+            del self.past[key]
+        if known.bare.quarantined:
+            return
+        for key in was.keys() - now.keys():
+            self.past[key] = (was[key], known.checked)
+        while len(self.past) > _PAST_FILES:
+            self.past.popitem(last=False)
 
     def _denied(self, key: str) -> bool:
         return is_undeliverable(self.verdicts.get(key))

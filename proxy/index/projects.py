@@ -165,4 +165,5 @@ class Projects:
         self.drop(project)
 
     def _expired(self, project: Project, now: float) -> bool:
-        return not project.who.shared and now - project.used > _PRIVATE_FOR
+        # Before the clock went back, nobody knows how long ago that was.
+        return not project.who.shared and not 0 <= now - project.used <= _PRIVATE_FOR

@@ -89,7 +89,7 @@ class SecondIndex:
     def is_current(self, name: str, digest: str) -> bool:
         """Whether the page of the project that has this digest is what `page` would give now, without asking."""
         held = self._held.get(name)
-        return held is not None and held.digest == digest and self._clock() < held.again
+        return held is not None and held.digest == digest and self._stands(held)
 
     async def page(self, name: str) -> SecondPage:
         """Gives what the second index lists of the project with the normalised `name`, however long that takes.
@@ -97,7 +97,7 @@ class SecondIndex:
         Raises UpstreamError or PageUnreadable where it gives nothing and nothing is remembered.
         """
         held = self._held.get(name)
-        if held is not None and self._clock() < held.again:
+        if held is not None and self._stands(held):
             self._held.move_to_end(name)
             if held.told is not None:
                 return held.told
@@ -112,7 +112,7 @@ class SecondIndex:
         Once the second index was late, nobody waits for it for half a minute. What made the work fail was logged when it happened.
         """
         now = self._clock()
-        if work.done() or seconds <= 0 or now < self._late_until:
+        if work.done() or seconds <= 0 or 0 < self._late_until - now <= _LATE_FOR:
             return
         try:
             async with asyncio.timeout(seconds):
@@ -127,8 +127,7 @@ class SecondIndex:
         held = self._held.get(name)
         if held is None or (held.told is None and held.error is None):
             held = await self._load(name, held)
-        now = self._clock()
-        if held is not None and held.told is not None and now < held.again:
+        if held is not None and held.told is not None and self._stands(held):
             return held.told
         try:
             return await self._ask(name, held)
@@ -137,9 +136,9 @@ class SecondIndex:
             failed = error if isinstance(error, MirrormendError) else UpstreamBroke(self.mirror.url, str(error))
             _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed))
             if held is None or held.told is None:
-                self._hold(name, _Held(None, Validators(), now + _PAUSE, error=copy(failed)))
+                self._hold(name, _Held(None, Validators(), self._clock() + _PAUSE, error=copy(failed)))
                 raise failed from None
-            held.again = now + _PAUSE
+            held.again = self._clock() + _PAUSE
             return held.told
 
     async def _ask(self, name: str, held: _Held | None) -> SecondPage:
@@ -177,6 +176,14 @@ class SecondIndex:
             held.again = max(held.again, before.again)
         self._hold(name, held)
         return held
+
+    def _stands(self, held: _Held) -> bool:
+        """Return whether the second index need not be asked again yet; one that was asked in the future, before the clock went back, is."""
+        if held.told is not None:
+            longest = max(self._fresh_for(held.told), _PAUSE)
+        else:
+            longest = _PAUSE if held.error is not None else max(self._freshness.fresh, self._freshness.absent)
+        return 0 < held.again - self._clock() <= longest
 
     def _fresh_for(self, told: SecondPage) -> float:
         return self._freshness.fresh if told.page.files else self._freshness.absent

@@ -55,7 +55,7 @@ class Serving:
     def serve(self, project: Project) -> ServedPage:
         """Gives the page to serve; raises PageUnreadable where the mirror's page was withdrawn."""
         known = known_of(project)
-        stale = None if project.stale_since is None else self._clock() - known.checked
+        stale = None if project.stale_since is None else max(0.0, self._clock() - known.checked)
         served = project.served
         if served is None or not self.is_current(project, served) or stale is not None or served.stale_for is not None:
             mended = self.mended(project, known.page)

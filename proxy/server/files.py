@@ -14,6 +14,7 @@ from proxy.core.errors import (
     DestinationRefused,
     FileUndeliverable,
     MirrormendError,
+    OwnLimit,
     UpstreamBroke,
     UpstreamError,
     UpstreamStatus,
@@ -350,6 +351,8 @@ def _as_error(file: File, reply: NoAnswer) -> UpstreamError:
     url = shown(file.url)
     if reply.trouble is Trouble.FORBIDDEN_DESTINATION:
         return DestinationRefused(url, reply.detail)
+    if reply.trouble is Trouble.OWN_LIMIT:
+        return OwnLimit(url, reply.detail)
     if reply.trouble in {Trouble.RESET, Trouble.NOT_HTTP, Trouble.TOO_MANY_REDIRECTS}:
         return UpstreamBroke(url, reply.detail)
     return UpstreamUnreachable(url, reply.detail or reply.trouble.value)

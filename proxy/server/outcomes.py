@@ -20,6 +20,7 @@ from proxy.core.errors import (
     MetadataUnavailable,
     MirrormendError,
     NoSuchMirror,
+    OwnLimit,
     PageUnreadable,
     TooManyRequests,
     UpstreamBroke,
@@ -100,6 +101,13 @@ _PROBLEMS: dict[type[MirrormendError], Problem] = {
         "doubted",
         "The mirror denies what it had a moment ago",
         "Check that the credentials are still valid; else ask the mirror's admin.",
+        headers=_RETRY,
+    ),
+    OwnLimit: Problem(
+        503,
+        "own-limit",
+        "The proxy has too many requests under way",
+        "Try again, with fewer downloads at once (UV_CONCURRENT_DOWNLOADS); the mirror has nothing to do with it.",
         headers=_RETRY,
     ),
     UpstreamOverLimit: Problem(

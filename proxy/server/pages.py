@@ -1,6 +1,7 @@
 """Handlers of the simple API: the project list and the pages of projects."""
 
 import asyncio
+from collections.abc import Iterable
 
 from aiohttp import web
 
@@ -44,10 +45,12 @@ async def project_page(request: web.Request) -> web.StreamResponse:
     if form is None:
         return problem_response(_NOT_ACCEPTABLE, None, index.mirror.url, request_id_of(request))
     client = client_platform(request.headers.get("User-Agent", ""))
-    served = await index.page(name, identity_of(request), client)
+    max_age = wanted_age(request.headers.getall("Cache-Control", ()), request.headers.get("Pragma", ""))
+    served = await index.page(name, identity_of(request), client, max_age)
     encoding = choose_encoding(request.headers.get("Accept-Encoding"))
     response = await _page_response(request, served, form, encoding)
-    remember(request, response, AtHand(index, name, served, form, encoding))
+    if max_age is None:
+        remember(request, response, AtHand(index, name, served, form, encoding))
     return response
 
 
@@ -109,6 +112,23 @@ async def _page_response(request: web.Request, served: ServedPage, form: Form, e
         headers["Content-Encoding"] = encoding
     headers["Content-Type"] = f"{form.value}; charset=utf-8" if form is Form.LEGACY_HTML else form.value
     return web.Response(body=body.content, headers=headers)
+
+
+def wanted_age(cache_control: Iterable[str], pragma: str) -> float | None:
+    """Return how many seconds old a client lets an answer be, None where it does not say (RFC 9111, sections 5.2.1 and 5.4).
+
+    `no-cache` is no age at all: the mirror is to be asked. `uv --refresh` sends it, and pip `max-age=0`.
+    """
+    directives = [each.strip().lower() for field in cache_control for each in field.split(",") if each.strip()]
+    if not directives:
+        return 0.0 if "no-cache" in [each.strip().lower() for each in pragma.split(",")] else None
+    ages = [0.0] if "no-cache" in directives else []
+    for each in directives:
+        name, _, value = each.partition("=")
+        value = value.strip().strip('"')
+        if name.strip() == "max-age" and value.isascii() and value.isdecimal():
+            ages.append(float(value[:9]))
+    return min(ages, default=None)
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:

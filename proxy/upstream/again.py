@@ -10,6 +10,9 @@ from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply, Trou
 LONGEST_WAIT = 30.0
 """Seconds; where the mirror wants a longer pause before a repetition, its answer is taken as it is."""
 
+LONGEST_WAIT_FOR_ONE = 3.0
+"""The same where it is one path that wants the pause, and not the mirror: a page, say, waits for what comes of it."""
+
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 2.0
 
@@ -46,6 +49,69 @@ def retry_after(reply: Reply) -> float | None:
         return max(0.0, parsedate_to_datetime(value).timestamp() - reply.at)
     except (ValueError, OverflowError):
         return None
+
+
+def of_its_path_alone(ask: Ask, reply: Reply) -> bool:
+    """Return whether a failure says nothing of how much the mirror bears.
+
+    There are mirrors that answer every `.metadata` (PEP 658) by a server error, while they deliver all files.
+    """
+    return isinstance(reply, Answer) and reply.status >= 500 and ask.url.partition("?")[0].endswith(".metadata")
+
+
+class Ailing:
+    """Paths that showed strain a while ago: where one does so again, that says something of it, and nothing new of the mirror.
+
+    Else one file that never gets an answer would slow down all others, by each time that it is asked for.
+    """
+
+    __slots__ = ("_since",)
+
+    _LASTS = 600.0
+    _REMEMBERED = 1000
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def known(self, path: str, now: float) -> bool:
+        """Note that `path` shows strain, and return whether it did before."""
+        since = self._since.pop(path, None)
+        known = since is not None and 0 <= now - since < self._LASTS
+        self._since[path] = now
+        if len(self._since) > self._REMEMBERED:
+            del self._since[next(iter(self._since))]
+        return known
+
+
+class Wishes:
+    """Tells whose wish to be left alone a Retry-After is: that of the path that it came for, until several paths say so.
+
+    Of a mirror that delivers nearly everything, some files that are out of service are no reason to leave all others alone.
+    """
+
+    __slots__ = ("_began", "_good", "_paths")
+
+    _SEVERAL = 3
+    _GOOD_FOR_EACH = 8
+    _LAST = 60.0
+
+    def __init__(self) -> None:
+        self._paths: set[str] = set()
+        self._began = float("-inf")
+        self._good = 0
+
+    def delivered(self, count: int) -> None:
+        """Note so many good answers."""
+        self._good += count
+
+    def of_mirror(self, path: str, now: float) -> bool:
+        """Note that the answer for `path` asks for a pause, and return whether that is the wish of the mirror as a whole."""
+        if not 0 <= now - self._began < self._LAST:
+            self._paths.clear()
+            self._began, self._good = now, 0
+        if len(self._paths) < 1000:
+            self._paths.add(path)
+        return len(self._paths) >= self._SEVERAL and len(self._paths) * self._GOOD_FOR_EACH >= self._good
 
 
 def delay(attempt: int, share: float, wanted: float | None) -> float:

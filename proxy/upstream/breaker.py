@@ -43,13 +43,16 @@ class Breaker:
         self._rest = FIRST_REST
         self._open_until = self._trial_until = None
 
-    def failed(self, now: float) -> None:
-        """Notes that no answer came."""
+    def failed(self, now: float, *, opens: bool = True) -> None:
+        """Notes that no answer came; `opens` says whether what failed lets it be thought that the mirror as a whole does."""
         self.failures = 1 if now - self._failed_at > _ROW_LASTS and self._open_until is None else self.failures + 1
         self._failed_at = now
         if self._open_until is None:
-            if self.failures >= FAILURES:
+            if opens and self.failures >= FAILURES:
                 self._open_until = now + self._rest
+        elif not opens:
+            # It was no trial of the mirror: the next request is.
+            self._trial_until = None
         elif now >= self._open_until:
             self._rest = min(self._rest * 2, LONGEST_REST)
             self._open_until = now + self._rest
@@ -58,6 +61,10 @@ class Breaker:
     def abandoned(self) -> None:
         """Notes that a request was given up before anything came of it: if it was the trial, the next one is."""
         self._trial_until = None
+
+    def on_trial(self, now: float) -> bool:
+        """Return whether a trial is under way, which will soon tell whether requests may be made."""
+        return self._trial_until is not None and now < self._trial_until
 
     @property
     def open(self) -> bool:

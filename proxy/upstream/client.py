@@ -41,7 +41,9 @@ _HOPS = 5
 _READ_AT_ONCE = 1024 * 1024
 _STREAMED_AT_ONCE = 128 * 1024
 _HEADER_LIMIT = 16 * 1024
-_DOWNLOADS = 512
+DOWNLOADS = 512
+"""Bodies that are streamed at once from one mirror."""
+
 _WORTH_READING = 16 * 1024
 """Bytes of an unwanted body that are read to keep the connection; a larger rest is cheaper to hang up on."""
 
@@ -92,7 +94,10 @@ class _RequestOptions(TypedDict, total=False):
 class Client:
     """Asks for one mirror's pages and files, wherever its links and redirects lead within the rules.
 
-    `authorization` is the configured one. `heard` is told what came of each request to the mirror's own origin, and only of those.
+    `authorization` is the configured one. `heard` is told what came of each request to the mirror's own origin, and only of those,
+    with the address that was asked for.
+    Of requests under way there are as many as the settings have connections, and `DOWNLOADS` besides that are streamed;
+    who finds no place in time gets a Failure that says so: the mirror has nothing to do with it.
     `one_each` says that the mirror takes a connection for each request, as its last good answer was by HTTP/1.0 (RFC 9112, 9.3).
     Raises OSError where a file of the settings' TLS cannot be read.
     """
@@ -101,7 +106,7 @@ class Client:
         self,
         section: UpstreamSection,
         authorization: str | None,
-        heard: Callable[[Reply], None],
+        heard: Callable[[Reply, str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._section = section
@@ -118,21 +123,22 @@ class Client:
         self.proxied = self._route.proxy_for(section.url) is not None
         self._resolver = GuardedResolver(self.destinations, self._route.proxies(), section.connect_timeout)
         self.one_each = False
+        self._places = asyncio.Semaphore(section.connections)
+        self._streams = asyncio.Semaphore(DOWNLOADS)
         self._asking: aiohttp.ClientSession | None = None
         self._streaming: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Makes the sessions; nothing is dialled yet."""
-        self._asking = self._session(self._section.connections, _READ_AT_ONCE)
-        self._streaming = self._session(_DOWNLOADS, _STREAMED_AT_ONCE)
+        self._asking = self._session(_READ_AT_ONCE)
+        self._streaming = self._session(_STREAMED_AT_ONCE)
 
-    def _session(self, limit: int, read_at_once: int) -> aiohttp.ClientSession:
+    def _session(self, read_at_once: int) -> aiohttp.ClientSession:
         section = self._section
-        connector = aiohttp.TCPConnector(limit=limit, resolver=self._resolver, ttl_dns_cache=30, ssl=self.tls, keepalive_timeout=15.0)
+        # Places are given out here: that none came free must not look as if the mirror did not answer.
+        connector = aiohttp.TCPConnector(limit=0, resolver=self._resolver, ttl_dns_cache=30, ssl=self.tls, keepalive_timeout=15.0)
         timeout = aiohttp.ClientTimeout(
             total=None,
-            # A free connection is waited for as long as an answer may take: then one must have come free.
-            connect=section.connect_timeout + section.read_timeout,
             sock_connect=section.connect_timeout,
             sock_read=section.read_timeout,
         )
@@ -180,6 +186,31 @@ class Client:
         session = self._streaming if streaming else self._asking
         if session is None:
             raise RuntimeError("the client is not open")
+        async with (
+            self._place(url, self._streams if streaming else self._places),
+            self._followed(session, method, url, headers, own) as download,
+        ):
+            yield download
+
+    @asynccontextmanager
+    async def _place(self, url: str, places: asyncio.Semaphore) -> AsyncIterator[None]:
+        # One is waited for as long as an answer may take: then one must have come free.
+        seconds = self._section.connect_timeout + self._section.read_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await places.acquire()
+        except TimeoutError:
+            why = f"the proxy itself has as many requests under way as it allows, and none ended within {seconds:g} s"
+            raise Failure(Trouble.OWN_LIMIT, shown(url), why) from None
+        try:
+            yield
+        finally:
+            places.release()
+
+    @asynccontextmanager
+    async def _followed(
+        self, session: aiohttp.ClientSession, method: str, url: str, headers: Mapping[str, str], own: str | None
+    ) -> AsyncIterator[Download]:
         visited: set[str] = set()
         trusted = True
         while url not in visited and len(visited) <= _HOPS:
@@ -212,13 +243,13 @@ class Client:
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             failure = failure_of(error, str(address), self._section)
             if at_home:
-                self._heard(NoAnswer(failure.trouble, failure.detail, self._clock()))
+                self._heard(NoAnswer(failure.trouble, failure.detail, self._clock()), str(address))
             raise failure from None
         if at_home:
             if response.ok:
                 self.one_each = _ends_with_its_answer(response)
             lowered = {name.lower(): value for name, value in response.headers.items()}
-            self._heard(Answer(response.status, lowered, url=shown(str(address)), at=self._clock()))
+            self._heard(Answer(response.status, lowered, url=shown(str(address)), at=self._clock()), str(address))
         return response
 
     async def _options(self, address: URL, headers: Mapping[str, str], authorization: str | None) -> _RequestOptions:

@@ -41,7 +41,8 @@ class Conversations:
     which `own_origin` recognises by URL. `authorization_for` gives the Authorization header of an identity. A request that failed
     in passing is asked again up to `retries` times. `clock` tells the seconds since the epoch. `admit` says whether the fast lane may
     be used right now, and `heard` is told what came back there: so a breaker sees both lanes (the slow one is the caller's).
-    `took` is told how many seconds the answers took, by either lane. Both hear of many at once, in the order in which they came.
+    `took` is told how many seconds the answers took, by either lane. Both hear of many at once, in the order in which they came;
+    `heard` is told the address besides where it is a single failure.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Conversations:
         own_origin: Callable[[str], bool],
         clock: Callable[[], float] = time.time,
         admit: Callable[[], bool] | None = None,
-        heard: Callable[[Sequence[Reply]], None] | None = None,
+        heard: Callable[[Sequence[Reply], str | None], None] | None = None,
         took: Callable[[Sequence[float]], None] | None = None,
     ) -> None:
         self._slow = slow
@@ -72,6 +73,8 @@ class Conversations:
         self._took = took
         self._share: Callable[[], float] = random.random
         self._budget = again.RetryBudget()
+        self._wishes = again.Wishes()
+        self._ailing = again.Ailing()
         self._resuming: deque[_AnyTalk] = deque()
         self._urgent: deque[_AnyBatch] = deque()
         self._ahead: deque[_AnyBatch] = deque()
@@ -322,29 +325,32 @@ class Conversations:
         now = self._time()
         self._good_began = []
         self._pace.answered(began, now)
+        self._wishes.delivered(len(began))
         if self._took is not None:
             self._took([now - each for each in began])
         good = self._good
         if good:
             self._good = []
             if self._tell is not None:
-                self._tell(good)
+                self._tell(good, None)
 
     def _put_off(self, talk: _AnyTalk, reply: Reply, now: float) -> bool:
         """Tells of a request that did not go well, and gives whether it is asked again."""
         if talk.fast and self._tell is not None:
-            self._tell((reply,))
+            self._tell((reply,), talk.ask.url)
         if self._took is not None and isinstance(reply, Answer):
             self._took((now - talk.began,))
         wanted = again.retry_after(reply)
         too_much = isinstance(reply, Answer) and reply.status in {429, 503}
         # What is refused again says something of that file: a mirror that is asked too much refuses others as well, when they are new.
-        told_before = too_much and talk.attempts > 0 and wanted is None
-        if again.shows_strain(reply) and not told_before:
+        own_wish = wanted is not None and not self._wishes.of_mirror(talk.ask.url, now)
+        of_path = own_wish or again.of_its_path_alone(talk.ask, reply) or (too_much and talk.attempts > 0 and wanted is None)
+        if again.shows_strain(reply) and not (self._ailing.known(talk.ask.url, now) or of_path):
             self._pace.strained(talk.began, now, pause=too_much, retry_after=wanted)
         else:
             self._pace.forgotten()
-        if talk.attempts >= self._retries or not again.failed_in_passing(talk.ask, reply) or (wanted or 0.0) > again.LONGEST_WAIT:
+        longest = again.LONGEST_WAIT_FOR_ONE if own_wish else again.LONGEST_WAIT
+        if talk.attempts >= self._retries or not again.failed_in_passing(talk.ask, reply) or (wanted or 0.0) > longest:
             return False
         wait = again.delay(talk.attempts + 1, self._share(), wanted)
         if now + wait >= talk.batch.until or not self._budget.allows(self._pace.asked, now):

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextvars import Context
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
@@ -13,7 +15,15 @@ from typing import Self, TypeVar
 import structlog
 
 from proxy.config import MirrorKind, ProbeSection, UpstreamSection
-from proxy.core.errors import DestinationRefused, UpstreamBroke, UpstreamError, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
+from proxy.core.errors import (
+    DestinationRefused,
+    OwnLimit,
+    UpstreamBroke,
+    UpstreamError,
+    UpstreamStatus,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
 from proxy.core.identity import SHARED, Identity
 from proxy.core.redaction import Redaction
@@ -53,6 +63,12 @@ K = TypeVar("K")
 
 _SILENCES_OF_A_PAGE = 6
 """How many read timeouts a page may take as a whole, so that one which comes byte by byte does come to an end."""
+
+_WELL_FOR = 5.0
+"""Seconds after a page came well for which nobody asks for one again to find out whether the mirror is down."""
+
+_TRIAL_LOOK, _TRIAL_LOOKS = 0.05, 40
+"""Seconds after which it is looked whether the trial of an open breaker has told something, and how often."""
 
 _BESIDE = 0.003
 """Seconds within which a mirror on the same machine answers now and then, however busy both are."""
@@ -96,7 +112,10 @@ class Mirror:
         self.key = f"{section.name}@{sha256(f'{self.address}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self.counts = counts if counts is not None else MirrorCounts()
-        self._observer = Observer(section.name, steady, self.counts)
+        self._observer = Observer(section.name, steady, self.counts, is_page=self._is_page, suspected=self._find_out)
+        self._good_pages: deque[str] = deque(maxlen=4)
+        self._finding_out: asyncio.Task[None] | None = None
+        self._found_well = float("-inf")
         self._client = self._new_client(authorization)
         self._pace = Pace(probe.concurrency, rate=self._rate())
         self._contact = FirstContact(steady)
@@ -151,6 +170,9 @@ class Mirror:
 
     async def close(self) -> None:
         """Ends conversations and closes connections."""
+        if self._finding_out is not None:
+            self._finding_out.cancel()
+            await asyncio.wait([self._finding_out])
         if self._conversations is not None:
             await self._conversations.close()
         for lane in (self._fast, self._pages):
@@ -309,7 +331,9 @@ class Mirror:
         failed: UpstreamError
         while True:
             try:
-                return await self._page_answer(url, way, who)
+                answer = await self._page_answer(url, way, who)
+                if url not in self._good_pages:
+                    self._good_pages.append(url)
             except UpstreamStatus as error:
                 instead, failed = way.instead(error.status), error
             except (UpstreamBroke, UpstreamTimeout) as error:
@@ -318,6 +342,8 @@ class Mirror:
                 if failure.trouble not in _IN_PASSING:
                     raise self._error(failure) from None
                 instead, failed = None, self._error(failure)
+            else:
+                return answer
             if instead is not None:
                 way = instead
                 continue
@@ -363,10 +389,10 @@ class Mirror:
         try:
             answer = await self._pages.answer(url, way.headers(), self._client.authorization_for(who.authorization))
         except Failure as failure:
-            self._heard((NoAnswer(failure.trouble, failure.detail, self._clock()),))
+            self._heard((NoAnswer(failure.trouble, failure.detail, self._clock()),), url)
             raise
         if answer is not None:
-            self._heard((answer,))
+            self._heard((answer,), url)
         return answer
 
     @asynccontextmanager
@@ -404,8 +430,8 @@ class Mirror:
         self, method: str, url: str, headers: Mapping[str, str], who: Identity, *, streaming: bool = False
     ) -> AsyncIterator[Download]:
         breaker, now = self._observer.breaker, self._steady()
-        if self._client.own_origin(url) and not breaker.admits(now):
-            rest = max(1.0, breaker.rest_left(now))
+        if self._client.own_origin(url) and not breaker.admits(now) and not await self._admitted_after_trial():
+            rest = max(1.0, breaker.rest_left(self._steady()))
             raise Failure(Trouble.BREAKER_OPEN, shown(url), f"the mirror did not answer lately; next try in {rest:.0f} s")
         try:
             async with self._client.exchange(method, url, headers, who.authorization, streaming=streaming) as download:
@@ -414,9 +440,40 @@ class Mirror:
             breaker.abandoned()
             raise
 
-    def _heard(self, replies: Sequence[Reply]) -> None:
+    async def _admitted_after_trial(self) -> bool:
+        """Wait a little for the trial that is under way, and return whether requests may be made after it."""
+        breaker = self._observer.breaker
+        for _ in range(_TRIAL_LOOKS):
+            if not breaker.on_trial(self._steady()):
+                break
+            await asyncio.sleep(_TRIAL_LOOK)
+        return breaker.admits(self._steady())
+
+    def _is_page(self, url: str) -> bool:
+        return url.startswith(self._section.url)
+
+    def _find_out(self, failing: Collection[str]) -> None:
+        """Asks for a page that was well before, to tell the trouble of some paths from the mirror's own; `failing` are those."""
+        if self._finding_out is not None or self._steady() - self._found_well < _WELL_FOR:
+            return
+        pages = [url for url in reversed(self._good_pages) if url not in failing]
+        ask = Ask(Method.GET, pages[0], read=1) if pages else Ask(Method.HEAD, self._section.url)
+        # It is nobody's request: the log must not take it for the one that failed last.
+        self._finding_out = asyncio.get_running_loop().create_task(self._found_out(ask), context=Context())
+
+    async def _found_out(self, ask: Ask) -> None:
+        self._observer.witness = ask.url
+        try:
+            await self.ask(ask, SHARED)
+            if not self._observer.breaker.failures:
+                self._found_well = self._steady()
+        finally:
+            self._observer.witness = None
+            self._finding_out = None
+
+    def _heard(self, replies: Sequence[Reply], path: str | None = None) -> None:
         """Learns from answers of the mirror's own origin, or from there being none, how it does and what it is."""
-        self._observer.hear(replies)
+        self._observer.hear(replies, path)
         if self.kind is MirrorKind.AUTO:
             kinds = (kind_by_headers(reply.headers) for reply in replies if isinstance(reply, Answer))
             self.kind = next((kind for kind in kinds if kind is not MirrorKind.AUTO), MirrorKind.AUTO)
@@ -424,10 +481,10 @@ class Mirror:
                 self._pace.rate = self._rate()
                 _log.info("mirror-recognised", mirror=self.name, kind=self.kind.value)
 
-    def _heard_slowly(self, reply: Reply) -> None:
+    def _heard_slowly(self, reply: Reply, path: str) -> None:
         """As `_heard`, from the ordinary client, which alone finds out that a mirror takes a connection for each request."""
         self._pace.narrow(few=self._client.one_each)
-        self._heard((reply,))
+        self._heard((reply,), path)
 
     def _is_plain(self) -> bool:
         """Whether lean connections will do; trials of an open breaker need the ordinary client, which copes with whatever the answer is."""
@@ -441,6 +498,8 @@ class Mirror:
             return UpstreamTimeout(failure.url, failure.seconds, failure.detail)
         if failure.trouble is Trouble.FORBIDDEN_DESTINATION:
             return DestinationRefused(failure.url, failure.detail)
+        if failure.trouble is Trouble.OWN_LIMIT:
+            return OwnLimit(failure.url, failure.detail)
         if failure.trouble in _BROKE:
             return UpstreamBroke(failure.url, failure.detail)
         return UpstreamUnreachable(failure.url, failure.detail)

@@ -10,7 +10,7 @@ from proxy.upstream.fastlane import FastLane, Unusual
 PLAIN = (304, 401, 407)
 """Statuses that are answers for a page, though not for a file."""
 
-_ON_THE_WAY = frozenset({Trouble.TIMEOUT, Trouble.RESET})
+_ON_THE_WAY = frozenset({Trouble.TIMEOUT, Trouble.RESET, Trouble.OWN_LIMIT})
 
 
 class PageLane:
@@ -24,7 +24,7 @@ class PageLane:
     async def answer(self, url: str, headers: Mapping[str, str], authorization: str | None) -> Answer | None:
         """Gives the answer for `url`, None where the ordinary client must ask: because it is unusual, or no connection could be made.
 
-        Raises Failure where the request left and no whole answer came.
+        Raises Failure where the request left and no whole answer came, and where all connections were busy for too long.
         """
         # One byte more tells a body of the limit from a longer one.
         reply = await self._lane.ask(Ask(Method.GET, url, read=self._limit + 1), authorization, headers)

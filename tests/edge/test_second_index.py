@@ -59,6 +59,15 @@ async def test_a_page_is_asked_for_again_when_it_is_old_and_at_little_cost(mirro
     assert second.is_current("one", told.digest)
 
 
+async def test_a_clock_that_goes_back_freezes_no_page(mirror: BrokenMirror, second: SecondIndex, clock: Clock) -> None:
+    clock.now += 23 * 3600
+    await second.page("one")
+    clock.now -= 23 * 3600
+    for _ in range(3):
+        await second.page("one")
+    assert len(mirror.asked_for("page:one")) == 2
+
+
 async def test_that_there_is_no_such_project_is_remembered_for_a_day(mirror: BrokenMirror, second: SecondIndex, clock: Clock) -> None:
     for passed in (0.0, DAY - 10, 20.0):
         clock.now += passed

@@ -134,7 +134,7 @@ async def test_the_fast_lane_rests_while_it_is_not_admitted_and_its_answers_are_
     slow = Slow()
     async with (
         serving(always(OK)) as server,
-        talking(server, slow, admit=lambda: admitted, heard=heard.extend) as talks,
+        talking(server, slow, admit=lambda: admitted, heard=lambda replies, _: heard.extend(replies)) as talks,
     ):
         await talks.one(probe(server.url()), SHARED)
         assert (len(server.requests), len(slow.asked), heard) == (0, 1, [])
@@ -220,19 +220,53 @@ async def test_background_work_waits_for_foreground_work_and_keeps_to_its_rate()
     assert time.monotonic() - began > 0.1
 
 
-async def test_a_pause_that_the_mirror_wants_holds_for_everybody_and_then_all_goes_on() -> None:
+async def test_a_wish_to_wait_is_that_of_its_path_alone_until_several_paths_have_it() -> None:
+    """A Retry-After (RFC 9110, section 10.2.3) of one file holds up no other one."""
+    times: dict[str, float] = {}
+    slow = Slow(
+        lambda ask: (
+            Answer(503, {"retry-after": "60"}) if times.setdefault(ask.url[-1], time.monotonic()) and ask.url[-1] in "02" else Answer(200)
+        )
+    )
+    async with talking(slow=slow, pace=Pace(1)) as talks:
+        learned: dict[int, object] = {}
+        began = time.monotonic()
+        flows = [(number, probe(f"http://mirror.example.com/{number}")) for number in range(6)]
+        await talks.all(flows, SHARED, learned=learned.__setitem__)
+        assert time.monotonic() - began < 0.5
+    assert learned == {0: 503, 1: 200, 2: 503, 3: 200, 4: 200, 5: 200}
+
+
+async def test_nobody_waits_long_for_one_file_that_wants_to_be_left_alone() -> None:
+    slow = Slow(lambda _: Answer(503, {"retry-after": "20"}))
+    async with talking(slow=slow) as talks, asyncio.timeout(1):
+        assert await talks.one(probe("http://mirror.example.com/a"), SHARED) == 503
+
+
+async def test_a_pause_that_several_paths_want_holds_for_everybody_and_then_all_goes_on() -> None:
     times: list[float] = []
 
     def answer(ask: Ask) -> Reply:
         times.append(time.monotonic())
-        return Answer(429, {"retry-after": "1"}) if len(times) == 1 else Answer(200)
+        return Answer(429, {"retry-after": "1"}) if len(times) <= 3 else Answer(200)
 
     learned: dict[int, object] = {}
     async with talking(slow=Slow(answer), pace=Pace(1)) as talks:
         flows = [(number, probe(f"http://mirror.example.com/{number}")) for number in range(5)]
         await talks.all(flows, SHARED, learned=learned.__setitem__)
     assert learned == dict.fromkeys(range(5), 200)
-    assert times[1] - times[0] > 0.9
+    assert times[2] - times[0] < 0.5
+    assert times[3] - times[2] > 0.9
+
+
+async def test_metadata_that_a_mirror_refuses_by_server_errors_says_nothing_of_what_it_bears() -> None:
+    slow = Slow(lambda ask: Answer(503) if ask.url.endswith(".metadata") else Answer(200))
+    async with talking(slow=slow, pace=Pace(16), retries=0) as talks:
+        flows = ((n, probe(f"http://mirror.example.com/{n}.whl{'.metadata' if n % 2 else ''}")) for n in range(200))
+        began = time.monotonic()
+        await talks.all(flows, SHARED, learned=lambda *_: None)
+        assert time.monotonic() - began < 1
+        assert talks._pace.limit == 16
 
 
 async def test_thousands_of_conversations_leave_the_loop_its_turn() -> None:
@@ -315,12 +349,14 @@ async def test_a_few_files_that_are_refused_whatever_happens_do_not_hold_up_all_
 
 @pytest.mark.parametrize("kind", ["patient", "background"])
 async def test_after_a_pause_those_go_on_as_well_that_let_others_go_first(kind: str) -> None:
-    slow = Slow(lambda ask: Answer(429, {"retry-after": "1"}) if ask.url.endswith("/0") else Answer(200))
+    slow = Slow(lambda ask: Answer(429, {"retry-after": "1"}) if ask.url[-1] in "012" else Answer(200))
     async with talking(slow=slow, pace=Pace(1), retries=0) as talks, asyncio.timeout(10):
-        flows = ((number, probe(f"http://mirror.example.com/{number}")) for number in range(3))
+        flows = ((number, probe(f"http://mirror.example.com/{number}")) for number in range(5))
         learned: dict[int, object] = {}
+        began = time.monotonic()
         await talks.all(flows, SHARED, learned=learned.__setitem__, **{kind: True})
-    assert learned == {0: 429, 1: 200, 2: 200}
+        assert time.monotonic() - began > 0.9
+    assert learned == {0: 429, 1: 429, 2: 429, 3: 200, 4: 200}
 
 
 async def test_a_pause_longer_than_anybody_waits_is_not_waited_for() -> None:

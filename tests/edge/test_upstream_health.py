@@ -7,7 +7,7 @@ import pytest
 
 from proxy.config import MirrorKind
 from proxy.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from proxy.core.flows.exchange import Ask, Method, NoAnswer, Trouble
+from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED, Identity
 from proxy.upstream import Mirror
@@ -51,6 +51,64 @@ class TestBreaker:
             await fail(mirror)
             assert mirror.breaker_open
 
+    @pytest.mark.parametrize("ailing", [".metadata", ".whl", "/bad/"])
+    @pytest.mark.parametrize("code", [502, 503, 504, None])
+    async def test_what_fails_for_one_kind_of_path_or_for_one_page_is_not_the_mirrors_failure(self, ailing: str, code: int | None) -> None:
+        """`None` closes the connection."""
+
+        def say(path: str, _: object) -> bytes | None:
+            return (None if code is None else answer(code)) if path.endswith(ailing) else page()
+
+        async with serving(saying(say)) as server, mirror_at(server.url("/simple/")) as mirror:
+            for number in range(3):
+                await mirror.fetch_page(f"p{number}", SHARED)
+            for number in range(3 * FAILURES):
+                if ailing == "/bad/":
+                    with pytest.raises(UpstreamError):
+                        await mirror.fetch_page("bad", SHARED)
+                else:
+                    await mirror.ask(Ask(Method.GET, server.url(f"/{number}{ailing}")), SHARED)
+                assert not mirror.breaker_open
+                await asyncio.sleep(0.01)
+            await mirror.fetch_page("demo", SHARED)
+            assert sum(path_of(head) in {"/simple/p0/", "/simple/p1/", "/simple/p2/"} for head in server.requests) <= 3 + 2
+
+    async def test_files_that_all_fail_open_it_once_a_page_fails_too(self) -> None:
+        well = True
+
+        async with serving(saying(lambda *_: page() if well else answer(503))) as server, mirror_at(server.url("/simple/")) as mirror:
+            await mirror.fetch_page("demo", SHARED)
+            well = False
+            for number in range(FAILURES + 1):
+                await mirror.ask(Ask(Method.GET, server.url(f"/{number}.whl")), SHARED)
+                await asyncio.sleep(0.02)
+            assert mirror.breaker_open
+
+    async def test_metadata_that_goes_on_failing_does_not_keep_a_mirror_shut_out_that_is_back(self) -> None:
+        observer = Observer("demo", lambda: now, is_page=lambda path: path.endswith("/"))
+        now = 0.0
+        for number in range(FAILURES):
+            observer.hear([Answer(503)], f"/{number}/")
+        assert not observer.breaker.admits(1.0)
+        for _ in range(5):
+            now += 30.0
+            assert observer.breaker.admits(now)
+            observer.hear([Answer(503)], "/a.whl.metadata")
+            assert observer.breaker.admits(now), "the next one is the trial"
+            observer.breaker.abandoned()
+        observer.hear([Answer(200)], None)
+        assert not observer.breaker.open
+
+    async def test_that_no_place_of_the_proxys_own_came_free_is_not_the_mirrors_failure(self) -> None:
+        async with (
+            serving(silent) as server,
+            mirror_at(server.url("/simple/"), connections=1, read_timeout=0.3, connect_timeout=0.1) as mirror,
+        ):
+            asked = (mirror.ask(Ask(Method.GET, server.url(f"/{number}.whl")), SHARED) for number in range(FAILURES + 4))
+            troubles = [reply.trouble for reply in await asyncio.gather(*asked) if isinstance(reply, NoAnswer)]
+            assert troubles.count(Trouble.OWN_LIMIT) >= FAILURES
+            assert (mirror.breaker_open, mirror.health.failures) == (False, len(troubles) - troubles.count(Trouble.OWN_LIMIT))
+
     @pytest.mark.parametrize("status", [401, 404, 429, 500])
     async def test_any_other_status_is_an_answer(self, status: int) -> None:
         async with serving(always(answer(status))) as server, mirror_at(server.url("/simple/")) as mirror:
@@ -65,15 +123,10 @@ class TestBreaker:
             with pytest.raises(UpstreamUnreachable):
                 await mirror.fetch_page("demo", SHARED)
             await asyncio.sleep(2.05)
-            await asyncio.gather(mirror.fetch_page("demo", SHARED), self.refused(mirror))
+            # While the trial is under way the others wait for what comes of it.
+            await asyncio.gather(*(mirror.fetch_page(name, SHARED) for name in ("demo", "other", "another")))
             assert mirror.health.state == "answers"
             await asyncio.gather(*(mirror.fetch_page("demo", SHARED) for _ in range(5)))
-
-    @staticmethod
-    async def refused(mirror: Mirror) -> None:
-        """While the trial is under way the others are not let through."""
-        with pytest.raises(UpstreamUnreachable):
-            await mirror.fetch_page("other", SHARED)
 
     async def test_a_mirror_that_redirects_everything_is_found_again_by_its_probes(self) -> None:
         well = False

@@ -17,19 +17,26 @@ from proxy.core.errors import FileNotListed, MetadataUnavailable, PageUnreadable
 from proxy.core.flows.evidence import Asked, evidence_of
 from proxy.core.flows.exchange import Answer, NoAnswer, Trouble
 from proxy.core.identity import SHARED, Identity
+from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.index import Index
 from proxy.store import open_store
-from tests.simulation.behaviours import BEHAVIOURS, Behaviour, Rights, Stage
+from tests.simulation.behaviour import Behaviour, Stage
+from tests.simulation.behaviours import BEHAVIOURS
+from tests.simulation.contents import Rights
 from tests.simulation.oracle import Oracle, Tally
 from tests.simulation.simulated_mirror import SimulatedMirror
 from tests.simulation.transport import READ_TIMEOUT, SimulatedUpstream
 from tests.simulation.virtual_loop import VirtualLoop, WallClock
 from tests.simulation.world import ORIGIN, SimFile, draw_world, metadata_in
 
+ABSENT = "zebra"
+"""A project that no mirror has."""
+
 CLIENTS = (None, ClientPlatform((3, 12), "linux", "x86_64"), ClientPlatform((3, 11), "darwin", "arm64"))
 IDENTITIES = {"": SHARED, "alice": Identity("alice", "Basic alice"), "bob": Identity("bob", "Basic bob")}
 _OF = {each.authorization: key for key, each in IDENTITIES.items()}
+KINDS = ("static", "static", "static", "artifactory", "artifactory", "auto", "auto", "devpi")
 _GAPS = (0.3, 2.0, 11.0, 65.0, 130.0, 130.0, 190.0, 620.0, 620.0, 3700.0, 20_000.0)
 _SETTLED = (700.0, 200.0, 200.0, 200.0)
 _GIVE_UP = 3600.0
@@ -111,7 +118,7 @@ class _History:
         self.loop = VirtualLoop()
         self.clock = WallClock(self.loop)
         self.world = draw_world(rng, size)
-        self.settings = _settings(rng.choice(("static", "static", "artifactory", "auto")))
+        self.settings = _settings(rng.choice(KINDS))
         self.actions = self._draw_actions()
         self.end = self.actions[-1][0] + 5.0
         stage = Stage(rng, self.world, self.loop, self.clock, [moment for moment, _, _ in self.actions], self.end)
@@ -124,7 +131,8 @@ class _History:
         )
         self.mirror.behave([each for each in self.behaviours if each.before_all], [each for each in self.behaviours if each.after_all])
         self.people = list(IDENTITIES) if any(isinstance(each, Rights) for each in self.behaviours) else [""]
-        self.oracle = Oracle(self.world, self.behaviours)
+        costly = BUDGETS[self.settings.upstream[0].kind].rate == 0
+        self.oracle = Oracle(self.world, self.behaviours, costly=costly)
         self.report = Report(seed, [f"{name_of(each)}: {each}" for each in self.behaviours], self._describe(near))
         self.report.exact = all(each.exact for each in self.behaviours)
         if verbose:
@@ -157,7 +165,7 @@ class _History:
     def _draw_actions(self) -> list[tuple[float, str, float]]:
         moment, actions = 1.0, []
         for _ in range(self.rng.randint(4, 10)):
-            what = self.rng.choice(("view", "view", "view", "burst", "burst", "metadata", "file"))
+            what = self.rng.choice(("view", "view", "view", "burst", "resolve", "resolve", "metadata", "file"))
             actions.append((moment, what, self.rng.random()))
             moment += self.rng.choice(_GAPS) * self.rng.uniform(1.0, 1.2)
         return actions
@@ -221,10 +229,15 @@ class _History:
         who = rng.choice(self.people)
         names = list(self.world.projects)
         if what == "view":
-            await self._together([self._view(rng.choice(names), who, rng.choice(CLIENTS))])
+            await self._together([self._view(rng.choice([*names, *names, ABSENT]), who, rng.choice(CLIENTS))])
         elif what == "burst":
             client = rng.choice(CLIENTS[1:])
             await self._together([self._view(name, who, client) for name in names])
+        elif what == "resolve":
+            client = rng.choice(CLIENTS[1:])
+            wheels = [file for file in self.world.files if file.is_wheel]
+            read = rng.sample(wheels, min(rng.choice((4, 12)), len(wheels)))
+            await self._together([*(self._metadata(file, who) for file in read), *(self._view(name, who, client) for name in names)])
         else:
             files = rng.sample(self.world.files, min(rng.choice((1, 3, 3, 12)), len(self.world.files)))
             ask = self._metadata if what == "metadata" else self._file
@@ -244,8 +257,7 @@ class _History:
             for who in self.people:
                 for name in self.world.projects:
                     await self._together([self._view(name, who, None)])
-        self.oracle.control(self.loop.now)
-        if self.report.exact:
+        if self.report.exact and not any(each.files_may_hang for each in self.behaviours):
             wheels = [file for file in self.world.files if file.is_wheel]
             for file in self.rng.sample(wheels, min(6, len(wheels))):
                 await asyncio.sleep(3.0)
@@ -321,7 +333,7 @@ class _History:
         now = self.loop.now
         project = self.world.projects[file.project]
         since = file.whole_since(who, now)
-        if file.patchy and not self.oracle.seen(file, who):
+        if file.patchy and not self.oracle.seen(file, who, now):
             return False
         listed = project.shows(who) and now < project.quarantined_from and file.lists(who, now - 700.0)
         return listed and since is not None and since < now - 700.0 and file.failing is None

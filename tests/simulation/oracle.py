@@ -1,11 +1,29 @@
-"""The oracle: it knows the truth of a world, looks at every page as it is served, and says which promise was broken."""
+"""The oracle: it knows the truth of a world, looks at every page as it is served, and says which promise was broken.
+
+The promises, by the kind under which a broken one is told:
+
+- lost: No file that is delivered to someone who asks alone is missing from a page. Where chance decides (random denials, nodes), this is
+  counted instead, and hardly ever happens.
+- not-back: A file that was really absent is back within eleven minutes and a view, one whose name is new within eighty seconds and a view.
+- page-empty, page-refused: No page that the mirror gives is turned empty or refused, also not for long after an outage.
+- page-gone: No stored page is lost to an outage: it is served meanwhile, also after a restart.
+- stale: No page is served stale for longer than the mirror is in trouble.
+- quarantine: A project that the mirror marks as quarantined is no longer served (PEP 792).
+- metadata-foreign, metadata-refused: Metadata that is not the file's own is not kept beyond a passing failure, and the file's own is had.
+- file-unknown, file-refused: A file that a page listed lately, or that the mirror lists, can be had.
+- rights, added: No identity sees what only another may see, and nobody sees what nobody listed.
+- dead-listed: A file that is really dead leaves its page within a bounded number of views some minutes apart.
+- price: The requests about files are bounded.
+- slow, endless: No page takes longer than clients wait.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from proxy.core.errors import UpstreamStatus
-from tests.simulation.behaviours import Behaviour, ClockJumps
+from tests.simulation.behaviour import Behaviour
+from tests.simulation.outages import ClockJumps
 from tests.simulation.world import ALWAYS, NEVER, SimFile, SimProject, World
 
 FRESH = 125.0
@@ -23,8 +41,16 @@ RECOVERED_WITHIN = 35.0
 LONGEST_WAIT = 9.0
 """Seconds that a client waits for a page at most: the deadline of the settings, and what the machine takes."""
 
-PRICE_OF_A_FILE, PRICE_OF_A_VIEW = 6, 4
-"""The bound of the price: so many requests about each listed file, and so many more for each view of its page."""
+PRICE_OF_A_FILE, PRICE_OF_A_VIEW, PRICE_OF_A_PROOF = 6, 4, 40
+"""The bound of the price: so many requests about each listed file, so many more for each view of its page, and for each view of a page,
+however small, those that it takes to prove a denial.
+"""
+
+FETCHABLE_FOR = 3600.0
+"""Seconds for which a file that a page listed can be had although a newer page lacks it."""
+
+PRIVATE_FOR = 600.0
+"""Seconds after its last use for which what a client's own token showed is kept."""
 
 _CONTROL_APART = 100.0
 
@@ -40,25 +66,31 @@ class Tally:
     views: int = 0
     longest: float = 0.0
     price: int = 0
+    dead_at_first: int = 0
+    listed_at_first: int = 0
 
 
 class Oracle:
-    """Judges what clients get. All times are the loop's seconds."""
+    """Judges what clients get. All times are the loop's seconds.
 
-    def __init__(self, world: World, behaviours: Sequence[Behaviour]) -> None:
+    `costly` says that a probe costs this kind of mirror a download, so that hardly anything is asked ahead of clients.
+    """
+
+    def __init__(self, world: World, behaviours: Sequence[Behaviour], *, costly: bool) -> None:
         self.tally = Tally()
         self._world = world
         self._behaviours = behaviours
+        self._costly = costly
+        self._slow = frozenset[str]().union(*(each.slow_pages for each in behaviours))
         self._exact = all(each.exact for each in behaviours)
         self.calm = self._exact and not any(each.slack for each in behaviours)
         self._slack = sum(each.slack for each in behaviours)
         jumps = [-seconds for each in behaviours if isinstance(each, ClockJumps) for _, seconds in each.jumps]
         self._skew = sum(each for each in jumps if 0 < each <= 3600)
         self._seen: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self._known: set[tuple[str, str]] = set()
+        self._known_at: dict[tuple[str, str], float] = {}
         self._views: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._missing: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self._last: dict[tuple[str, str], tuple[set[str], float]] = {}
         self._viewed: Counter[str] = Counter()
         self._noticed = ALWAYS
         self._asked_last = ALWAYS
@@ -69,8 +101,8 @@ class Oracle:
         patchy = {file.filename for file in self._world.files if file.patchy}
         for key in self._seen:
             self._seen[key] -= patchy
-        for private in [key for key in self._known if key[0]]:
-            self._known.discard(private)
+        for private in [key for key in self._known_at if key[0]]:
+            del self._known_at[private]
 
     def troubled(self, since: float, until: float) -> bool:
         """Return whether the mirror was in trouble between these moments."""
@@ -87,60 +119,79 @@ class Oracle:
         if not told:
             word = "turned into 404" if status == 404 else "refused without need"
             self.broken(ended, "page-refused", f"project {name} is {word} for {who or 'all'}: {error!s}")
-        elif not who and ("", name) in self._known and not told & {401, 403}:
-            others = [key for key in self._known if key[0] == "" and key[1] != name]
+        elif not who and self._known(("", name), ended) and not told & {401, 403}:
+            others = self._others(("", name), ended)
             if others or not told & {404, "empty page"}:
                 self.broken(
                     ended, "page-gone", f"the known page of {name} is not served during an outage ({sorted(map(str, told))}): {error!s}"
                 )
         elif told & {401, 403}:
-            self._known.discard((who, name))
+            self._known_at.pop((who, name), None)
 
     def served(self, name: str, who: str, began: float, ended: float, names: Collection[str], *, stale: bool) -> None:
         """Judge a page that was served; `stale` says that it was for want of a newer one."""
         self._took(name, began, ended)
+        project, listed = self._world.projects.get(name), set(names)
+        if project is None:
+            self.broken(ended, "added", f"{name} is served, which the mirror never had")
+        elif not project.shows(who):
+            kind = "rights" if listed else "added"
+            self.broken(ended, kind, f"{who or 'everybody'} is shown {name}, which only others may see")
+        elif ended >= project.quarantined_from:
+            if not stale or name not in self._slow:
+                self._judge_quarantined(project, began, ended, listed)
+        else:
+            self._judge_stale(name, who, began, ended, stale=stale)
+            self._nothing_foreign(project, who, ended, listed)
+            self._judge_page(project, who, began, ended, listed)
+
+    def _judge_quarantined(self, project: SimProject, began: float, ended: float, listed: set[str]) -> None:
+        since = project.quarantined_from
+        if listed and began > since + FRESH + self._skew and not self._pages_failed(since, ended):
+            self.broken(ended, "quarantine", f"files of {project.name} are still listed {ended - since:.0f} s after its quarantine")
+
+    def _judge_stale(self, name: str, who: str, began: float, ended: float, *, stale: bool) -> None:
         # Once any page was asked for after an outage, the proxy can know that it is over.
-        slow = any(name in each.slow_pages for each in self._behaviours)
-        if stale and not slow and not self._pages_failed(self._noticed, ended):
+        if stale and name not in self._slow and not self._pages_failed(min(began, self._noticed), ended):
             self.broken(ended, "stale", f"the page of {name} is served stale to {who or 'all'} although the mirror gives it")
-        key, project = (who, name), self._world.projects.get(name)
-        listed = set(names)
-        if project is None or not project.shows(who):
-            self.broken(ended, "rights", f"{who or 'everybody'} is shown {name}, which only others may see")
-            return
-        if ended >= project.quarantined_from:
-            told = self._pages_failed(project.quarantined_from, ended)
-            if listed and began > project.quarantined_from + FRESH + self._skew and not told:
-                self.broken(
-                    ended, "quarantine", f"files of {name} are still listed {ended - project.quarantined_from:.0f} s after its quarantine"
-                )
-            return
-        self._nothing_foreign(project, who, ended, listed)
+
+    def _judge_page(self, project: SimProject, who: str, began: float, ended: float, listed: set[str]) -> None:
+        key = who, project.name
         required = [file for file in project.files if self._required(file, who, began, ended, key)]
         gone = [file for file in required if file.filename not in listed]
         self.tally.file_views += len(required)
         if required and not listed:
             if not self._may_be_empty(key, began, ended):
-                self.broken(ended, "page-empty", f"the page of {name} is turned empty for {who or 'all'}")
+                self.broken(ended, "page-empty", f"the page of {project.name} is turned empty for {who or 'all'}")
             return
         if gone:
             self._judge_missing(gone, key, began, ended)
+        if not who:
+            self._judge_dead(project, began, ended, listed)
         self._missing[key] = {file.filename for file in gone}
         self._seen[key] |= listed
-        self._known.add(key)
-        self._last[key] = listed, ended
+        self._known_at[key] = ended
         if not self.troubled(began - 60.0, ended):
             views = self._views[key]
             if not views or began - views[-1] >= 5.0:
                 views.append(began)
 
+    def _known(self, key: tuple[str, str], now: float) -> bool:
+        """Return whether the proxy has the page from before; what a client's own token showed is kept for minutes."""
+        since = self._known_at.get(key)
+        return since is not None and (not key[0] or now - since < PRIVATE_FOR)
+
+    def _others(self, key: tuple[str, str], now: float) -> list[tuple[str, str]]:
+        """Return the other pages that the proxy has for this identity."""
+        return [other for other in self._known_at if other[0] == key[0] and other != key and self._known(other, now)]
+
     def _may_be_empty(self, key: tuple[str, str], began: float, ended: float) -> bool:
         """Return whether an empty page is the mirror's own, which nothing contradicts: neither an earlier one nor another project's."""
         if not any("empty page" in each.pages_may_fail(began - FRESH, ended) for each in self._behaviours):
             return False
-        others = [known for known in self._known if known[0] == key[0] and known != key]
+        others = self._others(key, ended)
         repeated = any("empty page" in each.pages_may_fail(began - 600.0, began - 60.0) for each in self._behaviours)
-        return key not in self._known or (not others and repeated)
+        return not self._known(key, ended) or (not others and repeated)
 
     def _judge_missing(self, gone: list[SimFile], key: tuple[str, str], began: float, ended: float) -> None:
         new = [file for file in gone if file.filename not in self._missing[key]]
@@ -160,14 +211,15 @@ class Oracle:
         """Return whether the file has to be on the page that was asked for and served at these moments."""
         if file.patchy or not file.lists(who, began) or not file.lists(who, ended):
             return False
-        late = file.listed_from != ALWAYS and file.filename not in self._seen[key]
-        if late and (began - file.listed_from < FRESH + self._skew or self._pages_failed(file.listed_from, ended)):
-            return False
+        if file.listed_from != ALWAYS and file.filename not in self._seen[key]:
+            late = began - file.listed_from >= FRESH + self._skew and not self._pages_failed(file.listed_from, ended)
+            if not late or file.project in self._slow:
+                return False
         since = file.whole_since(who, began)
         if since is None or file.whole_since(who, ended) != since:
             return False
-        if since == ALWAYS:
-            return True
+        if since == ALWAYS or self._costly:
+            return since == ALWAYS
         due = since + (YOUNG_BACK_WITHIN if file.young and since == file.there_from else BACK_WITHIN) + self._skew
         return sum(each >= due for each in self._views[key]) >= 1 + self._slack
 
@@ -183,31 +235,26 @@ class Oracle:
             elif file.listed_for is not None and who not in file.listed_for:
                 self.broken(ended, "rights", f"{who or 'everybody'} sees {filename}, which only others may see")
 
-    def control(self, ended: float) -> None:
-        """Judge at the end whether what is really dead has left the pages."""
+    def _judge_dead(self, project: SimProject, began: float, ended: float, listed: set[str]) -> None:
+        """Judge whether what is really dead has left the page, which all share, after so many views some minutes apart."""
         needed = [each.control for each in self._behaviours]
-        if None in needed:
+        files = project.listed("", ended)
+        if self._costly or None in needed or not any(file.there("", ended) and file.failing is None for file in files):
             return
         views_needed = max([3, *(each for each in needed if each is not None)])
-        for project in self._world.projects.values():
-            key = ("", project.name)
-            if not project.shows("") or ended >= project.quarantined_from or key not in self._last:
+        first = not self._views["", project.name]
+        for file in files:
+            since = self._dead_since(file)
+            if since is None:
                 continue
-            files = project.listed("", ended)
-            good = [file for file in files if file.there("", ended) and file.failing is None]
-            if not good:
-                continue
-            for file in files:
-                since = self._dead_since(file)
-                if since is None or file.filename not in self._last[key][0]:
-                    continue
+            if first and since == 0.0:
+                self.tally.dead_at_first += 1
+                self.tally.listed_at_first += file.filename in listed
+            if file.filename in listed:
                 alone = not any(other.version == file.version and other.there("", ended) for other in files)
-                if self._apart(key, since) >= views_needed + alone:
-                    self.broken(
-                        ended,
-                        "dead-listed",
-                        f"{file.filename} is still listed, though it is really gone ({file.denied}) since {since:.0f} s",
-                    )
+                if self._apart(("", project.name), since) >= views_needed + alone and not self.troubled(began - 900.0, ended):
+                    words = f"is still listed, though it is really gone ({file.denied}) since {since:.0f} s"
+                    self.broken(ended, "dead-listed", f"{file.filename} {words}")
 
     def denied_to_client(self, file: SimFile, now: float) -> None:
         """Note that a client asked for a file that is gone, and that the proxy saw the denial."""
@@ -225,9 +272,9 @@ class Oracle:
         return self._denied_to_client.get(file.filename) if file.gone_from != NEVER and file.back_from == NEVER else None
 
     def _apart(self, key: tuple[str, str], since: float) -> int:
-        """Return how many views some minutes apart there were before the last one."""
+        """Return how many views some minutes apart there have been, the one that is judged not counted."""
         count, before = 0, ALWAYS
-        for view in self._views[key][:-1]:
+        for view in self._views[key]:
             if view >= since and view - before >= _CONTROL_APART:
                 count, before = count + 1, view
         return count
@@ -242,17 +289,18 @@ class Oracle:
         project = self._world.projects[file.project]
         if not project.shows(who) or now >= project.quarantined_from or not file.lists(who, now - 3.0):
             return False
-        return not self._pages_failed(now, now) and (not file.patchy or self.seen(file, who))
+        return not self._pages_failed(now, now) and (not file.patchy or self.seen(file, who, now))
 
-    def seen(self, file: SimFile, who: str) -> bool:
-        """Return whether this identity was shown the file on a page, since the proxy started."""
-        return file.filename in self._seen[who, file.project]
+    def seen(self, file: SimFile, who: str, now: float) -> bool:
+        """Return whether this identity was shown the file on a page lately, since the proxy started."""
+        shown = self._known_at.get((who, file.project), ALWAYS)
+        return file.filename in self._seen[who, file.project] and now - shown < (PRIVATE_FOR if who else FETCHABLE_FOR)
 
     def price(self, asked: int) -> None:
         """Judge what the proxy asked about files in the whole history: so many requests."""
         self.tally.price = sum(
-            len(project.files) * (PRICE_OF_A_FILE + PRICE_OF_A_VIEW * self._viewed[project.name])
-            for project in self._world.projects.values()
+            len(project.files) * (PRICE_OF_A_FILE + PRICE_OF_A_VIEW * self._viewed[name]) + PRICE_OF_A_PROOF * self._viewed[name]
+            for name, project in self._world.projects.items()
         )
         if asked > self.tally.price:
             self.broken(ALWAYS, "price", f"{asked} requests about files, where {self.tally.price} had to do")

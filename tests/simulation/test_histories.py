@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from tests.simulation.behaviours import Dead, LimitAtOnce, Nodes, NodesByConnection
+from tests.simulation.contents import Dead
+from tests.simulation.crowds import LimitAtOnce, Nodes, NodesByConnection
 from tests.simulation.history import Drawn, Report, run_history
 from tests.simulation.seeds import FOUND
 

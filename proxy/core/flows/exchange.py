@@ -27,6 +27,8 @@ class Trouble(StrEnum):
     FORBIDDEN_DESTINATION = "forbidden-destination"
     TOO_MANY_REDIRECTS = "too-many-redirects"
     BREAKER_OPEN = "breaker-open"
+    OWN_LIMIT = "own-limit"
+    """The proxy has as many requests under way as it allows itself: the mirror was not asked."""
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):

@@ -12,8 +12,9 @@ from proxy.core.errors import AccessDenied
 from proxy.server.access.accounts import Accounts, Mark, NamesNobody, files_of, marks_of, read_accounts
 from proxy.server.access.callers import FORWARDED, Callers, one_client
 from proxy.server.access.doorkeeper import Doorkeeper
-from proxy.server.access.turns import Turns
+from proxy.server.access.turns import Shares, Turns
 from proxy.server.context import SIGNED_IN, facts_of
+from proxy.upstream.client import DOWNLOADS
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -31,6 +32,7 @@ class Admission:
         self._section = section
         self._callers = Callers(section.trusted_proxies)
         self._turns = _turns(section)
+        self._downloads = Shares(DOWNLOADS)
         accounts = read_accounts(section)
         self._seen = accounts.marks
         self._doorkeeper = Doorkeeper(accounts)
@@ -58,6 +60,13 @@ class Admission:
         facts_of(request)["client"] = client
         if request.path in OPEN:
             return await handler(request)
+        if _is_download(request):
+            # No more at once than one mirror is asked for, so that slow readers of one client leave places for all others.
+            async with self._downloads.place(one_client(client)):
+                return await self._in_turn(request, handler, client)
+        return await self._in_turn(request, handler, client)
+
+    async def _in_turn(self, request: web.Request, handler: Handler, client: str) -> web.StreamResponse:
         if self._turns is None:
             return await self._let_in(request, handler, client)
         async with self._turns.turn(one_client(client)):
@@ -115,6 +124,10 @@ async def keep_from_shared_caches(request: web.Request, response: web.StreamResp
     given = [each.strip() for each in response.headers.get("Cache-Control", "").split(",")]
     kept = [each for each in given if each and each.partition("=")[0].lower() not in _FOR_SHARED_CACHES]
     response.headers["Cache-Control"] = ", ".join(kept if "no-store" in kept else ["private", *kept])
+
+
+def _is_download(request: web.Request) -> bool:
+    return "filename" in request.match_info and "/files/" in request.path and not request.path.endswith(".metadata")
 
 
 def _limits(section: AccessSection) -> tuple[int | None, float | None]:

@@ -1,6 +1,10 @@
-"""How much of the proxy one client may have at a time: what is too much waits its turn, and what would wait too long is refused."""
+"""How much of the proxy one client may have at a time: what is too much waits its turn, and what would wait too long is refused.
+
+`Turns` are limits that somebody set; `Shares` hold always, and leave places for others however much one client wants.
+"""
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -90,3 +94,71 @@ class Turns:
     def _forget_who_is_done(self) -> None:
         long_ago = self._clock() - max(_IN_A_ROW, self._interval or 0.0)
         self._clients = {name: each for name, each in self._clients.items() if each.requests or each.even > long_ago}
+
+
+class Shares:
+    """Divides so many `places` among clients.
+
+    Each client may have `_GREED` times as many as are free, so that some always stay free for the next one, however few clients there are:
+    a queue with a dynamic threshold (Choudhury and Hahne, 1998). A client that wants more waits for at most `patience` seconds.
+    """
+
+    _GREED = 2
+
+    def __init__(self, places: int, patience: float = _PATIENCE) -> None:
+        self._free = places
+        self._patience = patience
+        self._held: Counter[str] = Counter()
+        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def place(self, client: str) -> AsyncIterator[None]:
+        """Wait until `client` may have another place, which lasts as long as the block; raise TooManyRequests where it may not."""
+        if self._may(client):
+            self._take(client)
+        else:
+            await self._wait(client)
+        try:
+            yield
+        finally:
+            self._give_back(client)
+
+    def _may(self, client: str) -> bool:
+        return self._held[client] < self._GREED * self._free
+
+    def _take(self, client: str) -> None:
+        self._free -= 1
+        self._held[client] += 1
+
+    def _give_back(self, client: str) -> None:
+        self._free += 1
+        self._held[client] -= 1
+        if not self._held[client]:
+            del self._held[client]
+        left: deque[tuple[str, asyncio.Future[None]]] = deque()
+        for other, turn in self._waiting:
+            if turn.done():
+                continue
+            if self._may(other):
+                self._take(other)
+                turn.set_result(None)
+            else:
+                left.append((other, turn))
+        self._waiting = left
+
+    async def _wait(self, client: str) -> None:
+        if len(self._waiting) >= _CLIENTS:
+            raise TooManyRequests(client, 1.0)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((client, turn))
+        try:
+            async with asyncio.timeout(self._patience):
+                await turn
+        except TimeoutError:
+            if turn.done() and not turn.cancelled():
+                return
+            raise TooManyRequests(client, self._patience) from None
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_back(client)
+            raise

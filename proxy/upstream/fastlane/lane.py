@@ -353,7 +353,7 @@ class FastLane:
                     self._tell(request, self._no_answer(Trouble.TIMEOUT, f"no answer within {self._read_timeout:g} s"))
         for queue in (self._again, self._waiting):
             while queue and (queue[0].deadline < now or queue[0].done is None):
-                self._tell(queue.popleft(), self._no_answer(Trouble.TIMEOUT, "no connection was free in time"))
+                self._tell(queue.popleft(), self._no_answer(Trouble.OWN_LIMIT, "none of the proxy's own connections was free in time"))
         if now >= self._fewer_until:
             self._most = self._configured
         self._open_more()
