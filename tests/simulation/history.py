@@ -306,7 +306,7 @@ class _History:
             found = await self.index.metadata(file.project, file.filename, IDENTITIES[who])
         except (UpstreamError, PageUnreadable, MetadataUnavailable, FileNotListed) as error:
             self._note(f"{who or 'somebody'} asks for the metadata of {file.filename}: {type(error).__name__}: {error!s}")
-            well = calm or (self.oracle.calm and not self.oracle.troubled(began - 60.0, self.loop.now))
+            well = calm or self.oracle.well(file.project, began, self.loop.now)
             if well and file.is_wheel and self._had(file, who):
                 self.oracle.broken(
                     self.loop.now, "metadata-refused", f"the metadata of {file.filename} is refused though the file is delivered: {error!s}"
@@ -351,7 +351,7 @@ class _History:
                 reply: Answer | NoAnswer = Answer(download.status, headers, body[:64], download.url, self.clock())
         except (FileNotListed, PageUnreadable) as error:
             outcome = f"{type(error).__name__}"
-            if isinstance(error, FileNotListed) and self.oracle.expected(file, who, began):
+            if isinstance(error, FileNotListed) and self.oracle.expected(file, who, began, self.loop.now):
                 self.oracle.broken(
                     self.loop.now, "file-unknown", f"{file.filename} is listed, and cannot be had: the proxy knows no such file"
                 )
