@@ -16,9 +16,19 @@ from tests.simulation.answers import (
     WrongLengths,
 )
 from tests.simulation.behaviour import Behaviour
-from tests.simulation.contents import Absences, Dead, Lag, NewRelease, Quarantine, Rights
-from tests.simulation.crowds import BrownOut, Hiccups, LimitAtOnce, LimitPerSecond, Nodes, NodesByConnection, RandomDenials
-from tests.simulation.outages import ClockJumps, DenyingOutage, OlderPage, Outage, Restarts, SlowPage
+from tests.simulation.contents import Absences, Dead, Lag, NewRelease, Quarantine, Rights, SignedLinks
+from tests.simulation.crowds import (
+    BrownOut,
+    ColdCredentials,
+    Hiccups,
+    LimitAtOnce,
+    LimitPerSecond,
+    Nodes,
+    NodesByConnection,
+    RandomDenials,
+    Resets,
+)
+from tests.simulation.outages import ClockJumps, DenyingOutage, OlderPage, Outage, PageForms, Restarts, SlowPage
 
 BEHAVIOURS: dict[str, type[Behaviour]] = {
     "limit": LimitAtOnce,
@@ -53,5 +63,12 @@ BEHAVIOURS: dict[str, type[Behaviour]] = {
     "slow-page": SlowPage,
     "asks-for-pause": AsksForPause,
     "older-page": OlderPage,
+    "resets": Resets,
+    "cold-credentials": ColdCredentials,
+    "page-forms": PageForms,
+    "signed-links": SignedLinks,
 }
 """By the names that `--behaviour` takes."""
+
+DRAWN = tuple(name for name in BEHAVIOURS if name != "signed-links")
+"""Those that a history draws by itself. Links that expire are not among them: nothing is promised yet for what an older page links to."""

@@ -2,9 +2,10 @@
 
 from typing import ClassVar
 
+from proxy.core.flows.exchange import Method
 from tests.simulation.behaviour import Behaviour, Stage
-from tests.simulation.simulated_mirror import Told
-from tests.simulation.world import ALWAYS, NEVER, release
+from tests.simulation.simulated_mirror import Incoming, Outcome, Sketch, Told, refusal
+from tests.simulation.world import ALWAYS, JSON_TYPE, NEVER, release
 
 
 class Lag(Behaviour):
@@ -120,3 +121,35 @@ class Rights(Behaviour):
                 file.delivered_to = who
                 file.denied = rng.choice((403, 404))
                 self.private.append(f"{file.filename} delivered to {''.join(who)}")
+
+
+class SignedLinks(Behaviour):
+    """The links of a page are signed anew each time, and each signature is good for some minutes."""
+
+    before_all = True
+    after_all = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.good_for = stage.rng.choice((900.0, 3600.0))
+        self.told = stage.rng.choice((403, 404, 400))
+
+    def before(self, request: Incoming) -> Outcome | None:
+        if request.kind == "page":
+            return None
+        signed = request.query.partition("signed=")[2]
+        good = signed.isdecimal() and request.at - int(signed) < self.good_for
+        return None if good else refusal(self.told, head=request.ask.method is Method.HEAD)
+
+    def after(self, request: Incoming, outcome: Outcome) -> Outcome:
+        project = self.stage.world.projects.get(request.project)
+        if request.kind != "page" or project is None or not isinstance(outcome, Sketch) or outcome.status not in {200, 304}:
+            return outcome
+        body, _ = project.page(request.who, request.at)
+        end = b'"' if project.form == "json" else b"#"
+        for file in project.files:
+            link = f"/files/{file.project}/{file.filename}".encode()
+            body = body.replace(link + end, link + b"?signed=%d" % int(request.at) + end)
+        headers = {name: value for name, value in outcome.headers.items() if name != "etag"} | {"content-length": str(len(body))}
+        headers["content-type"] = JSON_TYPE if project.form == "json" else "text/html"
+        return Sketch(200, headers, body)

@@ -5,6 +5,10 @@ from typing import ClassVar
 from proxy.core.flows.exchange import Method
 from tests.simulation.behaviour import Behaviour, Stage
 from tests.simulation.simulated_mirror import Incoming, Outcome, Sketch, Told, refusal
+from tests.simulation.world import ALWAYS
+
+_CHECKED_FOR = 600.0
+"""Seconds for which a mirror remembers credentials."""
 
 DENIALS: tuple[Told, ...] = (403, 404, 429, 503, "page")
 
@@ -178,3 +182,50 @@ class Hiccups(Behaviour):
         if self.seconds is None:
             return refusal("silence")
         return Sketch(outcome.status, outcome.headers | {"x-seconds": str(self.seconds)}, outcome.body)
+
+
+class Resets(Behaviour):
+    """Some connections break before the answer."""
+
+    before_all = True
+    files_may_hang = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.share = stage.rng.choice((0.01, 0.05, 0.2))
+        self.control = 8
+        self.slack = 2
+        self._rng = stage.rng
+
+    def before(self, request: Incoming) -> Outcome | None:
+        return refusal("reset") if request.kind != "page" and self._rng.random() < self.share else None
+
+
+class ColdCredentials(Behaviour):
+    """Credentials that were not checked lately are checked by the first request, and whatever comes beside it is refused."""
+
+    before_all = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.told = stage.rng.choice((401, 403, 404))
+        self.control = 4
+        self._checked: dict[str, float] = {}
+        self._checking: dict[str, int] = {}
+
+    def before(self, request: Incoming) -> Outcome | None:
+        who = request.who
+        if not who:
+            return None
+        if request.at - self._checked.get(who, ALWAYS) < _CHECKED_FOR:
+            self._checked[who] = request.at
+            return None
+        if self._checking.get(who):
+            return refusal(self.told, head=request.ask.method is Method.HEAD)
+        self._checking[who] = 1
+        request.holders.append(self)
+        return None
+
+    def left(self, request: Incoming) -> None:
+        self._checking[request.who] = 0
+        self._checked[request.who] = self.stage.loop.now

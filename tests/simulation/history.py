@@ -22,8 +22,9 @@ from proxy.core.verdict.client import ClientPlatform
 from proxy.index import Index
 from proxy.store import open_store
 from tests.simulation.behaviour import Behaviour, Stage
-from tests.simulation.behaviours import BEHAVIOURS
+from tests.simulation.behaviours import BEHAVIOURS, DRAWN
 from tests.simulation.contents import Rights
+from tests.simulation.crowds import ColdCredentials
 from tests.simulation.oracle import Oracle, Tally
 from tests.simulation.simulated_mirror import SimulatedMirror
 from tests.simulation.transport import READ_TIMEOUT, SimulatedUpstream
@@ -130,7 +131,7 @@ class _History:
             self.world, self.loop, rng, near=near, jitter=rng.choice((0.1, 1.0, 4.0)), validates=rng.random() < 0.7
         )
         self.mirror.behave([each for each in self.behaviours if each.before_all], [each for each in self.behaviours if each.after_all])
-        self.people = list(IDENTITIES) if any(isinstance(each, Rights) for each in self.behaviours) else [""]
+        self.people = list(IDENTITIES) if any(isinstance(each, Rights | ColdCredentials) for each in self.behaviours) else [""]
         costly = BUDGETS[self.settings.upstream[0].kind].rate == 0
         self.oracle = Oracle(self.world, self.behaviours, costly=costly)
         self.report = Report(seed, [f"{name_of(each)}: {each}" for each in self.behaviours], self._describe(near))
@@ -159,7 +160,7 @@ class _History:
         return report
 
     def _draw_behaviours(self) -> list[str]:
-        chosen = self.rng.sample(list(BEHAVIOURS), self.rng.choice((1, 1, 2, 2, 3)))
+        chosen = self.rng.sample(DRAWN, self.rng.choice((1, 1, 2, 2, 3)))
         return sorted(chosen)
 
     def _draw_actions(self) -> list[tuple[float, str, float]]:
@@ -306,7 +307,7 @@ class _History:
             found = await self.index.metadata(file.project, file.filename, IDENTITIES[who])
         except (UpstreamError, PageUnreadable, MetadataUnavailable, FileNotListed) as error:
             self._note(f"{who or 'somebody'} asks for the metadata of {file.filename}: {type(error).__name__}: {error!s}")
-            well = calm or (self.oracle.calm and not self.oracle.troubled(began - 60.0, self.loop.now))
+            well = calm or self.oracle.well(file.project, began, self.loop.now)
             if well and file.is_wheel and self._had(file, who):
                 self.oracle.broken(
                     self.loop.now, "metadata-refused", f"the metadata of {file.filename} is refused though the file is delivered: {error!s}"
@@ -351,7 +352,7 @@ class _History:
                 reply: Answer | NoAnswer = Answer(download.status, headers, body[:64], download.url, self.clock())
         except (FileNotListed, PageUnreadable) as error:
             outcome = f"{type(error).__name__}"
-            if isinstance(error, FileNotListed) and self.oracle.expected(file, who, began):
+            if isinstance(error, FileNotListed) and self.oracle.expected(file, who, began, self.loop.now):
                 self.oracle.broken(
                     self.loop.now, "file-unknown", f"{file.filename} is listed, and cannot be had: the proxy knows no such file"
                 )

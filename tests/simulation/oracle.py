@@ -83,7 +83,7 @@ class Oracle:
         self._costly = costly
         self._slow = frozenset[str]().union(*(each.slow_pages for each in behaviours))
         self._exact = all(each.exact for each in behaviours)
-        self.calm = self._exact and not any(each.slack for each in behaviours)
+        self._calm = self._exact and not any(each.slack for each in behaviours)
         self._slack = sum(each.slack for each in behaviours)
         jumps = [-seconds for each in behaviours if isinstance(each, ClockJumps) for _, seconds in each.jumps]
         self._skew = sum(each for each in jumps if 0 < each <= 3600)
@@ -284,12 +284,16 @@ class Oracle:
         self.tally.kinds[kind] += 1
         self.tally.violations.append(f"{at:12.3f}  BROKEN ({kind}): {words}")
 
-    def expected(self, file: SimFile, who: str, now: float) -> bool:
-        """Return whether a client can expect to get a file: it was listed for it within the hour, or the mirror lists it by now."""
+    def expected(self, file: SimFile, who: str, began: float, ended: float) -> bool:
+        """Return whether the proxy must know a file that was asked for then: the mirror lists it, or did so on the last page."""
         project = self._world.projects[file.project]
-        if not project.shows(who) or now >= project.quarantined_from or not file.lists(who, now - 3.0):
+        if not project.shows(who) or ended >= project.quarantined_from or not file.lists(who, began - 3.0):
             return False
-        return not self._pages_failed(now, now) and (not file.patchy or self.seen(file, who, now))
+        return not self._pages_failed(began, ended) and (not file.patchy or self.seen(file, who, began))
+
+    def well(self, project: str, began: float, ended: float) -> bool:
+        """Return whether the mirror was well then, and gives the page of this project in time."""
+        return self._calm and project not in self._slow and not self.troubled(began - 60.0, ended)
 
     def seen(self, file: SimFile, who: str, now: float) -> bool:
         """Return whether this identity was shown the file on a page lately, since the proxy started."""

@@ -128,3 +128,29 @@ class OlderPage(Behaviour):
         body, etag = self._older.page(request.who, request.at)
         kind = JSON_TYPE if self._older.form == "json" else "text/html"
         return Sketch(200, {"content-type": kind, "content-length": str(len(body)), "etag": etag}, body)
+
+
+class PageForms(Behaviour):
+    """Pages come in JSON and in HTML by turns, or with other links to the same files, as from nodes of two releases."""
+
+    after_all = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.how = stage.rng.choice(("forms", "links", "both"))
+        self._turn = 0
+
+    def after(self, request: Incoming, outcome: Outcome) -> Outcome:
+        project = self.stage.world.projects.get(request.project)
+        if request.kind != "page" or project is None or not isinstance(outcome, Sketch) or outcome.status not in {200, 304}:
+            return outcome
+        self._turn += 1
+        if self._turn % 2:
+            return outcome
+        form = "html" if self.how != "links" and project.form == "json" else project.form
+        other = SimProject(project.name, form, project.files, project.quarantined_from)
+        body, etag = other.page(request.who, request.at)
+        if self.how != "forms":
+            body = body.replace(b"../../files/", b"/files/")
+        kind = JSON_TYPE if form == "json" else "text/html"
+        return Sketch(200, {"content-type": kind, "content-length": str(len(body)), "etag": etag[:-1] + self.how + '"'}, body)

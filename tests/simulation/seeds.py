@@ -8,14 +8,7 @@ from collections.abc import Sequence
 FOUND: tuple[tuple[int, Sequence[str] | None, str], ...] = (
     (4, ("limit",), "a burst of confirmations recreates the overload that it is to clear up"),  # lost
     (4, ("limit",), "metadata of another wheel is kept though only a limit had refused the file's own"),  # metadata-foreign
-    (
-        2,
-        (
-            "dead",
-            "limit",
-        ),
-        "healthy files go with dead ones where the mirror bears few requests at once",
-    ),  # lost
+    (2, ("dead", "limit"), "healthy files go with dead ones where the mirror bears few requests at once"),  # lost
     (4, ("rate",), "files asked for too fast are taken for absent"),  # lost
     (0, ("nodes",), "files that one of several nodes lacks are dropped"),  # drops
     (0, ("nodes-by-connection",), "files are dropped that lack behind one connection only"),  # drops
@@ -37,58 +30,16 @@ FOUND: tuple[tuple[int, Sequence[str] | None, str], ...] = (
     (11, ("outage",), "a known page is refused in an outage"),  # page-gone
     (192, ("outage",), "an open breaker refuses what comes beside its trial long after the outage"),  # metadata-refused
     (11, ("denying-outage",), "known projects turn into 404 as an outage begins or ends"),  # page-gone
-    (
-        18,
-        (
-            "denying-outage",
-            "restart",
-        ),
-        "the store's pages are erased by 404 after a restart",
-    ),  # page-gone
-    (
-        647,
-        (
-            "denying-outage",
-            "restart",
-        ),
-        "an outage of seconds takes a file away",
-    ),  # lost
+    (18, ("denying-outage", "restart"), "the store's pages are erased by 404 after a restart"),  # page-gone
+    (647, ("denying-outage", "restart"), "an outage of seconds takes a file away"),  # lost
     (31, ("quarantine",), "a quarantined project is served for days"),  # quarantine
     (11, ("absences",), "another file's metadata outlives the file's absence"),  # metadata-foreign
     (3, ("slow-page",), "one slow page makes all others stale"),  # stale
     (0, ("asks-for-pause",), "one file's Retry-After holds back all metadata"),  # metadata-refused
     (78, ("older-page",), "a file of the last page is unknown once an older page came"),  # file-unknown
-    (
-        2,
-        (
-            "clock",
-            "new-release",
-        ),
-        "a clock that went back freezes pages",
-    ),  # lost
-    (
-        17,
-        (
-            "clock",
-            "absences",
-        ),
-        "a clock that went back freezes verdicts",
-    ),  # not-back
-    (
-        31,
-        (
-            "clock",
-            "dead",
-        ),
-        "a clock that went back keeps dead files listed",
-    ),  # dead-listed
+    (2, ("clock", "new-release"), "a clock that went back freezes pages"),  # lost
+    (17, ("clock", "absences"), "a clock that went back freezes verdicts"),  # not-back
+    (31, ("clock", "dead"), "a clock that went back keeps dead files listed"),  # dead-listed
     (541, ("limit",), "the proxy's own crowd opens the breaker for pages"),  # page-refused
-    (
-        43,
-        (
-            "rights",
-            "outage",
-        ),
-        "a maintenance page becomes a private project",
-    ),  # added
+    (43, ("rights", "outage"), "a maintenance page becomes a private project"),  # added
 )

@@ -29,6 +29,7 @@ class Incoming:
     etag: str | None
     at: float
     file: SimFile | None
+    query: str = ""
     holders: "list[Behaviour]" = field(default_factory=list)
 
 
@@ -100,7 +101,8 @@ class SimulatedMirror:
 
     def receive(self, ask: Ask, who: str, connection: int, etag: str | None = None) -> tuple[Incoming, Outcome, float]:
         """Return the request as it was understood, what comes of it, and in how many seconds; `sent` has to be called then."""
-        url, filename, file, kind = ask.url, "", None, "page"
+        filename, file, kind = "", None, "page"
+        url, _, query = ask.url.partition("?")
         if url.startswith(FILES):
             project, _, filename = url[len(FILES) :].partition("/")
             kind = "file"
@@ -112,7 +114,7 @@ class SimulatedMirror:
         self.asked[kind] += 1
         if kind == "file":
             self.asked_for[filename] += 1
-        request = Incoming(kind, project, filename, ask, who, connection, etag, self.loop.now, file)
+        request = Incoming(kind, project, filename, ask, who, connection, etag, self.loop.now, file, query)
         outcome: Outcome | None = None
         for each in self._takes_part:
             outcome = each.before(request)

@@ -92,7 +92,9 @@ def test_a_mirror_that_answers_203_is_as_good_as_one_that_answers_200() -> None:
     lived(["status-203"], range(SEEDS))
 
 
-@pytest.mark.parametrize("behaviour", ["head-with-body", "range-ignored", "wrong-lengths", "redirects", "path-failures"])
+@pytest.mark.parametrize(
+    "behaviour", ["head-with-body", "range-ignored", "wrong-lengths", "redirects", "path-failures", "resets", "hiccups"]
+)
 def test_odd_answers_take_no_file_off_a_page(behaviour: str) -> None:
     lived([behaviour], range(SEEDS))
 
@@ -140,6 +142,10 @@ def test_a_file_of_an_older_page_can_still_be_had() -> None:
     lived(["older-page"], range(2 * SEEDS))
 
 
+def test_a_page_that_looks_otherwise_each_time_loses_nothing() -> None:
+    lived(["page-forms"], range(SEEDS))
+
+
 def test_one_file_that_wants_a_pause_holds_back_nothing_else() -> None:
     lived(["asks-for-pause"], range(SEEDS))
 
@@ -158,6 +164,10 @@ def test_core_metadata_that_fails_takes_nothing_away() -> None:
 def test_what_one_identity_may_see_no_other_does() -> None:
     lived(["rights"], range(SEEDS))
     lived(["rights", "restart"], range(SEEDS))
+
+
+def test_credentials_that_are_not_checked_yet_take_nothing_away() -> None:
+    lived(["cold-credentials"], range(SEEDS))
 
 
 def test_what_is_really_dead_leaves_the_page() -> None:

@@ -14,7 +14,7 @@ from tests.simulation.contents import Quarantine, Rights
 from tests.simulation.history import Drawn, run_history
 from tests.simulation.virtual_loop import Deadlock, VirtualLoop, WallClock
 
-SEEDS = range(12)
+SEEDS = range(8)
 Page = Callable[..., Any]
 
 
@@ -109,7 +109,7 @@ def test_it_sees_that_a_file_does_not_come_back(monkeypatch: pytest.MonkeyPatch)
 
     with_page(monkeypatch, without)
     found: set[str] = set()
-    for seed in range(40):
+    for seed in range(25):
         gone.clear()
         found |= set(run_history(seed, ["absences"]).tally.kinds)
     assert "not-back" in found
