@@ -1,0 +1,196 @@
+"""The differential itself: each page is read direct and through the proxy by every reader, and what differs is reported."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from proxy.config import Settings
+from tests.differential.comparison import Context, compare, expected
+from tests.differential.contents import Content, address_key, filename_in
+from tests.differential.observations import ACCEPTS, Difference, Entry, Reading, Response, Unreadable, shown
+from tests.differential.readers import READERS
+from tests.differential.standin import SourcePage, StandIn
+from tests.differential.templates import default_content
+
+_WHOLE = 64 * 1024
+"""Larger files are compared by their first bytes, which tell them apart as well."""
+_FIRST_BYTES = 512
+_MOST_FILES = 24
+"""Of a page, so many files are fetched; those whose name is listed more than once, and those that clients see, before others."""
+_PAGES_AT_ONCE = 6
+
+ContentOf = Callable[[str, Sequence[Entry]], Content]
+"""Chooses the content at an address, by what the page states of it."""
+
+
+class Differential:
+    """A stand-in for a mirror, the proxy before it, and the readers that look at both."""
+
+    def __init__(self, mirror: StandIn, proxy_url: str, session: aiohttp.ClientSession) -> None:
+        self.mirror = mirror
+        self.proxy_url = proxy_url
+        self._session = session
+
+    async def page(self, page: SourcePage, content: ContentOf | None = None, clients: Sequence[str] = tuple(READERS)) -> list[Difference]:
+        """Return how `page` differs through the proxy for these clients, whatever form they ask for."""
+        direct = await self._prepare(page, content)
+        stated = _stated(direct)
+        found: list[Difference] = []
+        links: dict[tuple[str, str], Context] = {}
+        for accepting, accept in ACCEPTS.items():
+            response = direct[accepting]
+            proxied = await self._get(f"{self.proxy_url}simple/{page.project}/", accept)
+            for client in clients:
+                context = Context(
+                    client,
+                    page.title or page.project,
+                    f"{'json' if response.is_json else 'html'} for {accepting}",
+                    stated,
+                    to_html=response.is_json and not proxied.is_json,
+                    same_form=response.is_json == proxied.is_json,
+                    dropped=page.dead,
+                )
+                differences, pairs = _read_both(client, page.project, response, proxied, context)
+                found += differences
+                for mine, theirs in pairs:
+                    links.setdefault((mine.url, theirs.url), replace(context, client="download"))
+        found += await self._files(links)
+        return found
+
+    async def pages(self, pages: Sequence[SourcePage], content: ContentOf | None = None) -> list[Difference]:
+        """Return how these pages differ, some of them at a time."""
+        turn = asyncio.Semaphore(_PAGES_AT_ONCE)
+
+        async def one(page: SourcePage) -> list[Difference]:
+            async with turn:
+                return await self.page(page, content)
+
+        return [each for found in await asyncio.gather(*map(one, pages)) for each in found]
+
+    async def _prepare(self, page: SourcePage, content: ContentOf | None) -> dict[str, Response]:
+        """List the page, and put a file behind each address that some client reads on it."""
+        self.mirror.pages[page.project] = page
+        self.mirror.dead |= page.dead
+        url = self.mirror.page_url(page.project)
+        direct = {accepting: await self._get(url, accept) for accepting, accept in ACCEPTS.items()}
+        stated = _stated(direct)
+        for response in direct.values():
+            for read in READERS.values():
+                try:
+                    entries = read(response, page.project).entries
+                except Unreadable:
+                    continue
+                for entry in entries:
+                    if entry.url.startswith(self.mirror.origin + "/"):
+                        known = stated.get(address_key(entry.url), ())
+                        self.mirror.deliver(entry.url, content(entry.url, known) if content else default_content(entry.url))
+        return direct
+
+    async def _files(self, links: dict[tuple[str, str], Context]) -> list[Difference]:
+        chosen = _chosen(links)
+        found = await asyncio.gather(*(self._file(*pair, links[pair]) for pair in chosen))
+        return [each for each in found if each is not None]
+
+    async def _file(self, direct: str, proxied: str, context: Context) -> Difference | None:
+        name = filename_in(direct)
+        if urlsplit(direct).scheme not in {"http", "https"}:
+            return None if direct == proxied else context.differs("link changed", name, direct, proxied)
+        content = self.mirror.contents.get(address_key(direct))
+        if content is None or address_key(direct) in self.mirror.dead:
+            return None
+        small = content.size <= _WHOLE
+        headers = {} if small else {"Range": f"bytes=0-{_FIRST_BYTES - 1}"}
+        try:
+            got = await self._get(proxied, "*/*", headers)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return context.differs("file refused", name, direct, f"{proxied}: {type(error).__name__}: {error}")
+        if got.status not in {200, 206}:
+            return context.differs("file refused", name, direct, f"{proxied}: {got.status} {got.body[:300].decode(errors='replace')}")
+        if got.body != content.part(0, content.size - 1 if small else _FIRST_BYTES - 1):
+            return context.differs("other bytes", name, direct, f"{proxied}: {got.body[-60:]!r}")
+        return None
+
+    async def _get(self, url: str, accept: str, headers: dict[str, str] | None = None) -> Response:
+        asked = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": "differential", **(headers or {})}
+        async with self._session.get(URL(url, encoded=True), headers=asked) as response:
+            body = await response.read()
+            given = {name.lower(): value for name, value in response.headers.items()}
+            return Response(response.status, given, body, str(response.url))
+
+
+def _read_both(
+    client: str, project: str, direct: Response, proxied: Response, context: Context
+) -> tuple[list[Difference], list[tuple[Entry, Entry]]]:
+    try:
+        mine = READERS[client](direct, project)
+    except Unreadable:
+        # Nothing to lose: whatever the proxy makes of it is no worse.
+        return [], []
+    try:
+        theirs = READERS[client](proxied, project)
+    except Unreadable as error:
+        if proxied.status == 502 and not expected(mine, context) and not _says_it_is_an_index(direct):
+            return [], []
+        return [context.differs("page fails", project, f"{len(mine.entries)} entries", error)], []
+    return compare(mine, theirs, context)
+
+
+def _says_it_is_an_index(response: Response) -> bool:
+    """Return whether a page without files still claims to be one of the simple API: its reader is told that there are none."""
+    return response.is_json or b"pypi:" in response.body or b"<title>Links for" in response.body or b"<h1>Links for" in response.body
+
+
+def _stated(direct: dict[str, Response]) -> dict[str, list[Entry]]:
+    stated: dict[str, list[Entry]] = {}
+    for response in direct.values():
+        try:
+            reading = READERS["fields"](response, "")
+        except Unreadable:
+            reading = Reading(())
+        for entry in reading.entries:
+            stated.setdefault(address_key(entry.url), []).append(entry)
+    return stated
+
+
+def _chosen(links: dict[tuple[str, str], Context]) -> list[tuple[str, str]]:
+    names: dict[str, set[str]] = {}
+    for direct, _ in links:
+        names.setdefault(filename_in(direct), set()).add(direct)
+    ordered = sorted(links, key=lambda pair: len(names[filename_in(pair[0])]) == 1)
+    return ordered if len(ordered) <= _MOST_FILES else ordered[:_MOST_FILES]
+
+
+@asynccontextmanager
+async def differential(**sections: Any) -> AsyncIterator[Differential]:
+    """Run the proxy, with these sections of settings, in this process before a stand-in that lists nothing yet."""
+    # Imported late, so that the readers can be tested without a server.
+    from proxy.server import create_app  # noqa: PLC0415
+
+    async with StandIn() as mirror:
+        upstream = {"url": mirror.url} | sections.pop("upstream", {})
+        settings = Settings.model_validate({"upstream": upstream, "store": {"location": "memory"}, **sections})
+        runner = web.AppRunner(create_app(settings), shutdown_timeout=0.05)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        connector, timeout = aiohttp.TCPConnector(limit=32), aiohttp.ClientTimeout(total=30)
+        try:
+            async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+                yield Differential(mirror, f"http://127.0.0.1:{runner.addresses[0][1]}/", session)
+        finally:
+            await runner.cleanup()
+
+
+def describe(differences: Sequence[Difference]) -> str:
+    """Return the differences as text, a line for each, those that say the same of several clients and forms once."""
+    seen: dict[tuple[str, str, str, str, str], list[str]] = {}
+    for each in differences:
+        seen.setdefault((each.kind, each.page, each.subject, each.direct, each.proxied), []).append(f"{each.client}/{each.form}")
+    lines = [f"{kind} | {page} | {subject} | {direct} → {proxied} | {', '.join(who)}" for (kind, page, subject, direct, proxied), who in seen.items()]
+    return "\n".join(shown(line, 600) for line in lines)
