@@ -1,4 +1,8 @@
-"""Compare what clients see of pages direct and through the proxy: `python -m tests.differential FOLDER|URL`."""
+"""Compare what clients see of pages direct and through the proxy, and print each difference.
+
+python -m tests.differential FOLDER            every page below a folder, or every page of an index folder
+python -m tests.differential made-up --pages 2000 --seed 7
+"""
 
 import argparse
 import asyncio
@@ -10,29 +14,33 @@ from pathlib import Path
 
 import structlog
 
-from tests.differential.folders import page_files, rounds, stated_content
-from tests.differential.harness import describe, differential
-from tests.differential.observations import Difference
-
-
-async def of_folder(folder: Path) -> tuple[int, list[Difference]]:
-    """Return how many pages a folder has, and how they differ."""
-    found: list[Difference] = []
-    files = page_files(folder)
-    for group in rounds(files):
-        async with differential() as run:
-            found += await run.pages([each.page(run.mirror.origin) for each in group], stated_content)
-    return len(files), found
+from tests.differential.commands import made_up_pages, of_folder, of_made_up_pages
+from tests.differential.harness import describe
+from tests.differential.readers import READERS
 
 
 def main() -> int:
     """Run the command; return 1 where something differs."""
-    parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
-    parser.add_argument("source", help="a folder of pages, or of an index")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.differential", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="a folder of pages, or the word made-up")
+    parser.add_argument("--client", default=",".join(READERS), help=f"readers to compare, of {', '.join(READERS)}")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of made-up pages")
+    parser.add_argument("--pages", type=int, default=500, help="how many pages to make up")
+    parser.add_argument("--show", type=int, help="print the made-up page of this place instead")
     arguments = parser.parse_args()
+    clients = arguments.client.split(",")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    if arguments.show is not None:
+        for form in made_up_pages(arguments.pages, arguments.seed)[arguments.show].forms:
+            sys.stdout.write(f"{form.content_type} {dict(form.headers)}\n{form.text}\n")
+        return 0
     began = time.perf_counter()
-    pages, found = asyncio.run(of_folder(Path(arguments.source)))
+    if arguments.source == "made-up":
+        pages, found = asyncio.run(of_made_up_pages(arguments.pages, arguments.seed, clients))
+    else:
+        pages, found = asyncio.run(of_folder(Path(arguments.source), clients))
     sys.stdout.write(describe(found) + "\n")
     for kind, count in sorted(Counter(each.kind for each in found).items()):
         sys.stdout.write(f"{count:6} {kind}, on {len({each.page for each in found if each.kind == kind})} pages\n")

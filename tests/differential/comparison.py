@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from tests.differential.contents import address_key
+from tests.differential.contents import address_key, filename_in
 from tests.differential.observations import Difference, Entry, Reading, shown
 
 _IN_JSON_ONLY = {"pip": {"upload-time"}, "pypi-simple": {"size", "upload-time"}, "fields": {"other-keys"}}
@@ -18,14 +18,19 @@ _IN_JSON_ONLY = {"pip": {"upload-time"}, "pypi-simple": {"size", "upload-time"},
 _OF_PAGES_IN_JSON_ONLY = {"versions", "other-keys", "other-meta"}
 _MAY_BE_ADDED = {"size", "upload-time", "core-metadata", "core-metadata-hashes", "versions", "api-version"}
 """Facts that the proxy may know where the mirror's page is silent."""
-_FILE_LIKE = re.compile(r".\.(?!html?$|php$|aspx?$)[A-Za-z][A-Za-z0-9]{0,9}$|.\.(?:bz2|7z)$", re.IGNORECASE)
+_FILE_LIKE = re.compile(
+    r"[^\\/]+\.(?:whl|zip|egg|exe|msi|rpm|deb|dmg|tar(?:\.[a-z0-9]+)?|t[a-z]z2?|[a-z]?zma|zst|gz|bz2|xz|asc|sig|json|metadata|provenance)",
+    re.IGNORECASE,
+)
+_FETCHED = frozenset({"http", "https", "git+https", "git+http", "git+ssh", "hg+https", "hg+http", "svn+https", "bzr+https"})
 _API_VERSION = re.compile(r"1\.[0-9]+")
 
 
 @dataclass(frozen=True)
 class Context:
     """The page that is compared: `stated` is all that the mirror says of an address in any of its forms, `to_html` that the proxy
-    sent HTML where the mirror sent JSON, `dropped` the address keys of the files that the proxy has to leave out.
+    sent HTML where the mirror sent JSON, `to_json` the other way round, `dropped` the address keys of the files that the proxy has to leave out, `headers` the names
+    of the headers that the mirror sent.
     """
 
     client: str
@@ -33,30 +38,36 @@ class Context:
     form: str
     stated: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
     to_html: bool = False
+    to_json: bool = False
     same_form: bool = True
     dropped: frozenset[str] = frozenset()
+    headers: frozenset[str] = frozenset()
 
     def differs(self, kind: str, subject: str, direct: object = "", proxied: object = "") -> Difference:
         """Return a difference of this page."""
         return Difference(kind, self.client, self.page, self.form, subject, shown(direct), shown(proxied))
 
-    def name_of(self, entry: Entry) -> str:
-        """Return the file name of an entry: the one that JSON declares goes before the one in the address."""
-        return next((each.name for each in self.stated.get(address_key(entry.url), ())), entry.name)
-
 
 def is_file(entry: Entry) -> bool:
     """Return whether an entry that no client recognises is a file all the same, which a page must not lose."""
-    return urlsplit(entry.url).scheme in {"http", "https"} and _FILE_LIKE.search(entry.name) is not None
+    return _FILE_LIKE.fullmatch(entry.name) is not None
 
 
-def expected(reading: Reading, context: Context) -> list[tuple[str, Entry]]:
-    """Return the entries that the proxy's page must have, with the names to find them by, in order."""
+def is_known(entry: Entry) -> bool:
+    """Return whether a client tells by the name that an entry is a distribution."""
+    return any(entry.facts.get(key) for key in ("candidate", "package", "wheel", "sdist"))
+
+
+def expected(reading: Reading, context: Context) -> list[Entry]:
+    """Return the entries that the proxy's page must have, in order."""
     found = []
     for entry in reading.entries:
-        wanted = entry.offered and (context.client == "pip" or entry.facts.get("package") or is_file(entry))
-        if wanted and address_key(entry.url) not in context.dropped:
-            found.append((context.name_of(entry), entry))
+        wanted = entry.offered and (context.client == "pip" or is_known(entry) or is_file(entry))
+        scheme = urlsplit(entry.url).scheme
+        # A link to a repository has no place in JSON: there an address is one to download from.
+        wanted = wanted and scheme in _FETCHED and not (context.to_json and "+" in scheme)
+        if wanted and "\\" not in entry.name and address_key(entry.url) not in context.dropped:
+            found.append(entry)
     return found
 
 
@@ -64,19 +75,19 @@ def compare(direct: Reading, proxied: Reading, context: Context) -> tuple[list[D
     """Return how two readings differ, and which entries belong to each other."""
     found = list(_page_facts(direct, proxied, context))
     wanted = expected(direct, context)
-    possible = Counter(context.name_of(entry) for entry in direct.entries if address_key(entry.url) not in context.dropped)
-    dead = {context.name_of(entry) for entry in direct.entries if address_key(entry.url) in context.dropped}
+    possible = Counter(entry.name.strip() for entry in direct.entries if address_key(entry.url) not in context.dropped)
+    dead = {entry.name for entry in direct.entries if address_key(entry.url) in context.dropped}
     rest: dict[str, list[Entry]] = {}
     for entry in proxied.entries:
         rest.setdefault(entry.name, []).append(entry)
     pairs, places = [], {id(entry): place for place, entry in enumerate(proxied.entries)}
-    for name, entry in wanted:
-        if rest.get(name):
-            pairs.append((entry, rest[name].pop(0)))
+    for entry in wanted:
+        if rest.get(entry.name):
+            pairs.append((entry, rest[entry.name].pop(0)))
         else:
-            found.append(context.differs("entry missing", name, entry.url))
+            found.append(context.differs("entry missing" if is_known(entry) else "unknown file left out", entry.name, entry.url))
     for name, entries in rest.items():
-        more = len(entries) - max(0, possible[name] - sum(each == name for each, _ in wanted))
+        more = len(entries) - max(0, possible[name] - sum(each.name == name for each in wanted))
         if more > 0:
             kind = "dead file kept" if name in dead else "entry added"
             found += [context.differs(kind, name, "", entry.url) for entry in entries[:more] if entry.offered]
@@ -92,13 +103,14 @@ def _entry_facts(direct: Entry, proxied: Entry, context: Context) -> Iterator[Di
     stated = [each.facts for each in context.stated.get(address_key(direct.url), ())]
     for key in direct.facts.keys() | proxied.facts.keys():
         before, after = direct.facts.get(key), proxied.facts.get(key)
-        if before == after or (context.to_html and key in _IN_JSON_ONLY[context.client]):
+        if before == after or (not before and not after) or (context.to_html and key in _IN_JSON_ONLY[context.client]):
             continue
-        if not _may_become(key, before, after, stated, context):
-            yield context.differs(f"fact: {key}", context.name_of(direct), before, after)
+        if not _may_become(direct, key, after, stated, context):
+            yield context.differs(f"fact: {key}", direct.name, before, after)
 
 
-def _may_become(key: str, before: object, after: object, stated: Sequence[Mapping[str, object]], context: Context) -> bool:
+def _may_become(direct: Entry, key: str, after: object, stated: Sequence[Mapping[str, object]], context: Context) -> bool:
+    before = direct.facts.get(key)
     if key == "hashes":
         return _hashes_may_become(before, after, stated, context)
     if key == "core-metadata-hashes":
@@ -106,6 +118,9 @@ def _may_become(key: str, before: object, after: object, stated: Sequence[Mappin
     if key == "core-metadata":
         return bool(after)
     if key == "egg":
+        return True
+    if key == "candidate" and direct.name != filename_in(direct.url):
+        # pip goes by the name in the address, which JSON need not repeat.
         return True
     if key == "other-keys":
         return not context.same_form or _without_nulls(before) == _without_nulls(after)
@@ -176,6 +191,8 @@ def _page_facts(direct: Reading, proxied: Reading, context: Context) -> Iterator
                 continue
             if context.dropped:
                 continue
+        if key == "last-serial" and context.to_html and "x-pypi-last-serial" not in context.headers:
+            continue
         if key in {"other-keys", "other-meta"} and _without_nulls(before) == _without_nulls(after):
             continue
         if key.startswith("project-status") and not isinstance(before, str):

@@ -1,10 +1,12 @@
 """The differential itself: each page is read direct and through the proxy by every reader, and what differs is reported."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -17,7 +19,7 @@ from tests.differential.contents import Content, address_key, filename_in
 from tests.differential.observations import ACCEPTS, Difference, Entry, Reading, Response, Unreadable, shown
 from tests.differential.readers import READERS
 from tests.differential.standin import SourcePage, StandIn
-from tests.differential.templates import default_content
+from tests.differential.templates import PageTemplate, default_content
 
 _WHOLE = 64 * 1024
 """Larger files are compared by their first bytes, which tell them apart as well."""
@@ -26,6 +28,7 @@ _MOST_FILES = 24
 """Of a page, so many files are fetched; those whose name is listed more than once, and those that clients see, before others."""
 _PAGES_AT_ONCE = 6
 
+Result = TypeVar("Result")
 ContentOf = Callable[[str, Sequence[Entry]], Content]
 """Chooses the content at an address, by what the page states of it."""
 
@@ -54,8 +57,10 @@ class Differential:
                     f"{'json' if response.is_json else 'html'} for {accepting}",
                     stated,
                     to_html=response.is_json and not proxied.is_json,
+                    to_json=proxied.is_json and not response.is_json,
                     same_form=response.is_json == proxied.is_json,
                     dropped=page.dead,
+                    headers=frozenset(response.headers),
                 )
                 differences, pairs = _read_both(client, page.project, response, proxied, context)
                 found += differences
@@ -64,13 +69,15 @@ class Differential:
         found += await self._files(links)
         return found
 
-    async def pages(self, pages: Sequence[SourcePage], content: ContentOf | None = None) -> list[Difference]:
+    async def pages(
+        self, pages: Sequence[SourcePage], content: ContentOf | None = None, clients: Sequence[str] = tuple(READERS)
+    ) -> list[Difference]:
         """Return how these pages differ, some of them at a time."""
         turn = asyncio.Semaphore(_PAGES_AT_ONCE)
 
         async def one(page: SourcePage) -> list[Difference]:
             async with turn:
-                return await self.page(page, content)
+                return await self.page(page, content, clients)
 
         return [each for found in await asyncio.gather(*map(one, pages)) for each in found]
 
@@ -136,7 +143,8 @@ def _read_both(
     try:
         theirs = READERS[client](proxied, project)
     except Unreadable as error:
-        if proxied.status == 502 and not expected(mine, context) and not _says_it_is_an_index(direct):
+        nothing_lost = not expected(mine, context) and not _says_it_is_an_index(direct)
+        if proxied.status == 502 and (nothing_lost or _is_of_another_major(direct)):
             return [], []
         return [context.differs("page fails", project, f"{len(mine.entries)} entries", error)], []
     return compare(mine, theirs, context)
@@ -145,6 +153,12 @@ def _read_both(
 def _says_it_is_an_index(response: Response) -> bool:
     """Return whether a page without files still claims to be one of the simple API: its reader is told that there are none."""
     return response.is_json or b"pypi:" in response.body or b"<title>Links for" in response.body or b"<h1>Links for" in response.body
+
+
+def _is_of_another_major(response: Response) -> bool:
+    """Return whether the page has an api-version that clients must refuse (PEP 629), though pip does not look at it in HTML."""
+    version = READERS["fields"](response, "").facts["api-version"]
+    return isinstance(version, str) and version.partition(".")[0] not in {"", "1"}
 
 
 def _stated(direct: dict[str, Response]) -> dict[str, list[Entry]]:
@@ -187,10 +201,45 @@ async def differential(**sections: Any) -> AsyncIterator[Differential]:
             await runner.cleanup()
 
 
+class InBackground:
+    """A differential in a thread of its own, for tests that are no coroutines; a block of `with` begins and ends it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="differential", daemon=True)
+        self._stack = AsyncExitStack()
+        self._count = 0
+        self._run: Differential | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._run = self._wait(self._stack.enter_async_context(differential()))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._wait(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def differences(self, template: PageTemplate) -> list[Difference]:
+        """Return how a page differs; it is that of a project which was not asked for before."""
+        assert self._run is not None
+        self._count += 1
+        page = template.page(f"demo{self._count}", self._run.mirror.origin)
+        return self._wait(self._run.page(page))
+
+
 def describe(differences: Sequence[Difference]) -> str:
     """Return the differences as text, a line for each, those that say the same of several clients and forms once."""
     seen: dict[tuple[str, str, str, str, str], list[str]] = {}
     for each in differences:
         seen.setdefault((each.kind, each.page, each.subject, each.direct, each.proxied), []).append(f"{each.client}/{each.form}")
-    lines = [f"{kind} | {page} | {subject} | {direct} → {proxied} | {', '.join(who)}" for (kind, page, subject, direct, proxied), who in seen.items()]
+    lines = [
+        f"{kind} | {page} | {subject} | {direct} → {proxied} | {', '.join(who)}"
+        for (kind, page, subject, direct, proxied), who in seen.items()
+    ]
     return "\n".join(shown(line, 600) for line in lines)

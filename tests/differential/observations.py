@@ -78,7 +78,7 @@ class Difference:
         return f"{text}: {self.direct} → {self.proxied}" if self.direct or self.proxied else text
 
 
-def shown(value: object, longest: int = 160) -> str:
+def shown(value: object, longest: int = 400) -> str:
     """Return `value` as text of at most so many letters."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"

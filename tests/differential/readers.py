@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from email.message import Message
 from functools import cache
 from html.parser import HTMLParser
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
@@ -74,10 +75,12 @@ def read_as_pip(response: Response, project: str) -> Reading:
         links = list(parse_links(page))
     except Exception as error:  # noqa: BLE001 - whatever pip fails with ends its search
         raise Unreadable(f"{type(error).__name__}: {error}") from error
-    return Reading([_pip_entry(link, project) for link in links])
+    # Of a page in JSON, pip takes the name from the address; the key tells entries apart all the same.
+    names = [each.get("filename") for each in json.loads(response.body)["files"] if each.get("url") is not None] if response.is_json else []
+    return Reading([_pip_entry(link, project, name) for link, name in zip_longest(links, names)])
 
 
-def _pip_entry(link: Link, project: str) -> Entry:
+def _pip_entry(link: Link, project: str, declared: object) -> Entry:
     evaluated, detail = _evaluator(project).evaluate_link(link)
     facts: dict[str, object] = {
         "hashes": sound_hashes(link._hashes),
@@ -91,7 +94,9 @@ def _pip_entry(link: Link, project: str) -> Entry:
     }
     if link.metadata_file_data is not None:
         facts["core-metadata-hashes"] = sound_hashes(link.metadata_file_data.hashes)
-    return Entry(link.filename, link.url_without_fragment, facts, evaluated not in _UNUSED_BY_PIP)
+    return Entry(
+        declared if isinstance(declared, str) else link.filename, link.url_without_fragment, facts, evaluated not in _UNUSED_BY_PIP
+    )
 
 
 def read_as_pypi_simple(response: Response, project: str) -> Reading:
@@ -254,7 +259,7 @@ def fragment_hashes(fragment: str) -> dict[str, str]:
 
 def _yanked(said: Any) -> bool | str | None:
     """Return the reason, True where it is yanked without one, None where it is not."""
-    return said if isinstance(said, str) and said else True if said else None
+    return said if isinstance(said, str) and said else True if said or said == "" else None
 
 
 def _text(said: Any) -> str | None:

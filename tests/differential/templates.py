@@ -9,6 +9,7 @@
 """
 
 import hashlib
+import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,11 +56,12 @@ def default_content(url: str) -> Content:
 
 def _fact(mark: re.Match[str]) -> str:
     name, key = mark.groups()
-    content = default_content(key.replace("%", "%25"))
+    path, mark_of_query, query = html.unescape(key).partition("?")
+    content = default_content(path.replace("%", "%25") + mark_of_query + query)
     if name == "size":
         return str(content.size)
     data = content.metadata or b"" if name == "metadata" else content.whole
-    hashed = hashlib.new("sha256" if name == "metadata" else name.removesuffix("_256"), data, usedforsecurity=False)
-    if name == "blake2b_256":
-        hashed = hashlib.blake2b(data, digest_size=32)
-    return hashed.hexdigest()
+    if name in {"blake2b", "blake2b_256"}:
+        # With the length that PyPI gives it, which is the only one that uv takes.
+        return hashlib.blake2b(data, digest_size=32).hexdigest()
+    return hashlib.new("sha256" if name == "metadata" else name, data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,59 @@
+"""What the command `python -m tests.differential` runs: a folder, a server, or made-up pages."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import NonInteractiveExampleWarning
+
+from tests.differential.folders import page_files, rounds, stated_content
+from tests.differential.harness import differential
+from tests.differential.observations import Difference
+from tests.differential.readers import READERS
+from tests.differential.strategies import page_templates
+from tests.differential.templates import PageTemplate
+
+_AT_ONCE = 200
+"""So many made-up pages share a proxy, which then makes room for the next ones."""
+
+
+async def of_folder(folder: Path, clients: Sequence[str] = tuple(READERS)) -> tuple[int, list[Difference]]:
+    """Return how many pages a folder has, and how they differ."""
+    found: list[Difference] = []
+    files = page_files(folder)
+    for group in rounds(files):
+        async with differential() as run:
+            found += await run.pages([each.page(run.mirror.origin) for each in group], stated_content, clients)
+    return len(files), found
+
+
+async def of_made_up_pages(count: int, first_seed: int, clients: Sequence[str] = tuple(READERS)) -> tuple[int, list[Difference]]:
+    """Return how made-up pages differ; each is named after the seed and the place where it is found again."""
+    found: list[Difference] = []
+    pages = made_up_pages(count, first_seed)
+    for start in range(0, len(pages), _AT_ONCE):
+        async with differential() as run:
+            some = [
+                replace(page.page(f"demo{place}", run.mirror.origin), title=f"seed {first_seed}, page {place} ({page.title})")
+                for place, page in enumerate(pages[start : start + _AT_ONCE], start)
+            ]
+            found += await run.pages(some, None, clients)
+    return len(pages), found
+
+
+def made_up_pages(count: int, first_seed: int) -> list[PageTemplate]:
+    """Return so many pages of the strategy, the same for a seed."""
+    pages: list[PageTemplate] = []
+
+    @seed(first_seed)
+    @settings(max_examples=count, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+    @given(page_templates())
+    def collect(page: PageTemplate) -> None:
+        pages.append(page)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NonInteractiveExampleWarning)
+        collect()
+    return pages
