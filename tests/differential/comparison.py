@@ -2,8 +2,7 @@
 
 import html
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -74,29 +73,57 @@ def expected(reading: Reading, context: Context) -> list[Entry]:
 def compare(direct: Reading, proxied: Reading, context: Context) -> tuple[list[Difference], list[tuple[Entry, Entry]]]:
     """Return how two readings differ, and which entries belong to each other."""
     found = list(_page_facts(direct, proxied, context))
-    wanted = expected(direct, context)
-    possible = Counter(entry.name.strip() for entry in direct.entries if address_key(entry.url) not in context.dropped)
-    dead = {entry.name for entry in direct.entries if address_key(entry.url) in context.dropped}
-    rest: dict[str, list[Entry]] = {}
-    for entry in proxied.entries:
-        rest.setdefault(entry.name, []).append(entry)
-    pairs, places = [], {id(entry): place for place, entry in enumerate(proxied.entries)}
-    for entry in wanted:
-        if rest.get(entry.name):
-            pairs.append((entry, rest[entry.name].pop(0)))
-        else:
-            found.append(context.differs("entry missing" if is_known(entry) else "unknown file left out", entry.name, entry.url))
-    for name, entries in rest.items():
-        more = len(entries) - max(0, possible[name] - sum(each.name == name for each in wanted))
-        if more > 0:
-            kind = "dead file kept" if name in dead else "entry added"
-            found += [context.differs(kind, name, "", entry.url) for entry in entries[:more] if entry.offered]
-    order = [places[id(proxy_side)] for _, proxy_side in pairs]
-    if order != sorted(order):
-        found.append(context.differs("order", "entries", [each.name for each, _ in pairs], [each.name for each in proxied.entries]))
-    for mine, theirs in pairs:
-        found += _entry_facts(mine, theirs, context)
+    wanted = {id(entry) for entry in expected(direct, context)}
+    alive = [entry for entry in direct.entries if address_key(entry.url) not in context.dropped]
+    dead = {entry.name for entry in direct.entries} - {entry.name for entry in alive}
+    pairs: list[tuple[Entry, Entry]] = []
+    for name, (mine, theirs) in _by_name(alive, proxied.entries).items():
+        belonging = _paired(mine, theirs, wanted, context)
+        for entry in mine:
+            other = belonging.pop(id(entry), None)
+            if id(entry) not in wanted:
+                continue
+            if other is None:
+                found.append(context.differs("entry missing" if is_known(entry) else "unknown file left out", name, entry.url))
+            else:
+                pairs.append((entry, other))
+        more = len(theirs) - len(mine)
+        kind = "dead file kept" if name in dead else "entry added"
+        found += [context.differs(kind, name, "", entry.url) for entry in theirs[len(theirs) - max(0, more) :] if entry.offered]
+    found += _order(pairs, direct, proxied, context)
+    for before, after in pairs:
+        found += _entry_facts(before, after, context)
     return found, pairs
+
+
+def _by_name(direct: Sequence[Entry], proxied: Sequence[Entry]) -> dict[str, tuple[list[Entry], list[Entry]]]:
+    names: dict[str, tuple[list[Entry], list[Entry]]] = {}
+    for entry in direct:
+        names.setdefault(entry.name.strip(), ([], []))[0].append(entry)
+    for entry in proxied:
+        names.setdefault(entry.name, ([], []))[1].append(entry)
+    return names
+
+
+def _paired(mine: Sequence[Entry], theirs: Sequence[Entry], wanted: Collection[int], context: Context) -> dict[int, Entry]:
+    """Return which of `theirs` belongs to which of `mine`, all of one name: in order, or where some are missing the most alike."""
+    if len(mine) <= len(theirs):
+        return {id(before): after for before, after in zip(mine, theirs, strict=False)}
+    belonging: dict[int, Entry] = {}
+    for after in theirs:
+        free = [before for before in mine if id(before) not in belonging]
+        best = min(free, key=lambda before: (len(list(_entry_facts(before, after, context))), id(before) not in wanted))  # noqa: B023
+        belonging[id(best)] = after
+    return belonging
+
+
+def _order(pairs: Sequence[tuple[Entry, Entry]], direct: Reading, proxied: Reading, context: Context) -> Iterator[Difference]:
+    mine = {id(entry): place for place, entry in enumerate(direct.entries)}
+    theirs = {id(entry): place for place, entry in enumerate(proxied.entries)}
+    order = [theirs[id(after)] for _, after in sorted(pairs, key=lambda pair: mine[id(pair[0])])]
+    if order != sorted(order):
+        names = [entry.name for entry, _ in sorted(pairs, key=lambda pair: mine[id(pair[0])])]
+        yield context.differs("order", "entries", names, [entry.name for entry in proxied.entries])
 
 
 def _entry_facts(direct: Entry, proxied: Entry, context: Context) -> Iterator[Difference]:

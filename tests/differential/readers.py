@@ -17,7 +17,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from pip._internal.index.collector import IndexContent, parse_links
 from pip._internal.index.package_finder import LinkEvaluator, LinkType
-from pip._internal.models.link import Link
+from pip._internal.models.link import _SUPPORTED_HASHES, Link
 from pip._internal.models.target_python import TargetPython
 from pypi_simple import DistributionPackage, ProjectPage, UnparsableFilenameError, parse_filename
 
@@ -83,7 +83,7 @@ def read_as_pip(response: Response, project: str) -> Reading:
 def _pip_entry(link: Link, project: str, declared: object) -> Entry:
     evaluated, detail = _evaluator(project).evaluate_link(link)
     facts: dict[str, object] = {
-        "hashes": sound_hashes(link._hashes),
+        "hashes": {name: digest for name, digest in sound_hashes(link._hashes).items() if name in _SUPPORTED_HASHES},
         "yanked": link.yanked_reason,
         "requires-python": link.requires_python,
         "core-metadata": link.metadata_file_data is not None,

@@ -122,6 +122,8 @@ SHAPES: dict[str, tuple[Template, ...]] = {
     "raw blanks in addresses, in JSON": (as_json(_moved(WHEEL, f"../../files/a b/{WHEEL}", hashes=()), entry(SDIST)),),
     "raw blanks in addresses, in HTML": (html(anchor(WHEEL, f"a b/{WHEEL}", None), anchor(SDIST)),),
     "an escaped sign in the fragment": (html(anchor(WHEEL, fragment=f"sha256%3D@sha256:{FILES}{WHEEL}@")),),
+    "a query and an escaped sign in the fragment": (html(anchor(WHEEL, f"{WHEEL}?q=1", "sha256%3Dabc"), anchor(SDIST)),),
+    "a query and a fragment that is no hash": (html(anchor(WHEEL), f'<a href="../../files/{SDIST}?q=1#top">x</a>'),),
     "a query after the name": (html(anchor(WHEEL, f"{WHEEL}?token=a%2Fb&x=1", None), anchor(SDIST, f"{SDIST}?x=a+b", None)),),
     "files told apart by nothing but their query": (
         html(anchor(WHEEL, f"{WHEEL}?id=1", None), anchor(NEWER, f"{NEWER}?id=2", None), anchor(WHEEL, f"{WHEEL}?id=3", None)),
@@ -153,6 +155,12 @@ SHAPES: dict[str, tuple[Template, ...]] = {
     "a base elsewhere": (html(f'<a href="{WHEEL}">x</a>', head=f'{_HEAD}<base href="@origin@/other/">'),),
     "comments and anchors without ends": (
         html(f'<!-- <a href="{NEWER}">no</a> -->', f'<a href="../../files/{WHEEL}">x', f'<a href="../../files/{SDIST}">y'),
+    ),
+    "anchors without ends in a list": (
+        html(f'<ul><li><a href="../../files/{WHEEL}">x</li><li><a href="../../files/{SDIST}">y</li></ul>'),
+    ),
+    "anchors without ends in a table": (
+        html(f'<table><tr><td><a href="../../files/{WHEEL}">x</td></tr><tr><td><a href="../../files/{SDIST}">y</td></tr></table>'),
     ),
     "upper-case tags and attributes without quotes": (
         html(f"<A HREF=../../files/{WHEEL} DATA-REQUIRES-PYTHON=&gt;=3.8>{WHEEL}</A>", f"<A\nHREF='../../files/{SDIST}'\n>y</A\n>"),
