@@ -1,7 +1,8 @@
 """What the command `python -m tests.differential` runs: a folder, a server, or made-up pages."""
 
+import asyncio
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,13 @@ from tests.differential.folders import page_files, rounds, stated_content
 from tests.differential.harness import differential
 from tests.differential.observations import Difference
 from tests.differential.readers import READERS
+from tests.differential.scenarios import FORMS, Scenario, compare_scenario
 from tests.differential.strategies import page_templates
 from tests.differential.templates import PageTemplate
+from tests.differential.uv_runs import COMMANDS, UvRuns, compare_page
+
+ALL_RUNS: tuple[tuple[str, Sequence[str]], ...] = tuple((form, COMMANDS) for form in FORMS)
+"""What is run of a scenario: each command, where the mirror speaks either form."""
 
 _AT_ONCE = 200
 """So many made-up pages share a proxy, which then makes room for the next ones."""
@@ -41,6 +47,33 @@ async def of_made_up_pages(count: int, first_seed: int, clients: Sequence[str] =
             ]
             found += await run.pages(some, None, clients)
     return len(pages), found
+
+
+async def locks_of_made_up_pages(count: int, first_seed: int, folder: Path) -> tuple[int, list[Difference]]:
+    """Return how the locks of made-up pages differ that uv makes in `folder`."""
+    pages, runs = made_up_pages(count, first_seed), UvRuns(folder)
+    async with differential() as run:
+        listed = [
+            replace(page.page(f"demo{place}", run.mirror.origin), title=f"seed {first_seed}, page {place} ({page.title})")
+            for place, page in enumerate(pages)
+        ]
+        return len(pages), _flat(await asyncio.gather(*(compare_page(runs, run, page) for page in listed)))
+
+
+async def of_scenarios(
+    scenarios: Sequence[Scenario], folder: Path, chosen: Sequence[tuple[str, Sequence[str]]] = ALL_RUNS
+) -> tuple[int, list[Difference]]:
+    """Return how many pairs of runs of uv were compared in `folder`, and how they differ: for each form these commands."""
+    found: list[Difference] = []
+    for form, commands in chosen:
+        async with differential() as run:
+            runs = UvRuns(folder / form)
+            found += _flat(await asyncio.gather(*(compare_scenario(runs, run, each, form, commands) for each in scenarios)))
+    return len(scenarios) * sum(len(commands) for _, commands in chosen), found
+
+
+def _flat(found: Iterable[Iterable[Difference]]) -> list[Difference]:
+    return [each for some in found for each in some]
 
 
 def made_up_pages(count: int, first_seed: int) -> list[PageTemplate]:

@@ -27,6 +27,9 @@ _FIRST_BYTES = 512
 _MOST_FILES = 24
 """Of a page, so many files are fetched; those whose name is listed more than once, and those that clients see, before others."""
 _PAGES_AT_ONCE = 6
+_LONGEST = 60.0
+_LOOKS, _BETWEEN_LOOKS = 40, 0.5
+"""How often a page with dead files is looked at, and the seconds in between."""
 
 Result = TypeVar("Result")
 ContentOf = Callable[[str, Sequence[Entry]], Content]
@@ -43,7 +46,7 @@ class Differential:
 
     async def page(self, page: SourcePage, content: ContentOf | None = None, clients: Sequence[str] = tuple(READERS)) -> list[Difference]:
         """Return how `page` differs through the proxy for these clients, whatever form they ask for."""
-        direct = await self._prepare(page, content)
+        direct = await self.prepare(page, content)
         stated = _stated(direct)
         found: list[Difference] = []
         links: dict[tuple[str, str], Context] = {}
@@ -64,10 +67,23 @@ class Differential:
                 )
                 differences, pairs = _read_both(client, page.project, response, proxied, context)
                 found += differences
-                for mine, theirs in pairs:
-                    links.setdefault((mine.url, theirs.url), replace(context, client="download"))
+                links |= {(mine.url, theirs.url): replace(context, client="download") for mine, theirs in pairs}
         found += await self._files(links)
         return found
+
+    async def settled(self, page: SourcePage) -> list[Difference]:
+        """Return how `page` differs once its dead files left it, or after a while; a denial may take its time to be proven."""
+        async with asyncio.timeout(_LONGEST):
+            for _ in range(_LOOKS):
+                found = await self.page(page)
+                if not any(each.kind in {"dead file kept", "entry added"} for each in found):
+                    break
+                await asyncio.sleep(_BETWEEN_LOOKS)
+        return found
+
+    async def links(self, links: Sequence[tuple[str, str]], client: str, title: str) -> list[Difference]:
+        """Return which links through the proxy do not deliver what those at the mirror, their first ones, deliver."""
+        return await self._files(dict.fromkeys(links, Context(client, title, "")))
 
     async def pages(
         self, pages: Sequence[SourcePage], content: ContentOf | None = None, clients: Sequence[str] = tuple(READERS)
@@ -81,7 +97,7 @@ class Differential:
 
         return [each for found in await asyncio.gather(*map(one, pages)) for each in found]
 
-    async def _prepare(self, page: SourcePage, content: ContentOf | None) -> dict[str, Response]:
+    async def prepare(self, page: SourcePage, content: ContentOf | None = None) -> dict[str, Response]:
         """List the page, and put a file behind each address that some client reads on it."""
         self.mirror.pages[page.project] = page
         self.mirror.dead |= page.dead
@@ -213,24 +229,37 @@ class InBackground:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._run = self._wait(self._stack.enter_async_context(differential()))
+        self._run = self.wait(self._stack.enter_async_context(differential()))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._wait(self._stack.aclose())
+        self.wait(self._stack.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _wait(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+    def wait(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return what a coroutine returns that runs in the thread of the differential."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_LONGEST)
 
     def differences(self, template: PageTemplate) -> list[Difference]:
-        """Return how a page differs; it is that of a project which was not asked for before."""
-        assert self._run is not None
+        """Return how a page differs."""
+        return self.wait(self.started.page(self.listed(template)))
+
+    def differences_once_settled(self, template: PageTemplate) -> list[Difference]:
+        """Return how a page differs once the proxy had time to prove which of its files are dead."""
+        return self.wait(self.started.settled(self.listed(template)))
+
+    def listed(self, template: PageTemplate) -> SourcePage:
+        """Return the page of a project which was not asked for before."""
         self._count += 1
-        page = template.page(f"demo{self._count}", self._run.mirror.origin)
-        return self._wait(self._run.page(page))
+        return template.page(f"demo{self._count}", self.started.mirror.origin)
+
+    @property
+    def started(self) -> Differential:
+        """The differential."""
+        assert self._run is not None, "it runs inside its block of `with` only"
+        return self._run
 
 
 def describe(differences: Sequence[Difference]) -> str:

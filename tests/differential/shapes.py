@@ -156,9 +156,7 @@ SHAPES: dict[str, tuple[Template, ...]] = {
     "comments and anchors without ends": (
         html(f'<!-- <a href="{NEWER}">no</a> -->', f'<a href="../../files/{WHEEL}">x', f'<a href="../../files/{SDIST}">y'),
     ),
-    "anchors without ends in a list": (
-        html(f'<ul><li><a href="../../files/{WHEEL}">x</li><li><a href="../../files/{SDIST}">y</li></ul>'),
-    ),
+    "anchors without ends in a list": (html(f'<ul><li><a href="../../files/{WHEEL}">x</li><li><a href="../../files/{SDIST}">y</li></ul>'),),
     "anchors without ends in a table": (
         html(f'<table><tr><td><a href="../../files/{WHEEL}">x</td></tr><tr><td><a href="../../files/{SDIST}">y</td></tr></table>'),
     ),
