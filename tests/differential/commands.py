@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import NonInteractiveExampleWarning
 
 from tests.differential.folders import page_files, rounds, stated_content
-from tests.differential.harness import differential
+from tests.differential.harness import ContentOf, Differential, differential, proxied_server
 from tests.differential.observations import Difference
 from tests.differential.readers import READERS
 from tests.differential.scenarios import FORMS, Scenario, compare_scenario
+from tests.differential.standin import SourcePage
 from tests.differential.strategies import page_templates
 from tests.differential.templates import PageTemplate
-from tests.differential.uv_runs import COMMANDS, UvRuns, compare_page
+from tests.differential.uv_runs import COMMANDS, UvRuns, Wish, compare_page, compare_runs
 
 ALL_RUNS: tuple[tuple[str, Sequence[str]], ...] = tuple((form, COMMANDS) for form in FORMS)
 """What is run of a scenario: each command, where the mirror speaks either form."""
@@ -25,39 +26,52 @@ _AT_ONCE = 200
 """So many made-up pages share a proxy, which then makes room for the next ones."""
 
 
-async def of_folder(folder: Path, clients: Sequence[str] = tuple(READERS)) -> tuple[int, list[Difference]]:
-    """Return how many pages a folder has, and how they differ."""
+async def of_folder(folder: Path, clients: Sequence[str] = tuple(READERS), runs: UvRuns | None = None) -> tuple[int, list[Difference]]:
+    """Return how many pages a folder has, and how they differ; `runs` are those of uv, where it is to look at them too."""
     found: list[Difference] = []
     files = page_files(folder)
     for group in rounds(files):
         async with differential() as run:
-            found += await run.pages([each.page(run.mirror.origin) for each in group], stated_content, clients)
+            pages = [each.page(run.mirror.origin) for each in group]
+            found += await run.pages(pages, stated_content, clients)
+            found += [] if runs is None else await locks(runs, run, pages, stated_content)
     return len(files), found
 
 
-async def of_made_up_pages(count: int, first_seed: int, clients: Sequence[str] = tuple(READERS)) -> tuple[int, list[Difference]]:
+async def of_server(
+    url: str, projects: Sequence[str], clients: Sequence[str] = tuple(READERS), runs: UvRuns | None = None
+) -> tuple[int, list[Difference]]:
+    """Return how the pages of these projects, or of all, differ at a running simple API."""
+    found: list[Difference] = []
+    async with proxied_server(url) as run:
+        names = list(projects) or await run.projects()
+        for name in names:
+            found += await run.project(name, clients)
+            if runs is not None:
+                found += (await compare_runs(runs, run, "lock", Wish((name,)), name))[1]
+    return len(names), found
+
+
+async def of_made_up_pages(
+    count: int, first_seed: int, clients: Sequence[str] = tuple(READERS), runs: UvRuns | None = None
+) -> tuple[int, list[Difference]]:
     """Return how made-up pages differ; each is named after the seed and the place where it is found again."""
     found: list[Difference] = []
-    pages = made_up_pages(count, first_seed)
-    for start in range(0, len(pages), _AT_ONCE):
+    templates = made_up_pages(count, first_seed)
+    for start in range(0, len(templates), _AT_ONCE):
         async with differential() as run:
-            some = [
+            pages = [
                 replace(page.page(f"demo{place}", run.mirror.origin), title=f"seed {first_seed}, page {place} ({page.title})")
-                for place, page in enumerate(pages[start : start + _AT_ONCE], start)
+                for place, page in enumerate(templates[start : start + _AT_ONCE], start)
             ]
-            found += await run.pages(some, None, clients)
-    return len(pages), found
+            found += await run.pages(pages, None, clients)
+            found += [] if runs is None else await locks(runs, run, pages)
+    return len(templates), found
 
 
-async def locks_of_made_up_pages(count: int, first_seed: int, folder: Path) -> tuple[int, list[Difference]]:
-    """Return how the locks of made-up pages differ that uv makes in `folder`."""
-    pages, runs = made_up_pages(count, first_seed), UvRuns(folder)
-    async with differential() as run:
-        listed = [
-            replace(page.page(f"demo{place}", run.mirror.origin), title=f"seed {first_seed}, page {place} ({page.title})")
-            for place, page in enumerate(pages)
-        ]
-        return len(pages), _flat(await asyncio.gather(*(compare_page(runs, run, page) for page in listed)))
+async def locks(runs: UvRuns, run: Differential, pages: Sequence[SourcePage], content: ContentOf | None = None) -> list[Difference]:
+    """Return how uv's locks of these pages differ."""
+    return _flat(await asyncio.gather(*(compare_page(runs, run, page, content=content) for page in pages)))
 
 
 async def of_scenarios(

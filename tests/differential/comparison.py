@@ -112,7 +112,7 @@ def _paired(mine: Sequence[Entry], theirs: Sequence[Entry], wanted: Collection[i
     belonging: dict[int, Entry] = {}
     for after in theirs:
         free = [before for before in mine if id(before) not in belonging]
-        best = min(free, key=lambda before: (len(list(_entry_facts(before, after, context))), id(before) not in wanted))  # noqa: B023
+        best = min(free, key=lambda before: (len(list(_entry_facts(before, after, context))), id(before) not in wanted))
         belonging[id(best)] = after
     return belonging
 

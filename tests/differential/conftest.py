@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.differential.harness import InBackground
+from tests.differential.background import InBackground
 
 
 @pytest.fixture(scope="module")

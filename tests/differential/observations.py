@@ -82,3 +82,15 @@ def shown(value: object, longest: int = 400) -> str:
     """Return `value` as text of at most so many letters."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def describe(differences: Sequence[Difference]) -> str:
+    """Return the differences as text, a line for each, those that say the same of several clients and forms once."""
+    seen: dict[tuple[str, str, str, str, str], list[str]] = {}
+    for each in differences:
+        seen.setdefault((each.kind, each.page, each.subject, each.direct, each.proxied), []).append(f"{each.client}/{each.form}")
+    lines = [
+        f"{kind} | {page} | {subject} | {direct} → {proxied} | {', '.join(who)}"
+        for (kind, page, subject, direct, proxied), who in seen.items()
+    ]
+    return "\n".join(shown(line, 600) for line in lines)

@@ -73,7 +73,7 @@ def read_as_pip(response: Response, project: str) -> Reading:
     page = IndexContent(response.body, response.headers["content-type"], _charset(response), response.url, cache_link_parsing=False)
     try:
         links = list(parse_links(page))
-    except Exception as error:  # noqa: BLE001 - whatever pip fails with ends its search
+    except Exception as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
     # Of a page in JSON, pip takes the name from the address; the key tells entries apart all the same.
     names = [each.get("filename") for each in json.loads(response.body)["files"] if each.get("url") is not None] if response.is_json else []
@@ -107,7 +107,7 @@ def read_as_pypi_simple(response: Response, project: str) -> Reading:
             page = ProjectPage.from_json_data(json.loads(response.body), response.url)
         else:
             page = ProjectPage.from_html(project, response.body, response.url, _charset(response))
-    except Exception as error:  # noqa: BLE001 - pydantic and BeautifulSoup have many errors of their own
+    except Exception as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
     serial = page.last_serial or response.headers.get("x-pypi-last-serial")
     facts: dict[str, object] = {
@@ -180,7 +180,7 @@ def _json_entry(listed: object, base: str) -> Entry | None:
     hashes = listed.get("hashes")
     size = listed.get("size")
     facts = {
-        "hashes": sound_hashes(hashes if hashes else fragment_hashes(fragment)),
+        "hashes": sound_hashes(hashes or fragment_hashes(fragment)),
         "requires-python": _text(listed.get("requires-python")),
         "yanked": _yanked(listed.get("yanked")),
         "gpg-sig": listed.get("gpg-sig") if isinstance(listed.get("gpg-sig"), bool) else None,

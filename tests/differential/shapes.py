@@ -274,7 +274,7 @@ SHAPES: dict[str, tuple[Template, ...]] = {
         ),
     ),
     "addresses with escapes that clients leave alone": (
-        html(anchor(WHEEL, f"%7Euser/%5B1%5D/{WHEEL}", None), anchor(SDIST, f"a%20b/@project@%2D1.0.tar.gz", None)),
+        html(anchor(WHEEL, f"%7Euser/%5B1%5D/{WHEEL}", None), anchor(SDIST, "a%20b/@project@%2D1.0.tar.gz", None)),
     ),
     "absolute addresses without a scheme": (html(f'<a href="@origin@/abs/{WHEEL}">x</a>', f'<a href="/rooted/{SDIST}">y</a>'),),
     "files below the page itself": (

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from tests.differential.harness import InBackground, describe
-from tests.differential.shapes import SDIST, WHEEL, anchor, as_json, entry, html, key, sized
+from tests.differential.background import InBackground
+from tests.differential.observations import describe
+from tests.differential.shapes import SDIST, WHEEL, anchor, as_json, entry, html, key
 from tests.differential.templates import PageTemplate, Template
 
 _TAGS = ("py3-none-any", "cp312-cp312-manylinux_2_28_x86_64", "cp312-cp312-macosx_11_0_arm64", "cp312-cp312-win_amd64")
@@ -20,7 +21,7 @@ def _page(seed: int, form: str) -> PageTemplate:
         names += files
         dead += chance.sample(files, chance.randint(0, len(files) - 1))
     chance.shuffle(names)
-    template: Template = html(*map(anchor, names)) if form == "html" else as_json(*(entry(name, size=sized(name)) for name in names))
+    template: Template = html(*map(anchor, names)) if form == "html" else as_json(*map(entry, names))
     return PageTemplate(f"seed {seed}", (template,), tuple(map(key, dead)))
 
 

@@ -2,7 +2,8 @@
 
 from hypothesis import given, settings
 
-from tests.differential.harness import InBackground, describe
+from tests.differential.background import InBackground
+from tests.differential.observations import describe
 from tests.differential.strategies import page_templates
 from tests.differential.templates import PageTemplate
 

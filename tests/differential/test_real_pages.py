@@ -6,7 +6,7 @@ import pytest
 
 from tests.differential.commands import of_folder
 from tests.differential.external import external_folder
-from tests.differential.harness import describe
+from tests.differential.observations import describe
 
 FOLDER = external_folder("pages")
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.differential.harness import InBackground, describe
+from tests.differential.background import InBackground
+from tests.differential.observations import describe
 from tests.differential.shapes import PAGES
 from tests.differential.templates import PageTemplate
 

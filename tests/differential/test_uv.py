@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.differential.commands import locks_of_made_up_pages
-from tests.differential.harness import InBackground, describe
+from tests.differential.background import InBackground
+from tests.differential.commands import of_made_up_pages
+from tests.differential.observations import describe
 from tests.differential.shapes import PAGES
 from tests.differential.templates import PageTemplate
 from tests.differential.uv_runs import UvRuns, compare_page
@@ -26,7 +27,7 @@ def test_uv_locks_through_the_proxy_what_it_locks_at_the_mirror(run: InBackgroun
     assert not differences, "\n" + describe(differences)
 
 
-def test_uv_locks_of_made_up_pages_what_it_locks_at_the_mirror(tmp_path: Path) -> None:
-    pages, differences = asyncio.run(locks_of_made_up_pages(MADE_UP, SEED, tmp_path))
+def test_uv_of_made_up_pages_what_it_locks_at_the_mirror(tmp_path: Path) -> None:
+    pages, differences = asyncio.run(of_made_up_pages(MADE_UP, SEED, (), UvRuns(tmp_path)))
     assert pages == MADE_UP
     assert not differences, "\n" + describe(differences)

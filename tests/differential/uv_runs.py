@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from tests.clients import Uv, write_project
-from tests.differential.harness import Differential
+from tests.differential.harness import Comparison, ContentOf, Differential
 from tests.differential.observations import Difference, Entry, Unreadable, shown
 from tests.differential.readers import READERS
 from tests.differential.standin import SourcePage
@@ -94,14 +94,14 @@ class UvRuns:
 
 
 async def compare_runs(
-    runs: UvRuns, run: Differential, command: str, wish: Wish, title: str, *, strict: bool = False
+    runs: UvRuns, run: Comparison, command: str, wish: Wish, title: str, *, strict: bool = False
 ) -> tuple[bool, list[Difference]]:
     """Return whether uv succeeded at the mirror, and how its run through the proxy differs from that.
 
     Where it fails at the mirror, nothing can be lost and nothing is compared, unless `strict`.
     """
     client, proxied_url = f"uv {command}", f"{run.proxy_url}simple/"
-    direct, proxied = await asyncio.gather(runs.run(command, wish, run.mirror.url), runs.run(command, wish, proxied_url))
+    direct, proxied = await asyncio.gather(runs.run(command, wish, run.direct_url), runs.run(command, wish, proxied_url))
     if direct.status and not strict:
         return False, []
     if direct.status != proxied.status:
@@ -131,9 +131,11 @@ def _forgiven(direct: object, proxied: object) -> object:
     return proxied
 
 
-async def compare_page(runs: UvRuns, run: Differential, page: SourcePage, commands: Sequence[str] = ("lock",)) -> list[Difference]:
+async def compare_page(
+    runs: UvRuns, run: Differential, page: SourcePage, commands: Sequence[str] = ("lock",), content: ContentOf | None = None
+) -> list[Difference]:
     """Return how uv's runs for the project of a page differ through the proxy: for each of its versions, or the one that uv picks."""
-    direct = await run.prepare(page)
+    direct = await run.prepare(page, content)
     try:
         entries = READERS["fields"](direct["uv"], page.project).entries
     except Unreadable:
