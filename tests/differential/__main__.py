@@ -30,8 +30,8 @@ async def _compared(arguments: argparse.Namespace, folder: Path) -> tuple[int, l
         return await of_made_up_pages(arguments.pages, arguments.seed, readers, runs)
     if source.startswith(("http://", "https://")):
         return await of_server(source, arguments.project, readers, runs)
-    if any(Path(source).rglob("*.toml")):
-        return await of_scenarios(scenarios_below(Path(source)), folder)
+    if scenarios := scenarios_below(Path(source)):
+        return await of_scenarios(scenarios, folder)
     return await of_folder(Path(source), readers, runs)
 
 
@@ -56,8 +56,8 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         count, found = asyncio.run(_compared(arguments, Path(folder)))
     sys.stdout.write(describe(found) + "\n")
-    for kind, count in sorted(Counter(each.kind for each in found).items()):
-        sys.stdout.write(f"{count:6} {kind}, on {len({each.page for each in found if each.kind == kind})} pages\n")
+    for kind, number in sorted(Counter(each.kind for each in found).items()):
+        sys.stdout.write(f"{number:6} {kind}, on {len({each.page for each in found if each.kind == kind})} pages\n")
     sys.stdout.write(f"{count} pages or pairs of runs, {len(found)} differences, {time.perf_counter() - began:.1f} s\n")
     return 1 if found else 0
 

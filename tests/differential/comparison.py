@@ -27,9 +27,11 @@ _API_VERSION = re.compile(r"1\.[0-9]+")
 
 @dataclass(frozen=True)
 class Context:
-    """The page that is compared: `stated` is all that the mirror says of an address in any of its forms, `to_html` that the proxy
-    sent HTML where the mirror sent JSON, `to_json` the other way round, `dropped` the address keys of the files that the proxy has to leave out, `headers` the names
-    of the headers that the mirror sent.
+    """The page that is compared.
+
+    `stated` is all that the mirror says of an address in any of its forms. `to_html` says that the proxy sent HTML where the mirror
+    sent JSON, `to_json` the other way round. `dropped` are the address keys of the files that the proxy has to leave out, `headers`
+    the names of the headers that the mirror sent.
     """
 
     client: str
@@ -154,7 +156,7 @@ def _may_become(direct: Entry, key: str, after: object, stated: Sequence[Mapping
     if key == "requires-python" and isinstance(before, str):
         return _mended_specifier(before, after)
     if key == "upload-time" and after is None:
-        return not any(is_moment(each.get("upload-time")) for each in stated)
+        return not is_moment(before) and not any(is_moment(each.get("upload-time")) for each in stated)
     if key in _MAY_BE_ADDED and before is None:
         return True
     # What the mirror says in its other form, or in a spelling that this client does not read, may be told.

@@ -3,6 +3,7 @@
 Hosts in them become paths of the stand-in, and hashes of core metadata those of what the stand-in has; all other bytes stay as they are.
 """
 
+import html
 import json
 import re
 from collections import Counter
@@ -17,7 +18,7 @@ from tests.differential.observations import Entry
 from tests.differential.standin import JSON_TYPE, TEXT_HTML, SourcePage, Written
 
 _HOST = re.compile(rb"(?<![+\w])https?://(?=[\w\[])|(?<=[\"'=])//(?=[\w\[])")
-_IN_HREF = re.compile(rb"href\s*=\s*[\"']?([^\"'\s>#?]+)", re.IGNORECASE)
+_IN_HREF = re.compile(rb"href\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _project(body: bytes, is_json: bool) -> str:
             return str(page["name"])
         names: list[str] = [str(each.get("filename", "")) for each in page["files"] if isinstance(each, dict)]
     else:
-        names = [filename_in(each.decode(errors="replace")) for each in _IN_HREF.findall(body)]
+        names = [filename_in(html.unescape(each.decode(errors="replace"))) for each in _IN_HREF.findall(body)]
     known = Counter(name for each in names if (name := project_of(each)))
     return known.most_common(1)[0][0] if known else "demo"
 

@@ -92,7 +92,9 @@ class Comparison:
                 differences, pairs = _read_both(client, project, response, proxied, context)
                 found += differences
                 links |= {(mine.url, theirs.url): replace(context, client="download") for mine, theirs in pairs}
-                with_metadata |= {theirs.url for _, theirs in pairs if theirs.facts.get("core-metadata")}
+                # pip alone tells files of this project from others, for which nobody asks here.
+                if client == "pip":
+                    with_metadata |= {theirs.url for _, theirs in pairs if theirs.facts["core-metadata"]}
         return found + await self._files(links, with_metadata)
 
     async def _files(self, links: Mapping[tuple[str, str], Context], with_metadata: Collection[str]) -> list[Difference]:

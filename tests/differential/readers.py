@@ -41,9 +41,9 @@ def sound_hashes(hashes: object) -> dict[str, str]:
         return {}
     found = {}
     for name, digest in hashes.items():
-        if isinstance(digest, str) and name in KNOWN_HASHES and _HEXADECIMAL.fullmatch(lowered := digest.lower()):
-            if len(lowered) == _DIGITS.get(name, len(lowered)):
-                found[str(name)] = lowered
+        lowered = digest.lower() if isinstance(digest, str) and name in KNOWN_HASHES else ""
+        if _HEXADECIMAL.fullmatch(lowered) and len(lowered) == _DIGITS.get(name, len(lowered)):
+            found[str(name)] = lowered
     return found
 
 

@@ -235,7 +235,8 @@ SHAPES: dict[str, tuple[Template, ...]] = {
         html(
             anchor(WHEEL),
             head=_HEAD
-            + '<meta name="pypi:project-status" content="deprecated"><meta name="pypi:project-status-reason" content="use &quot;other&quot;">',
+            + '<meta name="pypi:project-status" content="deprecated">'
+            + '<meta name="pypi:project-status-reason" content="use &quot;other&quot;">',
         ),
     ),
     "a project's status in JSON": (as_json(entry(WHEEL), api_version="1.4", project_status={"status": "archived", "reason": "done"}),),
@@ -244,7 +245,8 @@ SHAPES: dict[str, tuple[Template, ...]] = {
     "no files in JSON": (as_json(),),
     "a listing of nothing but its parent": (
         Template(
-            '<html><head><title>Index of /simple/@project@/</title></head><body><h1>Index of /simple/@project@/</h1><hr><pre><a href="../">../</a>\n</pre><hr></body></html>'
+            "<html><head><title>Index of /simple/@project@/</title></head><body><h1>Index of /simple/@project@/</h1><hr>"
+            '<pre><a href="../">../</a>\n</pre><hr></body></html>'
         ),
     ),
     "a heading and links without addresses": (html(f'<a href="">{WHEEL}</a>', f"<a>{SDIST}</a>"),),

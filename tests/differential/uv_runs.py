@@ -106,8 +106,8 @@ async def compare_runs(
         return False, []
     if direct.status != proxied.status:
         kind = "uv fails" if proxied.status else "uv succeeds"
-        before, after = (f"ended with {each.status}: {shown(each.said, 700)}" for each in (direct, proxied))
-        return not direct.status, [Difference(kind, client, title, "", str(wish), before, after)]
+        ended = [f"ended with {each.status}: {shown(each.said, 700)}" for each in (direct, proxied)]
+        return not direct.status, [Difference(kind, client, title, "", str(wish), *ended)]
     if direct.status:
         same = direct.said == proxied.said
         return False, [] if same else [Difference("uv says otherwise", client, title, "", str(wish), direct.said, proxied.said)]
