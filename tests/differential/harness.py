@@ -194,21 +194,21 @@ class Differential(Comparison):
                 except Unreadable:
                     continue
                 for entry in entries:
-                    if entry.url.startswith(self.mirror.origin + "/"):
+                    if urlsplit(entry.url).netloc.rpartition("@")[2] == urlsplit(self.mirror.origin).netloc:
                         known = stated.get(address_key(entry.url), ())
                         self.mirror.deliver(entry.url, content(entry.url, known) if content else default_content(entry.url))
         return direct
 
     async def _delivered(self, direct: str) -> tuple[bytes | None, dict[str, str]]:
-        content = self.mirror.contents.get(address_key(direct))
-        if content is None or address_key(direct) in self.mirror.dead:
+        content = self.mirror.content(direct)
+        if content is None:
             return None, {}
         if content.size <= _WHOLE:
             return content.whole, {}
         return content.part(0, _FIRST_BYTES - 1), {"Range": f"bytes=0-{_FIRST_BYTES - 1}"}
 
     async def _metadata_of(self, direct: str) -> bytes | None:
-        content = self.mirror.contents.get(address_key(direct))
+        content = self.mirror.content(direct)
         return None if content is None else content.metadata
 
 

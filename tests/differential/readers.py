@@ -253,7 +253,7 @@ def fragment_hashes(fragment: str) -> dict[str, str]:
     for part in unquote(fragment).split("&"):
         name, sign, value = part.partition("=" if "=" in part else "-")
         if sign:
-            found[name.lower()] = value
+            found[name] = value
     return found
 
 

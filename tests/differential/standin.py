@@ -1,5 +1,7 @@
 """A mirror on loopback that sends pages with exactly the bytes and headers of a test, and a distinct file behind each link."""
 
+import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,6 +15,8 @@ from tests.differential.contents import Content, address_key
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 HTML_TYPE = "application/vnd.pypi.simple.v1+html"
 TEXT_HTML = "text/html"
+
+_SLASHES = re.compile(r"/{2,}(?=[^?]*(?:\?|$))")
 
 SIMPLE = "/root/simple/"
 """Two folders deep, so that links which go up by `../../` stay below the root, as on real mirrors."""
@@ -31,13 +35,15 @@ class Written:
 class SourcePage:
     """A project's page at the mirror, in the forms that the mirror speaks: one that a client accepts is sent, else the first.
 
-    `dead` are the address keys of files that are listed and answer 404.
+    `dead` are the address keys of files that are listed and answer 404. Where `moved_to` is a path, the page is there, and its own
+    address redirects to it.
     """
 
     project: str
     forms: tuple[Written, ...]
     title: str = ""
     dead: frozenset[str] = frozenset()
+    moved_to: str = ""
 
     def chosen(self, accept: str) -> Written:
         """Return the form that a mirror sends to a client which accepts this: JSON goes before HTML, as all clients want it."""
@@ -49,14 +55,15 @@ class SourcePage:
 
 
 class StandIn:
-    """The mirror. It delivers the files in `contents` (by address key) at the spellings in `addresses`, and answers 404 elsewhere."""
+    """The mirror. It has the files that it was told to deliver, at the spellings that clients use, and answers 404 elsewhere."""
 
     def __init__(self) -> None:
         self.pages: dict[str, SourcePage] = {}
-        self.contents: dict[str, Content] = {}
-        self.addresses: set[str] = set()
+        self._contents: dict[str, Content] = {}
+        self._users: dict[str, str] = {}
+        self._addresses: set[str] = set()
         self.dead: set[str] = set()
-        self.requests = 0
+        self._moved: dict[str, SourcePage] = {}
         self._runner: web.ServerRunner | None = None
         self._port = 0
 
@@ -76,13 +83,21 @@ class StandIn:
 
     def deliver(self, url: str, content: Content) -> None:
         """Deliver `content` at `url` as it is written, and as pip writes it."""
-        self.contents[address_key(url)] = content
-        self.addresses.update(spellings(url))
+        self._contents[_merged(address_key(url))] = content
+        user = urlsplit(url).netloc.rpartition("@")[0]
+        if user:
+            self._users[_merged(address_key(url))] = "Basic " + b64encode(unquote(user).encode()).decode()
+        self._addresses.update(map(_merged, spellings(url)))
         if content.metadata is not None:
             parts = urlsplit(url)
             beside = parts._replace(path=parts.path + ".metadata").geturl()
-            self.contents[address_key(beside)] = Content(content.metadata)
-            self.addresses.update(spellings(beside))
+            self._contents[_merged(address_key(beside))] = Content(content.metadata)
+            self._addresses.update(map(_merged, spellings(beside)))
+
+    def content(self, url: str) -> Content | None:
+        """Return what a client gets at `url` that sends the credentials in it, None where nothing is there or all of it is dead."""
+        key = _merged(address_key(url))
+        return None if key in self.dead else self._contents.get(key)
 
     async def __aenter__(self) -> Self:
         self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.05)
@@ -96,20 +111,32 @@ class StandIn:
             await self._runner.cleanup()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.requests += 1
         raw = request.raw_path
         if raw.startswith(SIMPLE):
             page = self.pages.get(unquote(raw.removeprefix(SIMPLE).partition("?")[0].rstrip("/")))
+            if page is not None and page.moved_to:
+                self._moved[page.moved_to] = page
+                return web.Response(status=302, headers={"Location": page.moved_to})
             if page is not None:
                 return _page(request, page)
+        if raw in self._moved:
+            return _page(request, self._moved[raw])
         if raw in {SIMPLE, SIMPLE.rstrip("/")}:
             names = "".join(f'<a href="{name}/">{name}</a>\n' for name in self.pages)
             return web.Response(text=f"<!DOCTYPE html><html><body>{names}</body></html>", content_type=TEXT_HTML)
+        raw = _merged(raw)
         key = address_key(raw)
-        content = self.contents.get(key) if raw in self.addresses and key not in self.dead else None
+        content = self._contents.get(key) if raw in self._addresses and key not in self.dead else None
+        if content is not None and request.headers.get("Authorization") != self._users.get(key, request.headers.get("Authorization")):
+            return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
         if content is None:
             return web.Response(status=404, text='{"errors":[{"status":404}]}', content_type="application/json")
         return _file(request, content)
+
+
+def _merged(path: str) -> str:
+    """Return a path with repeated slashes merged, as most servers do: some clients send them, and others do not."""
+    return _SLASHES.sub("/", path)
 
 
 def spellings(url: str) -> set[str]:

@@ -30,23 +30,34 @@ class Template:
 
     def written(self, project: str, origin: str) -> Written:
         """Return the page as the mirror sends it."""
-        text = self.text.replace("@project@", project).replace("@origin@", origin)
+        text = self.text.replace("@project@", project).replace("@PROJECT@", project.capitalize())
+        text = text.replace("@origin@", origin).replace("@port@", origin.rpartition(":")[2])
         text = _MARK.sub(_fact, text)
         return Written(text.encode(errors="surrogateescape"), self.content_type, self.headers)
 
 
 @dataclass(frozen=True)
 class PageTemplate:
-    """A project's page in the forms that a mirror speaks. `dead` are the keys of files that it lists and does not have."""
+    """A project's page in the forms that a mirror speaks. `dead` are the keys of files that it lists and does not have.
+
+    Where `moved_to` is a path, the address of the page redirects to it.
+    """
 
     title: str
     forms: tuple[Template, ...]
     dead: tuple[str, ...] = ()
+    moved_to: str = ""
 
     def page(self, project: str, origin: str) -> SourcePage:
         """Return the page of the project `project` at the mirror at `origin`."""
         dead = frozenset(key.replace("@project@", project) for key in self.dead)
-        return SourcePage(project, tuple(form.written(project, origin) for form in self.forms), self.title, dead)
+        return SourcePage(
+            project,
+            tuple(form.written(project, origin) for form in self.forms),
+            self.title,
+            dead,
+            self.moved_to.replace("@project@", project),
+        )
 
 
 def default_content(url: str) -> Content:

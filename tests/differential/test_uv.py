@@ -7,6 +7,7 @@ import pytest
 
 from tests.differential.background import InBackground
 from tests.differential.commands import of_made_up_pages
+from tests.differential.more_shapes import MORE_PAGES
 from tests.differential.observations import describe
 from tests.differential.shapes import PAGES
 from tests.differential.templates import PageTemplate
@@ -21,7 +22,7 @@ def uv_runs(tmp_path_factory: pytest.TempPathFactory) -> UvRuns:
     return UvRuns(tmp_path_factory.mktemp("uv-runs"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.title)
+@pytest.mark.parametrize("page", PAGES + MORE_PAGES, ids=lambda page: page.title)
 def test_uv_locks_through_the_proxy_what_it_locks_at_the_mirror(run: InBackground, uv_runs: UvRuns, page: PageTemplate) -> None:
     differences = run.wait(compare_page(uv_runs, run.started, run.listed(page)))
     assert not differences, "\n" + describe(differences)
