@@ -3,10 +3,11 @@
 import asyncio
 
 from aiohttp import web
+from yarl import URL
 
 from proxy.core.deflate import QUICK
 from proxy.core.page import normalised_name
-from proxy.core.render import Form, choose_form
+from proxy.core.render import Form, choose_form, html_form
 from proxy.core.verdict.client import client_platform
 from proxy.index import Index, ServedPage
 from proxy.server.context import facts_of, identity_of, index_of
@@ -44,6 +45,9 @@ async def project_page(request: web.Request) -> web.StreamResponse:
         return problem_response(_NOT_ACCEPTABLE, None, index.mirror.url, request_id_of(request))
     client = client_platform(request.headers.get("User-Agent", ""))
     served = await index.page(name, identity_of(request), client)
+    if form is Form.JSON and served.mended.page.links and "format" not in request.query:
+        # JSON has no place for them, and pip, which prefers it, reads them in HTML.
+        form = html_form(request.headers.get("Accept")) or form
     encoding = choose_encoding(request.headers.get("Accept-Encoding"))
     response = await _page_response(request, served, form, encoding)
     remember(request, response, AtHand(index, name, served, form, encoding))
@@ -89,7 +93,8 @@ _NOT_ACCEPTABLE = Problem(
 
 
 def _moved(request: web.Request, target: str) -> web.HTTPMovedPermanently:
-    return web.HTTPMovedPermanently(f"{target}?{request.query_string}" if request.query_string else target)
+    query = request.rel_url.raw_query_string
+    return web.HTTPMovedPermanently(URL(f"{target}?{query}" if query else target, encoded=True))
 
 
 async def _page_response(request: web.Request, served: ServedPage, form: Form, encoding: str) -> web.Response:
@@ -127,6 +132,10 @@ def page_headers(served: ServedPage) -> dict[str, str]:
         "Mirrormend-Unknown": _counted(sum(mended.unknown.values()), {cause.value: count for cause, count in mended.unknown.items()}),
         "Mirrormend-Verified": "complete" if served.complete else f"partial; unasked={mended.unasked}",
     }
+    if mended.page.skipped:
+        headers["Mirrormend-Skipped"] = str(mended.page.skipped)
+    if mended.page.serial is not None:
+        headers["X-PyPI-Last-Serial"] = mended.page.serial
     if mended.rescued:
         headers["Mirrormend-Rescued"] = str(len(mended.rescued))
     if mended.lost:
