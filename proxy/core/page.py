@@ -26,7 +26,11 @@ _CANONICAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
 """Versions that are their own normalised spelling (PEP 440): nearly all final ones."""
 
 _USUAL_SUFFIXES = (".whl", ".tar.gz")
-_SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
+_SDIST_SUFFIXES = (
+    *(".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tbz", ".tar.xz", ".txz", ".tar.z", ".tar"),
+    *(".tar.lz", ".tlz", ".tar.lzma", ".tar.zst"),
+)
+"""Of archives that pip or uv installs from, or once did."""
 
 Fields: TypeAlias = dict[str, Any]
 
@@ -41,7 +45,7 @@ def normalised_name(name: str) -> str:
     """
     if len(name) > 200 or not _VALID_NAME.fullmatch(name):
         raise InvalidProjectName(name)
-    return _normalised_spelling(name)
+    return normalised_spelling(name)
 
 
 class Packaging(StrEnum):
@@ -92,7 +96,7 @@ class _Hashes(msgspec.Struct):
 
 
 class Fragment(bytes):
-    """JSON of an object, without its braces.
+    """JSON of an object, without its braces; or of a link, what stands behind its `#`.
 
     A type of its own, since a decoder takes no string of the wire for it.
     """
@@ -100,6 +104,11 @@ class Fragment(bytes):
     __slots__ = ()
 
 
+class _Status(msgspec.Struct, rename="kebab"):
+    project_status: dict[str, Any] = {}
+
+
+_decode_status = msgspec.json.Decoder(_Status).decode
 _decode_hashes = msgspec.json.Decoder(_Hashes).decode
 
 
@@ -109,6 +118,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     `url` is absolute, as the mirror meant it, percent-escapes untouched, without fragment.
     `rest` is what passes through unchanged besides: keys that nobody here understands, and `hashes` where there is not just a SHA-256.
     `size` is in bytes, `upload_time` as the mirror wrote it. `yanked` is true or the reason where the file is yanked (PEP 592).
+    `link_fragment` is what pip reads in the fragment of a link besides hashes: `egg=` and `subdirectory=`.
     What the mirror does not say is None.
     """
 
@@ -123,6 +133,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     yanked: bool | str | None = None
     gpg_sig: bool | None = None
     provenance: str | None = None
+    link_fragment: Fragment | None = None
 
     @property
     def key(self) -> str:
@@ -184,10 +195,10 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         if stem is None:
             return None
         head, _, text = stem.rpartition("-")
-        if _normalised_spelling(head) == project:
+        if normalised_spelling(head) == project:
             return text
         for dash in (at for at, letter in enumerate(stem) if letter == "-"):
-            if _normalised_spelling(stem[:dash]) == project:
+            if normalised_spelling(stem[:dash]) == project:
                 return stem[dash + 1 :]
         return None
 
@@ -205,7 +216,8 @@ def _stem_of_sdist(name: str) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def _normalised_spelling(text: str) -> str:
+def normalised_spelling(text: str) -> str:
+    """Return how a project's name is spelled once it is normalised, whether or not it can be one."""
     return _SEPARATORS.sub("-", text).lower()
 
 
@@ -224,7 +236,10 @@ class Page:
     `project` is the normalised name, `name` what the mirror calls it.
     `versions` is the list of PEP 700 as the mirror gave it, None where it gave none.
     `meta` and `extra` are JSON fragments (without braces): the keys of `meta` but `api-version`, and unknown top-level keys.
-    `form` is the form the mirror spoke.
+    `form` is the form the mirror spoke. `metas` are the `<meta>` elements of an HTML page, by name and content, that have no key in JSON.
+    `links` are those of an HTML page that lead to no file and that pip installs from all the same, such as `git+https://…#egg=…`,
+    each with its text.
+    `serial` is the mirror's last serial number (X-PyPI-Last-Serial).
     """
 
     project: str
@@ -235,6 +250,9 @@ class Page:
     versions: tuple[str, ...] | None = None
     meta: bytes = b""
     extra: bytes = b""
+    metas: tuple[tuple[str, str], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    serial: str | None = None
     skipped: int = field(default=0, compare=False)
     """Entries of the mirror's page that could not be understood as links to files, and were left out."""
 
@@ -245,6 +263,20 @@ class Page:
             return False
         status = msgspec.json.decode(b"{" + self.extra + b"}").get("project-status")
         return isinstance(status, dict) and status.get("status") == "quarantined"
+
+    @cached_property
+    def status(self) -> str:
+        """The project's status marker, `active` where the page tells none (PEP 792)."""
+        try:
+            told = _decode_status(b"{" + self.extra + b"}").project_status.get("status")
+        except (msgspec.DecodeError, RecursionError):
+            told = None
+        return told if isinstance(told, str) else "active"
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether the project is marked as unsafe to install: its files are not offered, and on purpose (PEP 792)."""
+        return self.status == "quarantined"
 
     @cached_property
     def by_key(self) -> Mapping[str, File]:

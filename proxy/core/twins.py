@@ -13,6 +13,7 @@ from blake3 import blake3
 from proxy.core.page import File, Page
 
 _MARK_DIGITS = 12
+_SIGNATURE = ".asc"
 
 
 class Twin(File, frozen=True, kw_only=True, gc=False):
@@ -41,15 +42,25 @@ def told_apart(files: Sequence[File]) -> tuple[File, ...]:
 def file_at(page: Page, key: str) -> File | None:
     """Return the file of `page` with this key or name, None if there is none.
 
+    A signature stands beside each file that is said to have one, listed or not (PEP 503, `data-gpg-sig`).
     The plain name of twins means the first of them. A key is also understood if its file has become, or has ceased to be, a twin.
     """
     found = page.by_key.get(key)
     if found is not None:
         return found
+    if key.endswith(_SIGNATURE):
+        return _signature_of(file_at(page, key.removesuffix(_SIGNATURE)))
     mark, _, filename = key.rpartition("/")
     if not mark:
         return page.by_filename.get(filename)
     return next((file for file in _of_name(page, filename) if mark in _marks_of(file)), None)
+
+
+def _signature_of(file: File | None) -> File | None:
+    if file is None or not file.gpg_sig:
+        return None
+    path, mark, query = file.url.partition("?")
+    return File(f"{file.key}{_SIGNATURE}", f"{path}{_SIGNATURE}{mark}{query}")
 
 
 def named(page: Page, filename: str, sha256: str) -> File | None:

@@ -12,10 +12,13 @@ from proxy.core.verdict.judge import Verdict
 from proxy.index.project import Read
 from proxy.upstream import FetchedPage, Packed, Validators
 
+_SERIAL = "x-pypi-last-serial"
+
 
 class PageDocument(msgspec.Struct, frozen=True, array_like=True):
     """A page as the mirror sent it, and when the mirror last said that it holds (seconds since the epoch).
 
+    `serial` is the mirror's header X-PyPI-Last-Serial.
     What came in a content coding is kept in it where that is at hand, which spares the time to compress it again.
     """
 
@@ -25,13 +28,16 @@ class PageDocument(msgspec.Struct, frozen=True, array_like=True):
     etag: str | None
     last_modified: str | None
     checked: float
+    serial: str | None = None
 
     @classmethod
     def of(cls, fetched: FetchedPage, checked: float) -> Self:
         """Gives the document of a page."""
         validators = fetched.validators
         body = fetched.packed or fetched.body
-        return cls(body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, checked)
+        return cls(
+            body, fetched.content_type, fetched.url, validators.etag, validators.last_modified, checked, fetched.headers.get(_SERIAL)
+        )
 
     async def page(self, limit: int) -> FetchedPage:
         """Gives the page back; raises UpstreamOverLimit where it has more than `limit` bytes, UpstreamBroke where it cannot be unpacked."""
@@ -41,7 +47,8 @@ class PageDocument(msgspec.Struct, frozen=True, array_like=True):
             body, packed = self.body, None
         if len(body) > limit:
             raise UpstreamOverLimit(self.url, limit, "bytes")
-        return FetchedPage(body, self.content_type, self.url, Validators(self.etag, self.last_modified), {}, packed)
+        headers = {} if self.serial is None else {_SERIAL: self.serial}
+        return FetchedPage(body, self.content_type, self.url, Validators(self.etag, self.last_modified), headers, packed)
 
 
 class VerdictsDocument(msgspec.Struct, frozen=True, array_like=True):

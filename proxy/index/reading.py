@@ -1,6 +1,7 @@
 """A fetched page becomes a `Page` without holding up the event loop: in steps, or in a thread where a step would be long."""
 
 import asyncio
+from dataclasses import replace
 
 from blake3 import blake3
 
@@ -29,4 +30,5 @@ async def read_page(name: str, fetched: FetchedPage, link_limit: int = 200_000) 
     while page is None:
         page = finished(steps)
         await asyncio.sleep(0)
-    return page
+    serial = fetched.headers.get("x-pypi-last-serial", "").strip()
+    return replace(page, serial=serial) if serial.isascii() and serial.isdigit() and len(serial) < 20 else page

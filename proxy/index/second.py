@@ -217,4 +217,4 @@ def second_mirror(section: SecondSection, name: str, probe: ProbeSection) -> Mir
     told = section.model_dump(include=shared, exclude_none=True)
     if "token" in told:
         told = {key: value for key, value in told.items() if key not in {"username", "password"}}
-    return Mirror(UpstreamSection.model_validate({**told, "name": name, "connections": 16, "retries": 1}), probe)
+    return Mirror(UpstreamSection.model_validate({**told, "name": name, "connections": 16, "retries": 1}), probe, looks_inside=False)

@@ -12,6 +12,7 @@ from yarl import URL
 from proxy.config import LinkMode
 from proxy.core.errors import (
     DestinationRefused,
+    FileNotListed,
     FileUndeliverable,
     MirrormendError,
     OwnLimit,
@@ -62,7 +63,11 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
     filename = request.match_info["filename"]
     facts_of(request).update(project=name, file=filename)
     if filename.endswith(".metadata"):
-        return await _core_metadata(request, index, name, key_of(request).removesuffix(".metadata"))
+        try:
+            return await _core_metadata(request, index, name, key_of(request).removesuffix(".metadata"))
+        except FileNotListed:
+            # Some folders list such files themselves.
+            facts_of(request).pop("outcome", None)
     project, file = await index.file(name, key_of(request), identity_of(request))
     instead = index.rescue is not None and index.rescue.instead(project, file)
     response = await rescued_file(request, index, project, file) if instead else None

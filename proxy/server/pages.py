@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Iterable
 
 from aiohttp import web
+from yarl import URL
 
 from proxy.core.deflate import QUICK
 from proxy.core.page import normalised_name
-from proxy.core.render import Form, choose_form
+from proxy.core.render import Form, choose_form, html_form
 from proxy.core.verdict.client import client_platform
 from proxy.core.verdict.judge import PROOF
 from proxy.index import Index, ServedPage
@@ -47,6 +48,9 @@ async def project_page(request: web.Request) -> web.StreamResponse:
     client = client_platform(request.headers.get("User-Agent", ""))
     max_age = wanted_age(request.headers.getall("Cache-Control", ()), request.headers.get("Pragma", ""))
     served = await index.page(name, identity_of(request), client, max_age)
+    if form is Form.JSON and served.mended.page.links and "format" not in request.query:
+        # JSON has no place for them, and pip, which prefers it, reads them in HTML.
+        form = html_form(request.headers.get("Accept")) or form
     encoding = choose_encoding(request.headers.get("Accept-Encoding"))
     response = await _page_response(request, served, form, encoding)
     if max_age is None:
@@ -93,7 +97,8 @@ _NOT_ACCEPTABLE = Problem(
 
 
 def _moved(request: web.Request, target: str) -> web.HTTPMovedPermanently:
-    return web.HTTPMovedPermanently(f"{target}?{request.query_string}" if request.query_string else target)
+    query = request.rel_url.raw_query_string
+    return web.HTTPMovedPermanently(URL(f"{target}?{query}" if query else target, encoded=True))
 
 
 async def _page_response(request: web.Request, served: ServedPage, form: Form, encoding: str) -> web.Response:
@@ -151,6 +156,10 @@ def page_headers(served: ServedPage) -> dict[str, str]:
     unproven = sum(count for cause, count in mended.unknown.items() if cause in PROOF)
     if unproven:
         headers["Mirrormend-Unproven"] = str(unproven)
+    if mended.page.skipped:
+        headers["Mirrormend-Skipped"] = str(mended.page.skipped)
+    if mended.page.serial is not None:
+        headers["X-PyPI-Last-Serial"] = mended.page.serial
     if mended.rescued:
         headers["Mirrormend-Rescued"] = str(len(mended.rescued))
     if mended.lost:

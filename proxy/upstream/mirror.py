@@ -40,6 +40,7 @@ from proxy.upstream.failure import Failure
 from proxy.upstream.fastlane import FastLane
 from proxy.upstream.health import Health, Observer
 from proxy.upstream.inflate import ACCEPT_ENCODING
+from proxy.upstream.inside import PagesInside
 from proxy.upstream.kinds import kind_by_address, kind_by_headers
 from proxy.upstream.pace import Pace
 from proxy.upstream.pagelane import PLAIN, PageLane
@@ -85,7 +86,7 @@ class Mirror:
     and by whom the configured credentials are of, since these may see more than others.
     `url` is its address as it is told to anybody, `address` the true one, still without credentials.
     `health` is how it does, `counts` what it was asked for so far. `clock` tells the seconds since the epoch,
-    `steady` those of a clock that does not go back.
+    `steady` those of a clock that does not go back. `looks_inside` says whether a page is looked for inside of a folder that has none.
     Raises OSError where a file of the settings' TLS cannot be read.
     """
 
@@ -97,6 +98,7 @@ class Mirror:
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         counts: MirrorCounts | None = None,
+        looks_inside: bool = True,
     ) -> None:
         self._section = section
         self._probe = probe
@@ -121,6 +123,7 @@ class Mirror:
         self._contact = FirstContact(steady)
         self._page_retries = RetryBudget()
         self._pages_asked = 0
+        self.inside = PagesInside(section.name, looks=looks_inside)
         self._on_loopback = is_loopback(origin_of(section.url)[1]) and not self._client.proxied
         self._fast: FastLane | None = None
         self._pages: PageLane | None = None
@@ -205,6 +208,7 @@ class Mirror:
     def take_over(self, earlier: "Mirror") -> None:
         """Knows from now on what `earlier` learned of the same mirror; whether it is to be left alone, it finds out anew."""
         self._observer.health = replace(earlier.health, resting=False)
+        self.inside.take_over(earlier.inside)
         if self.kind is MirrorKind.AUTO:
             self.kind = earlier.kind
             self._pace.rate = self._rate()
@@ -323,7 +327,14 @@ class Mirror:
                 raise error from None
 
     async def _fetch_page(self, name: str, who: Identity, known: Validators | None, within: float | None) -> FetchedPage | NotModified:
-        url = f"{self._section.url}{name}/"
+        async def fetch(url: str, usual: bool) -> FetchedPage | NotModified:
+            return await self._fetch_at(url, name, who, known if usual else None, within if usual else 0.0)
+
+        return await self.inside.fetch(f"{self._section.url}{name}/", name, fetch, own=not who.shared)
+
+    async def _fetch_at(
+        self, url: str, name: str, who: Identity, known: Validators | None, within: float | None
+    ) -> FetchedPage | NotModified:
         until = self._steady() + (self._probe.deadline if within is None else within)
         way = Way({} if known is None else known.conditions(), codings=self._codings())
         self._pages_asked += 1

@@ -1,52 +1,90 @@
-"""Pages in HTML (PEP 503, 592, 629, 658, 714, 740), read leniently: a bad anchor is skipped alone."""
+"""Pages in HTML (PEP 503, 592, 629, 658, 708, 714, 740, 792), read leniently: a bad anchor is skipped alone.
+
+Upload times and sizes are read as uv reads them: `data-upload-time`, `data-size`.
+"""
 
 import html
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Sequence
 from urllib.parse import urljoin
 
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
-from proxy.core.page import File, Page, SourceForm
+from proxy.core.page import LARGEST, File, Fragment, Page, SourceForm
 from proxy.core.parse.files import fragment, make_file
-from proxy.core.parse.hashes import core_metadata, hashes_in_fragment
-from proxy.core.parse.links import Joiner, filename_of, is_address, split_fragment
+from proxy.core.parse.hashes import core_metadata, hashes_in_fragment, read_by_pip
+from proxy.core.parse.index import why_no_index
+from proxy.core.parse.links import Joiner, filename_of, is_address, plain_filename_of, split_fragment
+from proxy.core.parse.moments import sound_moment
 from proxy.core.twins import told_apart
 
 _STEP = 250
+_REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+[a-z]+://[!-~]{1,2000}", re.IGNORECASE)
+"""A link to version control as pip reads it."""
+_API_VERSION = re.compile(r"1\.[0-9]{1,9}", re.ASCII)
+_SERIAL = re.compile(rb"<!--\s*SERIAL\s+([0-9]{1,18})\s*-->")
+_LONGEST_META = 2000
+_MOST_METAS = 50
+_ANCHOR = re.compile(rb"<a[\s/>]", re.IGNORECASE)
+_VERSION, _STATUS, _REASON = "pypi:repository-version", "pypi:project-status", "pypi:project-status-reason"
+_TRACKS, _LOCATIONS = "pypi:tracks", "pypi:alternate-locations"
+_HAVE_KEYS = frozenset({_VERSION, _STATUS, _REASON, _TRACKS, _LOCATIONS})
 
 
 def html_steps(body: bytes, said: str, url: str, project: str, link_limit: int) -> Generator[None, None, Page]:
     """Reads an HTML page; see `parse_page_in_steps`."""
     document = LexborHTMLParser(body.replace(b"\x00", b" "))
     yield
-    anchors = document.css("a")
+    anchors = _as_written(document.css("a"), body)
     if len(anchors) > link_limit:
         raise UpstreamOverLimit(url, link_limit, "links")
     joiner = Joiner(_base(document, url))
-    files = []
+    files: list[File] = []
+    links: list[tuple[str, str]] = []
     for number, anchor in enumerate(anchors):
-        file = _file(anchor.attributes, joiner)
+        attributes = anchor.attributes
+        file = _file(attributes, joiner, project)
         if file is not None:
             files.append(file)
+        elif (link := _link_for_pip(attributes, joiner)) is not None:
+            links.append((link, anchor.text(strip=True)[:_LONGEST_META] or link))
         if number % _STEP == _STEP - 1:
             yield
-    if not files:
-        why = _no_index(document, len(anchors), body)
+    if not files and not links:
+        why = why_no_index(document, anchors, url, project)
         if why:
             raise PageUnreadable(url, said, why)
-    api_version = _meta(document, "pypi:repository-version") or "1.0"
+    metas = _metas(document)
+    api_version = next((content for name, content in metas if name == _VERSION), "1.0")
     if api_version.partition(".")[0] != "1":
         raise PageUnreadable(url, said, f"its API version is {api_version[:20]}, and only 1 is known")
+    tracks = [content for name, content in metas if name == _TRACKS]
+    serial = _SERIAL.search(body, max(0, len(body) - 1000))
     return Page(
         project=project,
         name=project,
         files=told_apart(files),
         form=SourceForm.HTML,
-        api_version="1.0",
-        extra=_project_status(document),
-        skipped=len(anchors) - len(files),
+        api_version=api_version if _API_VERSION.fullmatch(api_version) else "1.0",
+        meta=fragment({"tracks": tracks}) if tracks else b"",
+        extra=_extra(metas),
+        metas=tuple(each for each in metas if each[0] not in _HAVE_KEYS)[:_MOST_METAS],
+        links=tuple(links),
+        serial=None if serial is None else serial[1].decode(),
+        skipped=len(anchors) - len(files) - len(links),
     )
+
+
+def _as_written(anchors: list[LexborNode], body: bytes) -> list[LexborNode]:
+    """Return the anchors that the page itself has.
+
+    Where one is left open in a list, a reader of HTML5 opens it again in the next item: such a copy comes right after it, with all it says.
+    """
+    if len(anchors) <= len(_ANCHOR.findall(body)):
+        return anchors
+    before = [None, *(anchor.attributes for anchor in anchors)]
+    return [anchor for anchor, last in zip(anchors, before, strict=False) if anchor.attributes != last]
 
 
 def _base(document: LexborHTMLParser, url: str) -> str:
@@ -59,10 +97,13 @@ def _base(document: LexborHTMLParser, url: str) -> str:
     return joined if is_address(joined) else url
 
 
-def _file(attributes: dict[str, str | None], joiner: Joiner) -> File | None:
+def _file(attributes: dict[str, str | None], joiner: Joiner, project: str) -> File | None:
     href = (attributes.get("href") or "").strip()
-    link, hashes = split_fragment(href)
-    filename = filename_of(link)
+    link, _, told = href.partition("#")
+    filename = plain_filename_of(link)
+    if filename is None:
+        link, told = split_fragment(href, project)
+        filename = filename_of(link, project)
     address = None if filename is None else joiner.join(link.replace(" ", "%20"))
     if filename is None or address is None:
         return None
@@ -71,45 +112,56 @@ def _file(attributes: dict[str, str | None], joiner: Joiner) -> File | None:
     return make_file(
         filename,
         address,
-        hashes_in_fragment(hashes),
+        hashes_in_fragment(told),
         {},
+        size=_size(attributes["data-size"]) if "data-size" in attributes else None,
         requires_python=html.unescape(requires_python) if requires_python else None,
         core_metadata=core_metadata(attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))),
+        upload_time=sound_moment(attributes.get("data-upload-time")),
         yanked=attributes["data-yanked"] or True if "data-yanked" in attributes else None,
         gpg_sig=signed == "true" if signed in {"true", "false"} else None,
         provenance=attributes.get("data-provenance") or None,
+        link_fragment=_kept(told),
     )
 
 
-def _no_index(document: LexborHTMLParser, anchors: int, body: bytes) -> str:
-    """Says why a page without files is no page of a project; empty where it can be one."""
-    if document.css_first("form, input[type=password]") is not None:
-        return "it is a form, perhaps to log in"
-    if _meta(document, "pypi:repository-version") is not None:
-        return ""
-    if anchors:
-        return "none of its links leads to a distribution file"
-    if document.css_first("frameset, script[src]") is not None:
-        return "it is a page for people"
-    title = document.css_first("title, h1")
-    text = title.text(strip=True).lower() if title is not None else ""
-    if any(word in text for word in ("sign in", "log in", "login", "error", "denied", "forbidden", "not found", "unavailable")):
-        return f"it is titled {text[:60]!r}"
-    if not text and document.body is not None and document.body.text(strip=True):
-        return "it has neither links nor a title, but text"
-    return "" if b"<" in body or not body.strip() else "it holds no HTML"
+def _kept(told: str) -> Fragment | None:
+    return (Fragment(read_by_pip(told).encode()) or None) if "egg=" in told or "subdirectory=" in told else None
 
 
-def _meta(document: LexborHTMLParser, name: str) -> str | None:
+def _size(said: str | None) -> int | None:
+    text = (said or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST else None
+
+
+def _link_for_pip(attributes: dict[str, str | None], joiner: Joiner) -> str | None:
+    """Return the address of a link that leads to no file and that pip takes for a release: version control, or an `egg=` says so."""
+    link = (attributes.get("href") or "").strip()
+    if _REPOSITORY.fullmatch(link):
+        return link
+    path, _, told = link.partition("#")
+    kept = read_by_pip(told)
+    address = joiner.join(path.replace(" ", "%20")) if kept.startswith("egg=") else None
+    return None if address is None else f"{address}#{kept}"
+
+
+def _metas(document: LexborHTMLParser) -> Sequence[tuple[str, str]]:
+    """Return the names and contents of the page's `<meta>` elements, the names of the simple API in lower case."""
+    found = []
     for node in document.css("meta[name]"):
-        if node.attributes.get("name") == name:
-            return node.attributes.get("content")
-    return None
+        name, content = node.attributes.get("name"), node.attributes.get("content")
+        if name and content is not None and len(name) + len(content) <= _LONGEST_META:
+            found.append((name.lower() if name.lower().startswith("pypi:") else name, content))
+    return found
 
 
-def _project_status(document: LexborHTMLParser) -> bytes:
-    status = _meta(document, "pypi:project-status")
-    if not status:
-        return b""
-    reason = _meta(document, "pypi:project-status-reason")
-    return fragment({"project-status": {"status": status, **({"reason": reason} if reason else {})}})
+def _extra(metas: Sequence[tuple[str, str]]) -> bytes:
+    """Return the top-level keys of JSON that say the same (PEP 708, 792)."""
+    said = dict(reversed(metas))
+    extra: dict[str, object] = {}
+    if said.get(_STATUS):
+        extra["project-status"] = {"status": said[_STATUS], **({"reason": said[_REASON]} if said.get(_REASON) else {})}
+    locations = [content for name, content in metas if name == _LOCATIONS]
+    if locations:
+        extra["alternate-locations"] = locations
+    return fragment(extra)

@@ -11,10 +11,10 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
-from proxy.core.page import LARGEST, File, Page, Sha256, SourceForm
+from proxy.core.page import LARGEST, File, Fragment, Page, Sha256, SourceForm
 from proxy.core.parse.files import fragment, make_file
-from proxy.core.parse.hashes import are_digests, core_metadata, hashes_in_fragment, sound_hashes
-from proxy.core.parse.links import Joiner, are_filenames, is_filename
+from proxy.core.parse.hashes import are_digests, core_metadata, hashes_in_fragment, read_by_pip, sound_hashes
+from proxy.core.parse.links import Joiner, are_filenames, is_safe
 from proxy.core.parse.moments import are_moments, sound_moment
 from proxy.core.twins import told_apart
 
@@ -82,6 +82,8 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     api_version = str(_value(content.meta.get("api-version")) or "1.0")
     if api_version.partition(".")[0] != "1":
         raise PageUnreadable(url, said, f"its API version is {api_version[:20]}, and only 1 is known")
+    if not content.files and not {"error", "errors"}.isdisjoint(besides):
+        raise PageUnreadable(url, said, "it is an error in JSON")
     joiner = Joiner(url)
     files = yield from (_made_sound(plain.files, joiner) if plain is not None else _read_one_by_one(odd.files, joiner))
     versions = None if content.versions is None else tuple(each for each in content.versions if isinstance(each, str))
@@ -94,8 +96,14 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
         versions=versions,
         meta=fragment({key: value for key, value in content.meta.items() if key != "api-version"}),
         extra=fragment(_extra(besides)),
+        serial=_serial(content.meta),
         skipped=len(content.files) - len(files),
     )
+
+
+def _serial(meta: dict[str, msgspec.Raw]) -> str | None:
+    text = str(_value(meta.get("_last-serial")))
+    return text if text.isascii() and text.isdigit() else None
 
 
 def _plain_body(body: bytes) -> _Body | None:
@@ -194,10 +202,10 @@ def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
     except _UNREADABLE:
         return None
     filename, link = _value(entry.pop("filename", None)), _value(entry.pop("url", None))
-    if not isinstance(filename, str) or not isinstance(link, str) or not is_filename(filename):
+    if not isinstance(filename, str) or not isinstance(link, str) or not is_safe(filename):
         return None
-    link, mark, link_fragment = link.partition("#")
-    address = joiner.join(link)
+    link, mark, link_fragment = link.strip().partition("#")
+    address = joiner.join(link.replace(" ", "%20"))
     if address is None:
         return None
     hashes = sound_hashes(_value(entry.pop("hashes", None)))
@@ -216,6 +224,7 @@ def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
         yanked=_yanked(_value(entry.pop("yanked", None))),
         gpg_sig=_typed(entry, "gpg-sig", bool),
         provenance=_typed(entry, "provenance", str),
+        link_fragment=Fragment(read_by_pip(link_fragment).encode()) or None,
     )
 
 

@@ -2,16 +2,36 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
 
 from proxy.core.letters import Letters
 from proxy.core.page import Sha256
 
-_LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128, "blake2b": 64}
-"""Digits of a digest. BLAKE2b has several lengths: this is the one of PyPI, and the only one that uv takes."""
+_LENGTHS = {
+    "sha256": 64,
+    "sha512": 128,
+    "sha384": 96,
+    "sha224": 56,
+    "sha1": 40,
+    "md5": 32,
+    "sha3_224": 56,
+    "sha3_256": 64,
+    "sha3_384": 96,
+    "sha3_512": 128,
+    "blake2s": 64,
+    "blake2b": 64,
+}
+"""Digits of a digest, of all algorithms that `hashlib` guarantees and whose digests have one length, the one to name first in front.
+
+pip asks `hashlib` for each name in a JSON page, and fails on one that it does not know, such as `blake2b_256`.
+BLAKE2b has several lengths: this is the one of PyPI, and the only one that uv takes.
+"""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEXADECIMAL_DIGITS = Letters("0123456789abcdef")
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")
-_IN_FRAGMENT = re.compile(r"(?:^|&)([a-z0-9_]+)[=-]([0-9A-Fa-f]+)(?=&|$)")
+_IN_FRAGMENT = re.compile(r"(?:^|[&#])([a-z0-9_]+)[=-]([0-9A-Fa-f]+)(?=[&#]|$)")
+_READ_BY_PIP = re.compile(r"(?:^|[&#])(egg=[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|subdirectory=[!-%'-~]+)(?=&|$)")
+"""An `egg` that is no project name makes pip give up; what is written otherwise it does not read."""
 
 
 def are_digests(texts: Sequence[str]) -> bool:
@@ -20,23 +40,33 @@ def are_digests(texts: Sequence[str]) -> bool:
 
 
 def sound_hashes(given: object) -> dict[str, str]:
-    """Gives those of the `given` hashes that can be right; of an algorithm unknown here, any hexadecimal digest can."""
+    """Gives those of the `given` hashes that can be right and that clients know by their names, SHA-256 first."""
     if not isinstance(given, Mapping):
         return {}
     if len(given) == 1 and isinstance(only := given.get("sha256"), str) and _SHA256.fullmatch(only):
         return {"sha256": only}
     found = {}
-    for name, digest in given.items():
-        if isinstance(name, str) and isinstance(digest, str):
-            lowered = digest.lower()
-            if _HEXADECIMAL.fullmatch(lowered) and len(lowered) == _LENGTHS.get(name, len(lowered)):
-                found[name] = lowered
+    for name, length in _LENGTHS.items():
+        digest = given.get(name)
+        if isinstance(digest, str) and len(digest) == length and _HEXADECIMAL.fullmatch(lowered := digest.lower()):
+            found[name] = lowered
     return found
 
 
 def hashes_in_fragment(fragment: str) -> dict[str, str]:
-    """Gives the hashes in a URL's fragment (PEP 503), also those written with a dash for the equals sign, as some mirrors do."""
-    return sound_hashes(dict(_IN_FRAGMENT.findall(fragment)))
+    """Gives the hashes in a URL's fragment (PEP 503), also those written with a dash or an escape for the equals sign, as some mirrors do.
+
+    BLAKE2b alone is left out: in a fragment pip passes it over, in a JSON page it takes it for one of another length.
+    """
+    if fragment.startswith("sha256=") and _SHA256.fullmatch(fragment, 7):
+        return {"sha256": fragment[7:]}
+    found = sound_hashes(dict(_IN_FRAGMENT.findall(unquote(fragment))))
+    return {} if list(found) == ["blake2b"] else found
+
+
+def read_by_pip(fragment: str) -> str:
+    """Return what pip reads in a URL's fragment besides hashes: `egg` and `subdirectory`, as they are written."""
+    return "&".join(_READ_BY_PIP.findall(fragment))
 
 
 def core_metadata(given: object) -> bool | Sha256 | None:
@@ -46,4 +76,4 @@ def core_metadata(given: object) -> bool | Sha256 | None:
     hashes = hashes_in_fragment(given) if isinstance(given, str) else sound_hashes(given)
     if "sha256" in hashes:
         return Sha256(hashes["sha256"])
-    return bool(hashes) or not isinstance(given, str) or given.strip().lower() == "true"
+    return bool(hashes) or not isinstance(given, str) or "=" in given or given.strip().lower() == "true"

@@ -7,6 +7,7 @@ from operator import itemgetter
 from urllib.parse import unquote, urljoin, urlsplit
 
 from proxy.core.letters import ALPHANUMERIC, FILENAME, Letters
+from proxy.core.page import normalised_spelling
 
 _LONGEST = 4096
 _LONGEST_NAME = 300
@@ -21,7 +22,13 @@ _first = itemgetter(0)
 _SCHEMES = ("https://", "http://")
 _BEGINNING = re.compile(r"https?://|(?:\.\./)+|/")
 _GOES_UP = re.compile(r"(?:\.\./)+(?=[^/.?#])")
-_FILE_ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg")
+_DISTRIBUTIONS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tbz", ".tar.xz", ".txz", ".tar.z", ".tar", ".tlz")
+_OTHERS = (".tar.lz", ".tar.lzma", ".tar.zst", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg", ".asc", ".sig", "-variants.json")
+_FILE_ENDINGS = (*_DISTRIBUTIONS, *_OTHERS)
+_VERSIONED = re.compile(r"(.+?)-v?[0-9].*\.(?!html?$|php$|aspx?$|jsp$)[a-z0-9]+", re.IGNORECASE)
+"""The name of a project, a version, and an ending that no page for people has."""
+_TOLD_IN_FRAGMENTS = re.compile(r"(?:egg|subdirectory|size|md5|sha[0-9_]+|blake[0-9a-z_]+)(?:=|-|%3D)", re.IGNORECASE)
+_PLACE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 
 
 class Joiner:
@@ -80,25 +87,48 @@ def is_address(url: str) -> bool:
     return scheme in {"http", "https"} and bool(host) and not _UNSENDABLE.search(url)
 
 
-def split_fragment(link: str) -> tuple[str, str]:
-    """Splits a link at its fragment; a raw `#` inside the file's name belongs to the name where hashes follow a later one."""
-    path, mark, fragment = link.rpartition("#")
-    if not mark:
-        return link, ""
-    if "=" not in fragment and "-" not in fragment and filename_of(link) is not None:
-        return link.replace("#", "%23"), ""
-    return path.replace("#", "%23"), fragment
+def split_fragment(link: str, project: str = "") -> tuple[str, str]:
+    """Splits a link at its fragment; a raw `#` inside the file's name belongs to the name."""
+    path, mark, rest = link.partition("#")
+    if not mark or filename_of(path, project) is not None:
+        return path, rest
+    pieces = rest.split("#")
+    for number, piece in enumerate(pieces):
+        if _TOLD_IN_FRAGMENTS.match(piece):
+            break
+        longer = "%23".join([path, *pieces[: number + 1]])
+        if filename_of(longer, project) is not None:
+            return longer, "#".join(pieces[number + 1 :])
+    return path, rest
 
 
-def filename_of(url: str) -> str | None:
-    """Gives the name of the distribution file that a URL leads to; None where it leads to none."""
-    path = url.partition("?")[0]
-    name = unquote(path.rpartition("/")[2], errors="replace")
-    return name if is_filename(name) else None
+def plain_filename_of(path: str) -> str | None:
+    """Gives what `filename_of` gives where it is a wheel's or an sdist's and nothing in it is escaped, as nearly always; else None."""
+    folder, _, name = path.rpartition("/")
+    # Behind two slashes there may be a host.
+    return name if _PLAIN.fullmatch(name) and not folder.endswith("/") else None
+
+
+def filename_of(url: str, project: str = "") -> str | None:
+    """Gives the name of the file that a URL leads to, as pip reads it: the end of the decoded path. None where it leads to none.
+
+    What begins with the name of the `project` and a version is a file whatever its ending.
+    """
+    place = _PLACE.match(url)
+    path = unquote(url[place.end() if place else 0 :].partition("?")[0], errors="replace")
+    name = path.rstrip("/").rpartition("/")[2]
+    if path.endswith("/"):
+        return name if name.lower().endswith(_DISTRIBUTIONS) and is_filename(name) else None
+    return name if is_filename(name) or (project and _is_of(name, project)) else None
+
+
+def _is_of(name: str, project: str) -> bool:
+    found = _VERSIONED.fullmatch(name)
+    return found is not None and normalised_spelling(found[1]) == project and is_safe(name)
 
 
 def are_filenames(names: Sequence[str]) -> bool:
-    """Whether all `names` are plain names of distribution files, told for thousands at one go; where it says no, `is_filename` tells."""
+    """Whether all `names` are plain names of distribution files, told for thousands at one go; where it says no, `is_safe` tells."""
     joined = "\n".join(names)
     return (
         _PLAIN_IN_NAMES.make(joined)
@@ -110,9 +140,10 @@ def are_filenames(names: Sequence[str]) -> bool:
 
 
 def is_filename(name: str) -> bool:
-    """Whether `name` can be the name of a distribution file, and of nothing outside its folder."""
-    if _PLAIN.fullmatch(name):
-        return True
-    if not name.lower().endswith(_FILE_ENDINGS) or len(name) > _LONGEST_NAME:
-        return False
-    return name.isprintable() and "/" not in name and "\\" not in name and not name.startswith(".")
+    """Whether `name` is by its ending that of a distribution file, or of what stands beside one, and of nothing outside its folder."""
+    return _PLAIN.fullmatch(name) is not None or (name.lower().endswith(_FILE_ENDINGS) and is_safe(name))
+
+
+def is_safe(name: str) -> bool:
+    """Whether `name` can be that of a file, and of nothing outside its folder."""
+    return 0 < len(name) <= _LONGEST_NAME and name.isprintable() and "/" not in name and "\\" not in name and not name.startswith(".")

@@ -16,6 +16,8 @@ _NAMES: dict[str, Form] = {
     **{form.value: form for form in Form},
     "application/vnd.pypi.simple.latest+json": Form.JSON,
     "application/vnd.pypi.simple.latest+html": Form.HTML,
+    "application/json": Form.JSON,
+    "application/xhtml+xml": Form.LEGACY_HTML,
 }
 _SHORT = {"json": Form.JSON, "html": Form.HTML}
 
@@ -25,6 +27,8 @@ def choose_form(accept: str | None, query_format: str | None) -> Form | None:
     """Gives the form to serve, None where none that is asked for can be served.
 
     `query_format` is the value of `?format=`, which goes before the Accept header (PEP 691).
+    `application/json` is taken for the JSON form, and answered under that form's own name, by which clients of the simple API tell it;
+    `application/xhtml+xml`, which browsers accept, for HTML.
     Who accepts anything gets HTML as `text/html`, as PEP 691 recommends for clients that do not know of forms.
     """
     if query_format is not None:
@@ -42,6 +46,16 @@ def choose_form(accept: str | None, query_format: str | None) -> Form | None:
     if best is None:
         return None
     return best[2] if best[1] >= 10 else Form.LEGACY_HTML if _weight(Form.LEGACY_HTML, ranges)[0] == best[0] else best[2]
+
+
+def html_form(accept: str | None) -> Form | None:
+    """Return the form in HTML that the client takes, however unwillingly; None where it takes none."""
+    ranges = [parsed for part in (accept or "*/*").split(",") if (parsed := _parsed(part)) is not None]
+    return max((Form.HTML, Form.LEGACY_HTML), key=lambda form: _weight(form, ranges)[0]) if _takes_html(ranges) else None
+
+
+def _takes_html(ranges: list[tuple[str, float]]) -> bool:
+    return any(_weight(form, ranges)[0] > 0 for form in (Form.HTML, Form.LEGACY_HTML))
 
 
 def _parsed(part: str) -> tuple[str, float] | None:

@@ -1,8 +1,9 @@
 """Writing pages: everything is escaped here, once, and what the mirror said of a file passes on unchanged."""
 
+import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -22,9 +23,14 @@ MetadataOffer = Callable[[Sequence[File]], Sequence[Offer]]
 
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
-_BEST_HASHES = ("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5")
+_BEST_HASHES = (
+    *("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5"),
+    *("sha3_256", "sha3_512", "sha3_384", "sha3_224", "blake2s"),
+)
+"""A link has room for one hash: the best of those that pip or uv read there, else one that they pass over."""
 _PLAIN = Letters(FILENAME)
 _UNESCAPED_IN_NAMES = "!+~@$,=:"
+_NOTHING_TO_ESCAPE = re.compile(r"[^&<>\"'\n\r]*+")
 _NEAR = 8
 _NO_HASHES: dict[str, str] = {}
 """PEP 691 wants the key `hashes` in every entry."""
@@ -69,12 +75,21 @@ class _Entry(msgspec.Struct, omit_defaults=True, rename="kebab", gc=False):
 
 
 class _Extra(msgspec.Struct, rename="kebab"):
-    """What HTML can say of a page's other keys (PEP 792); what it cannot is not read."""
+    """What HTML can say of a page's other keys (PEP 708, 792); what it cannot is not read."""
 
-    project_status: dict[str, Any] = {}
+    project_status: Any = None
+    alternate_locations: Any = None
+
+
+class _Meta(msgspec.Struct):
+    """What HTML can say of the keys of `meta` (PEP 708)."""
+
+    tracks: Any = None
 
 
 _decode_extra = msgspec.json.Decoder(_Extra).decode
+_decode_meta = msgspec.json.Decoder(_Meta).decode
+_UNREADABLE = (msgspec.DecodeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -230,7 +245,7 @@ def _entries(files: Sequence[File], links: Sequence[str], offers: Sequence[Offer
     entries = [
         _Entry(
             file.filename,
-            link,
+            link if file.link_fragment is None else f"{link}#{file.link_fragment.decode()}",
             file.only_hash or (None if file.rest else _NO_HASHES),
             file.requires_python,
             file.size,
@@ -257,20 +272,24 @@ def _anchors(files: Sequence[File], links: Sequence[str], offers: Sequence[Offer
 
 
 def _escaped(text: str) -> str:
+    if _NOTHING_TO_ESCAPE.fullmatch(text):
+        return text
     return escape(text).replace("\n", "&#10;").replace("\r", "&#13;")
 
 
 def _anchor(file: File, link: str, offer: Offer) -> str:
-    hashes = file.hashes
-    best = next((name for name in _BEST_HASHES if name in hashes), None)
-    fragment = f"#{best}={hashes[best]}" if best is not None else ""
-    attributes = [f'href="{_escaped(link + fragment)}"']
+    fragment = _fragment(file) if file.only_hash is None or file.link_fragment is not None else f"#sha256={file.only_hash.sha256}"
+    attributes = [f'href="{_escaped(link)}{fragment}"']
     if file.requires_python:
         attributes.append(f'data-requires-python="{_escaped(file.requires_python)}"')
     if file.yanked is not None and file.yanked is not False:
         attributes.append(f'data-yanked="{"" if file.yanked is True else _escaped(file.yanked)}"')
     if file.gpg_sig is not None:
         attributes.append(f'data-gpg-sig="{str(file.gpg_sig).lower()}"')
+    if file.size is not None:
+        attributes.append(f'data-size="{file.size}"')
+    if file.upload_time is not None:
+        attributes.append(f'data-upload-time="{file.upload_time}"')
     if file.provenance is not None:
         attributes.append(f'data-provenance="{_escaped(file.provenance)}"')
     if offer:
@@ -280,12 +299,21 @@ def _anchor(file: File, link: str, offer: Offer) -> str:
     return f"<a {' '.join(attributes)}>{_escaped(file.filename)}</a><br/>"
 
 
+def _fragment(file: File) -> str:
+    """Gives the fragment of a link in HTML: the best hash, and what pip reads there besides."""
+    hashes = file.hashes
+    told = [f"{name}={hashes[name]}" for name in _BEST_HASHES if name in hashes][:1]
+    if file.link_fragment is not None:
+        told.append(file.link_fragment.decode())
+    return f"#{_escaped('&'.join(told))}" if told else ""
+
+
 def _json_frame(page: Page) -> tuple[bytes, bytes]:
     """Gives what stands before the entries and after them."""
     version = _claimed_version(page)
     meta = b'{"api-version":' + _encode(version) + (b"," + page.meta if page.meta else b"") + b"}"
     parts = [b'{"meta":' + meta, b'"name":' + _encode(page.project)]
-    if page.versions is not None and version != "1.0":
+    if page.versions is not None:
         parts.append(b'"versions":' + _encode(page.versions))
     if page.extra:
         parts.append(page.extra)
@@ -301,13 +329,24 @@ def _claimed_version(page: Page) -> str:
 
 def _html_frame(page: Page) -> tuple[bytes, bytes]:
     """Gives what stands before the anchors and after them."""
-    status = _decode_extra(b"{" + page.extra + b"}").project_status
-    metas = [
-        ("pypi:repository-version", "1.0"),
-        ("pypi:project-status", status.get("status")),
-        ("pypi:project-status-reason", status.get("reason")),
-    ]
-    head = "".join(f'<meta name="{name}" content="{escape(content)}"/>\n' for name, content in metas if isinstance(content, str))
+    head = "".join(f'<meta name="{escape(name)}" content="{escape(content)}"/>\n' for name, content in _metas(page))
     title = f"Links for {escape(page.project)}"
     start = f"<!DOCTYPE html>\n<html>\n<head>\n{head}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n"
-    return start.encode(), b"\n</body>\n</html>\n" if page.files else b"</body>\n</html>\n"
+    links = "".join(f'<a href="{_escaped(link)}">{_escaped(text)}</a><br/>\n' for link, text in page.links)
+    return start.encode(), ("\n" if page.files else "").encode() + f"{links}</body>\n</html>\n".encode()
+
+
+def _metas(page: Page) -> Iterator[tuple[str, str]]:
+    """Gives the `<meta>` elements of a page (PEP 629, 708, 792), and those that the mirror's own page has besides."""
+    try:
+        extra, meta = _decode_extra(b"{" + page.extra + b"}"), _decode_meta(b"{" + page.meta + b"}")
+    except _UNREADABLE:
+        extra, meta = _Extra(), _Meta()
+    status = extra.project_status if isinstance(extra.project_status, dict) else {}
+    yield "pypi:repository-version", page.api_version
+    for name, content in (("pypi:project-status", status.get("status")), ("pypi:project-status-reason", status.get("reason"))):
+        if isinstance(content, str):
+            yield name, content
+    for name, addresses in (("pypi:tracks", meta.tracks), ("pypi:alternate-locations", extra.alternate_locations)):
+        yield from ((name, address) for address in (addresses if isinstance(addresses, list) else ()) if isinstance(address, str))
+    yield from page.metas
