@@ -256,14 +256,6 @@ class Page:
     skipped: int = field(default=0, compare=False)
     """Entries of the mirror's page that could not be understood as links to files, and were left out."""
 
-    @property
-    def quarantined(self) -> bool:
-        """Whether the mirror marks the project as quarantined (PEP 792): nothing of it is to be installed."""
-        if b"quarantined" not in self.extra:
-            return False
-        status = msgspec.json.decode(b"{" + self.extra + b"}").get("project-status")
-        return isinstance(status, dict) and status.get("status") == "quarantined"
-
     @cached_property
     def status(self) -> str:
         """The project's status marker, `active` where the page tells none (PEP 792)."""

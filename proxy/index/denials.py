@@ -6,13 +6,13 @@ once from then on, and the denied files are asked for once more from the beginni
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
 from itertools import islice
-from random import Random
 from typing import Any
 
 import structlog
@@ -145,7 +145,7 @@ class Ledger:
 class DenialProver:
     """Proves the denials of one mirror for one identity, all projects together.
 
-    `clock` tells the seconds since the epoch; `seed` makes the order of requests repeatable.
+    `clock` tells the seconds since the epoch.
     """
 
     def __init__(
@@ -157,7 +157,6 @@ class DenialProver:
         tasks: Tasks,
         *,
         clock: Callable[[], float],
-        seed: int | None = None,
     ) -> None:
         self._mirror = mirror
         self._who = who
@@ -165,7 +164,6 @@ class DenialProver:
         self._ledger = ledger
         self._tasks = tasks
         self._clock = clock
-        self._random = Random(seed)  # noqa: S311 - it mixes requests, it guards nothing
         self._width = _WIDTH
         self._pause = 0.0
         self._epoch = 0
@@ -253,7 +251,7 @@ class DenialProver:
 
     def _known_good(self, most: int) -> list[File]:
         good = list({file.url: file for file in self._standing.good if file.url not in self._urls}.values())
-        return self._random.sample(good, most) if len(good) >= most else self._random.choices(good, k=most) if good else []
+        return random.sample(good, most) if len(good) >= most else random.choices(good, k=most) if good else []
 
     def _questions(self, chunk: list[Suspect]) -> list[_Question]:
         copies, epoch = max(1, self._round_width() // len(chunk)), self._epoch
@@ -265,7 +263,7 @@ class DenialProver:
             questions += [_Question(suspect, suspect.file, plain, epoch) for plain in repetitions]
         witnesses = self._known_good(max(1 + len(questions) // _FILES_PER_WITNESS, min(copies, good)))
         questions += [_Question(None, file, self._standing.plain_only, epoch) for file in witnesses]
-        self._random.shuffle(questions)
+        random.shuffle(questions)
         return questions
 
     def _repetitions(self, suspect: Suspect, count: int) -> Iterator[bool]:

@@ -58,7 +58,7 @@ def test_a_ranged_answer_that_looks_like_a_page_is_asked_for_its_first_bytes_too
 def test_an_ordinary_get_is_hung_up_on_after_the_first_bytes() -> None:
     evidence, asked = converse(plain_probe(URL), [Answer(200, {"content-length": "77"}, b"\x1f\x8b\x08\0\0\0\0\0")])
     assert asked == [Ask(Method.GET, URL, read=8)]
-    assert (evidence.asked, evidence.length, evidence.begins) == (Asked.GET, 77, Beginning.ARCHIVE)
+    assert (evidence.asked, evidence.length, evidence.begins) == (Asked.GET, 77, Beginning.GZIP)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_an_ordinary_get_is_hung_up_on_after_the_first_bytes() -> None:
         (b"", Beginning.UNREAD),
         (b"P", Beginning.UNREAD),
         (b"PK\x03\x04", Beginning.ARCHIVE),
-        (b"\x1f\x8b\x08", Beginning.ARCHIVE),
+        (b"\x1f\x8b\x08", Beginning.GZIP),
         (b"BZh91AY", Beginning.ARCHIVE),
         (b"<html>", Beginning.TEXT),
         (b"\xef\xbb\xbf  \r\n<!DOC", Beginning.TEXT),

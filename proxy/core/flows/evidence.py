@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
+from proxy.core.deflate import GZIP
 from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply
 
 SIGNATURE_LENGTH = 8
@@ -31,17 +32,21 @@ class Beginning(StrEnum):
     """They tell nothing."""
     ARCHIVE = "archive"
     """A zip file or a compressed tar file: a distribution file."""
+    GZIP = "gzip"
+    """A tar file compressed with gzip, or any file that is gzip-coded though that was not asked for."""
     TEXT = "text"
     """HTML, XML or JSON: a page for people, or an error."""
 
 
-_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x1f\x9d", b"\x28\xb5\x2f\xfd", b"LZIP")
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"BZh", b"\xfd7zXZ", b"\x1f\x9d", b"\x28\xb5\x2f\xfd", b"LZIP")
 
 
 def beginning_of(body: bytes) -> Beginning:
     """Return what a body is, by its first bytes of which `SIGNATURE_LENGTH` are enough."""
     if len(body) < 2:
         return Beginning.UNREAD
+    if body.startswith(GZIP):
+        return Beginning.GZIP
     if body.startswith(_ARCHIVES):
         return Beginning.ARCHIVE
     text = body.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")

@@ -62,6 +62,10 @@ class Work:
     run: Callable[[], Any]
 
 
+_MAY_REFUSE_RANGES = frozenset({400, 403, 404, 405, 500, 501})
+"""Statuses that some mirrors give to a request with Range for a file that they deliver without."""
+
+
 @dataclass(frozen=True, slots=True)
 class MetadataRead:
     """What a try to read metadata gave: the bytes of METADATA, or None and `why` in a few words.
@@ -97,12 +101,14 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
     """Reads METADATA of the wheel at `url` by absolute ranges and returns it if it names `project` and `version`.
 
     `size` is the wheel's size in bytes by the page; where it is unknown it is asked for first.
-    A mirror that ignores ranges, or answers others than asked for, is read whole where the wheel has at most `whole_limit` bytes.
+    Where a mirror ignores or refuses ranges, or answers others than asked for, a wheel of at most `whole_limit` bytes is read whole.
     """
     if not size:
         ask = Ask(Method.GET, url, first=0, last=0, read=1)
         reply = yield ask
         evidence = evidence_of(asked_as(ask), reply)
+        if _refuses_ranges(reply):
+            return (yield from _whole_wheel(url, project, version, whole_limit))
         if not isinstance(reply, Answer) or reply.status not in {200, 206} or not evidence.length:
             return _failed(reply, evidence)
         size = evidence.length
@@ -113,28 +119,41 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
         size = evidence.length
         ask = Ask(Method.GET, url, first=max(0, size - TAIL), last=size - 1, read=max(TAIL, whole_limit))
         reply = yield ask
-    if isinstance(reply, Answer) and reply.status == 206 and not _is_part(reply, ask):
-        # It sends other bytes than those that were asked for: what is asked for as a whole may be right.
-        ask = Ask(Method.GET, url, read=whole_limit)
-        reply = yield ask
-        evidence = evidence_of(asked_as(ask), reply)
-    if not isinstance(reply, Answer):
+    if _refuses_ranges(reply) or (isinstance(reply, Answer) and reply.status == 206 and not _is_part(reply, ask)):
+        return (yield from _whole_wheel(url, project, version, whole_limit))
+    if isinstance(reply, Answer) and _is_part(reply, ask):
+        archive = PartialFile(size)
+        archive.add(ask.first or 0, reply.body)
+        return (yield from _read_archive(archive, url, project, version, evidence))
+    return (yield from _read_whole(reply, evidence, url, project=project, version=version, whole_limit=whole_limit))
+
+
+def _whole_wheel(url: str, project: str, version: str, whole_limit: int) -> MetadataFlow:
+    """Ask for the wheel without Range: what a mirror refuses in parts, or answers wrongly, it may deliver as a whole."""
+    ask = Ask(Method.GET, url, read=whole_limit)
+    reply = yield ask
+    return (
+        yield from _read_whole(reply, evidence_of(asked_as(ask), reply), url, project=project, version=version, whole_limit=whole_limit)
+    )
+
+
+def _read_whole(reply: Reply, evidence: Evidence, url: str, *, project: str, version: str, whole_limit: int) -> MetadataFlow:
+    if not isinstance(reply, Answer) or reply.status != 200:
         return _failed(reply, evidence)
-    if reply.status == 200:
-        body, length = reply.body, whole_length(reply)
-        if body.startswith(_GZIP):
-            # No wheel begins like this: the mirror coded it, although no coding was asked for.
-            body = (yield Work(partial(_without_gzip, body, whole_limit))) or b""
-            length = len(body)
-        if length is None or len(body) < length or length == 0:
-            return MetadataRead(None, evidence, "the mirror ignores ranges and the wheel is too large to be read whole")
-        archive, first = PartialFile(length), 0
-    elif _is_part(reply, ask):
-        body, archive, first = reply.body, PartialFile(size), ask.first or 0
-    else:
-        return _failed(reply, evidence)
-    archive.add(first, body)
+    body, length = reply.body, whole_length(reply)
+    if body.startswith(_GZIP):
+        # No wheel begins like this: the mirror coded it, although no coding was asked for.
+        body = (yield Work(partial(_without_gzip, body, whole_limit))) or b""
+        length = len(body)
+    if length is None or len(body) < length or length == 0:
+        return MetadataRead(None, evidence, "the mirror ignores ranges and the wheel is too large to be read whole")
+    archive = PartialFile(length)
+    archive.add(0, body)
     return (yield from _read_archive(archive, url, project, version, evidence))
+
+
+def _refuses_ranges(reply: Reply) -> bool:
+    return isinstance(reply, Answer) and reply.status in _MAY_REFUSE_RANGES
 
 
 @dataclass(frozen=True, slots=True)

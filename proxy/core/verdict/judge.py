@@ -74,6 +74,8 @@ _PASSING = frozenset({408, 425, 429})
 _SUCCESS = frozenset({200, 203, 206, 416})
 """203 is a 200 that a proxy on the way transformed (RFC 9110, section 15.3.4)."""
 
+_DISTRIBUTIONS = frozenset({Beginning.ARCHIVE, Beginning.GZIP})
+
 # Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
 _AVAILABLE = Cause.AVAILABLE
 _DELIVERABLE = Kind.DELIVERABLE
@@ -99,13 +101,14 @@ def _cause_of_success(evidence: Evidence, size: int | None) -> Cause:
     """Name what a success shows whose length is not the one that the page gives: the first bytes decide, then the type and the length."""
     if evidence.begins is Beginning.TEXT or evidence.length == 0:
         return Cause.NO_FILE
-    if evidence.status != 416 and evidence.media_type in _PAGE_TYPES and evidence.begins is not Beginning.ARCHIVE:
+    if evidence.status != 416 and evidence.media_type in _PAGE_TYPES and evidence.begins not in _DISTRIBUTIONS:
         return Cause.NO_FILE if evidence.begins is Beginning.UNREAD else Cause.NOT_UNDERSTOOD
     if evidence.length is None:
         return Cause.NOT_UNDERSTOOD if evidence.status == 416 else Cause.AVAILABLE
     if size is None:
         return Cause.AVAILABLE
-    return Cause.NO_FILE if evidence.length < size else Cause.NOT_UNDERSTOOD
+    # What is gzip-coded is shorter than the file, and can be decoded.
+    return Cause.NO_FILE if evidence.length < size and evidence.begins is not Beginning.GZIP else Cause.NOT_UNDERSTOOD
 
 
 PROOF = {Cause.ABSENT, Cause.BLOCKED, Cause.NO_FILE}
