@@ -114,7 +114,9 @@ class _Question:
     epoch: int
 
     def flow(self) -> Flow[Evidence]:
-        return plain_probe(self.file.url) if self.plain else probe(self.file.url, size=self.file.size, head=False)
+        if self.plain:
+            return plain_probe(self.file.url, spread=True)
+        return probe(self.file.url, size=self.file.size, head=False, spread=True)
 
 
 @dataclass(slots=True)
@@ -251,7 +253,9 @@ class DenialProver:
 
     def _known_good(self, most: int) -> list[File]:
         good = list({file.url: file for file in self._standing.good if file.url not in self._urls}.values())
-        return random.sample(good, most) if len(good) >= most else random.choices(good, k=most) if good else []
+        if len(good) >= most:
+            return random.sample(good, most)
+        return random.choices(good, k=most) if good else []  # noqa: S311 - it mixes requests, it guards nothing
 
     def _questions(self, chunk: list[Suspect]) -> list[_Question]:
         copies, epoch = max(1, self._round_width() // len(chunk)), self._epoch

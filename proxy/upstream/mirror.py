@@ -283,6 +283,8 @@ class Mirror:
 
     async def _ask(self, ask: Ask, method: Method, who: Identity) -> Reply:
         headers = {"Accept-Encoding": "identity"}
+        if ask.spread:
+            headers["Connection"] = "close"
         if ask.first is not None:
             headers["Range"] = f"bytes={ask.first}-{'' if ask.last is None else ask.last}"
         try:

@@ -534,6 +534,33 @@ async def test_a_server_that_takes_few_connections_is_served_by_few() -> None:
 
 
 @on_both_loops
+async def test_requests_that_are_spread_take_new_connections_until_there_are_sixteen_and_these_in_turn() -> None:
+    async with serving(always(OK)) as server, lane_to(server.port, connections=32) as lane:
+        for _ in range(40):
+            reply = await lane.ask(Ask(Method.HEAD, server.url(), spread=True))
+            assert isinstance(reply, Answer)
+    assert len(server.wires) == 16
+
+
+@on_both_loops
+async def test_requests_that_are_spread_do_with_the_few_connections_that_a_server_takes() -> None:
+    async def script(wire: Wire) -> None:
+        if wire.number > 2:
+            wire.abort()
+            return
+        while True:
+            await wire.request()
+            await asyncio.sleep(0.005)
+            await wire.say(OK)
+
+    async with serving(script) as server, lane_to(server.port, connections=32) as lane:
+        assert isinstance(await lane.ask(head(server.url())), Answer)
+        spread = Ask(Method.HEAD, server.url(), spread=True)
+        replies = await asyncio.gather(*(lane.ask(spread) for _ in range(20)))
+    assert {type(reply) for reply in replies} == {Answer}
+
+
+@on_both_loops
 async def test_a_server_that_hangs_up_on_every_connection_is_not_dialled_again_and_again() -> None:
     accepted = 0
 

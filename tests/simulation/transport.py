@@ -18,6 +18,7 @@ from tests.simulation.world import ALWAYS, ORIGIN
 
 READ_TIMEOUT = 20.0
 _KEEP_IDLE = 15.0
+_SPREAD = 16
 _RESETS_AFTER = 0.05
 
 Done = Callable[[Reply | Unusual], None]
@@ -87,11 +88,13 @@ class SimulatedLane:
         self._used += 1
         connecting = 0.0
         connection = 0
-        while self._idle and not connection:
+        spread = exchange.ask.spread and len(self._idle) + self._used <= min(_SPREAD, self._most)
+        while self._idle and not connection and not spread:
             number, since = self._idle.popleft()
             connection = number if now - since <= _KEEP_IDLE else 0
         if not connection:
-            self._idle.clear()
+            if not spread:
+                self._idle.clear()
             connection, connecting = self._mirror.connected(), self._mirror.near
         exchange.connection = connection
         if connecting:

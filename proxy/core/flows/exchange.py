@@ -36,6 +36,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 
     `first` and `last` are the inclusive, absolute bounds of a byte range (RFC 9110, section 14.1.2); no `first`, no range.
     Of the body at most `read` bytes are wanted: the asker closes after them. The answer's body is never longer than `read`.
+    `spread` asks for another connection than the last requests had: behind each may stand another node of the mirror.
     """
 
     method: Method
@@ -43,6 +44,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     first: int | None = None
     last: int | None = None
     read: int = 0
+    spread: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True):

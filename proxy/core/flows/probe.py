@@ -17,10 +17,10 @@ _SUCCESS = frozenset({200, 203, 206})
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 
-def probe(url: str, *, size: int | None = None, head: bool = True) -> Flow[Evidence]:
+def probe(url: str, *, size: int | None = None, head: bool = True, spread: bool = False) -> Flow[Evidence]:
     """Ask for the file at `url`, of `size` bytes by the page, and return the evidence.
 
-    With `head` False the ranged GET comes first, for mirrors whose HEAD is known to lie.
+    With `head` False the ranged GET comes first, for mirrors whose HEAD is known to lie. `spread` requests keep to no connection.
     A success that looks like something else than the file is asked for once more, for the first bytes: they tell what it is.
     """
     ranged = Asked.RANGE
@@ -30,20 +30,20 @@ def probe(url: str, *, size: int | None = None, head: bool = True) -> Flow[Evide
         if evidence.status not in _HEAD_IS_NOT_BELIEVED and not is_doubtful(evidence, size):
             return evidence
         if evidence.status in _SUCCESS:
-            return (yield from _first_bytes(url))
-    reply = yield Ask(Method.GET, url, first=0, last=0, read=1)
+            return (yield from _first_bytes(url, spread))
+    reply = yield Ask(Method.GET, url, first=0, last=0, read=1, spread=spread)
     evidence = evidence_of(ranged, reply)
     if is_doubtful(evidence, size):
-        return (yield from _first_bytes(url))
+        return (yield from _first_bytes(url, spread))
     return evidence
 
 
-def plain_probe(url: str) -> Flow[Evidence]:
+def plain_probe(url: str, *, spread: bool = False) -> Flow[Evidence]:
     """Ask for the whole file at `url`, hang up after its first bytes, and return the evidence.
 
     For mirrors that deny HEAD and Range, such as caches that are filled by an ordinary GET only.
     """
-    reply = yield Ask(Method.GET, url, read=SIGNATURE_LENGTH)
+    reply = yield Ask(Method.GET, url, read=SIGNATURE_LENGTH, spread=spread)
     return evidence_of(Asked.GET, reply)
 
 
@@ -58,6 +58,6 @@ def is_doubtful(evidence: Evidence, size: int | None) -> bool:
     return size is not None and evidence.length is not None and evidence.length < size
 
 
-def _first_bytes(url: str) -> Flow[Evidence]:
-    reply = yield Ask(Method.GET, url, first=0, last=SIGNATURE_LENGTH - 1, read=SIGNATURE_LENGTH)
+def _first_bytes(url: str, spread: bool) -> Flow[Evidence]:
+    reply = yield Ask(Method.GET, url, first=0, last=SIGNATURE_LENGTH - 1, read=SIGNATURE_LENGTH, spread=spread)
     return evidence_of(Asked.RANGE, reply)

@@ -29,6 +29,9 @@ _UNUSUAL = {status: Unusual("a redirect") for status in range(300, 400)} | {
 
 _BROKE = "the connection closed before the answer was whole"
 
+_SPREAD = 16
+"""Connections among which requests are spread that ask for it: so many are as good as all, and are opened for them."""
+
 _NEARBY = 0.005
 _OPENED_AT_ONCE = 8
 
@@ -104,7 +107,11 @@ class FastLane:
             refused = wire if isinstance(wire, Unusual) else self._no_answer(Trouble.RESET, "the lane is closed")
             self._tell(request, refused)
             return request
-        if self._idle and not self._waiting:
+        if ask.spread and len(self._all) + len(self._openers) < min(_SPREAD, self._most):
+            request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
+            self._again.append(request)
+            self._open_more()
+        elif self._idle and not self._waiting:
             request = Request(ask, wire, done, now)
             self._send(self._idle.popleft(), request)
         else:
@@ -329,8 +336,13 @@ class FastLane:
 
     def _spare(self, failure: NoAnswer) -> None:
         """Makes do with the connections there are, if any: a mirror may refuse more. Else the longest waiting request has failed."""
+        if self._all and any(not request.again for request in self._again):
+            # Those that were to be spread do with the connections there are.
+            self._waiting.extend(request for request in self._again if not request.again)
+            self._again = deque(request for request in self._again if request.again)
         if self._all and not self._again:
             self._make_do()
+            self._see_to_it()
             return
         for queue in (self._again, self._waiting):
             while queue:
