@@ -10,6 +10,9 @@ from tests.simulation.world import ALWAYS
 _CHECKED_FOR = 600.0
 """Seconds for which a mirror remembers credentials."""
 
+_CHECKS_FOR = 2.0
+"""Seconds that checking them takes at most."""
+
 DENIALS: tuple[Told, ...] = (403, 404, 429, 503, "page")
 
 
@@ -211,7 +214,7 @@ class ColdCredentials(Behaviour):
         self.told = stage.rng.choice((401, 403, 404))
         self.control = 4
         self._checked: dict[str, float] = {}
-        self._checking: dict[str, int] = {}
+        self._checking: dict[str, float] = {}
 
     def before(self, request: Incoming) -> Outcome | None:
         who = request.who
@@ -220,12 +223,12 @@ class ColdCredentials(Behaviour):
         if request.at - self._checked.get(who, ALWAYS) < _CHECKED_FOR:
             self._checked[who] = request.at
             return None
-        if self._checking.get(who):
+        if request.at - self._checking.get(who, ALWAYS) < _CHECKS_FOR:
             return refusal(self.told, head=request.ask.method is Method.HEAD)
-        self._checking[who] = 1
+        self._checking[who] = request.at
         request.holders.append(self)
         return None
 
     def left(self, request: Incoming) -> None:
-        self._checking[request.who] = 0
+        self._checking.pop(request.who, None)
         self._checked[request.who] = self.stage.loop.now

@@ -87,7 +87,7 @@ class Oracle:
         self._slack = sum(each.slack for each in behaviours)
         jumps = [-seconds for each in behaviours if isinstance(each, ClockJumps) for _, seconds in each.jumps]
         self._skew = sum(each for each in jumps if 0 < each <= 3600)
-        self._seen: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._seen: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
         self._known_at: dict[tuple[str, str], float] = {}
         self._views: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._missing: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -99,8 +99,9 @@ class Oracle:
     def restarted(self) -> None:
         """Note that the proxy restarted: what belongs to a client's own token is forgotten."""
         patchy = {file.filename for file in self._world.files if file.patchy}
-        for key in self._seen:
-            self._seen[key] -= patchy
+        for seen in self._seen.values():
+            for filename in patchy & seen.keys():
+                del seen[filename]
         for private in [key for key in self._known_at if key[0]]:
             del self._known_at[private]
 
@@ -169,7 +170,7 @@ class Oracle:
         if not who:
             self._judge_dead(project, began, ended, listed)
         self._missing[key] = {file.filename for file in gone}
-        self._seen[key] |= listed
+        self._seen[key].update(dict.fromkeys(listed, ended))
         self._known_at[key] = ended
         if not self.troubled(began - 60.0, ended):
             views = self._views[key]
@@ -218,7 +219,8 @@ class Oracle:
         since = file.whole_since(who, began)
         if since is None or file.whole_since(who, ended) != since:
             return False
-        if since == ALWAYS or self._costly:
+        if since == ALWAYS or self._costly or file.failing is not None:
+            # What was denied stays away while no answer can be had.
             return since == ALWAYS
         due = since + (YOUNG_BACK_WITHIN if file.young and since == file.there_from else BACK_WITHIN) + self._skew
         return sum(each >= due for each in self._views[key]) >= 1 + self._slack
@@ -297,8 +299,8 @@ class Oracle:
 
     def seen(self, file: SimFile, who: str, now: float) -> bool:
         """Return whether this identity was shown the file on a page lately, since the proxy started."""
-        shown = self._known_at.get((who, file.project), ALWAYS)
-        return file.filename in self._seen[who, file.project] and now - shown < (PRIVATE_FOR if who else FETCHABLE_FOR)
+        shown = self._seen[who, file.project].get(file.filename, ALWAYS)
+        return now - shown < (PRIVATE_FOR if who else FETCHABLE_FOR)
 
     def price(self, asked: int) -> None:
         """Judge what the proxy asked about files in the whole history: so many requests."""
