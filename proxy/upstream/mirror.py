@@ -90,7 +90,7 @@ class Mirror:
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self.counts = counts if counts is not None else MirrorCounts()
         self._observer = Observer(section.name, steady, self.counts)
-        self._client = Client(section, authorization, self._heard_slowly, clock)
+        self._client = self._new_client(authorization)
         self._pace = Pace(probe.concurrency, rate=self._rate())
         self._contact = FirstContact(steady)
         self._page_retries = RetryBudget()
@@ -104,25 +104,9 @@ class Mirror:
         """Makes ready; nothing is dialled yet."""
         await self._client.open()
         if not self._client.proxied:
-            scheme, host, port = origin_of(self._section.url)
-
-            def lane(connections: int, headers: Mapping[str, str], *, plain: Collection[int] = ()) -> FastLane:
-                return FastLane(
-                    host=host,
-                    port=port,
-                    tls=self._client.tls if scheme == "https" else None,
-                    server_hostname=host,
-                    connections=connections,
-                    connect_timeout=self._section.connect_timeout,
-                    read_timeout=self._section.read_timeout,
-                    headers={"User-Agent": USER_AGENT, **headers},
-                    resolver=self._client.addresses,
-                    clock=self._clock,
-                    plain=plain,
-                )
-
-            self._fast = lane(self._probe.concurrency, {"Accept-Encoding": "identity"})
-            self._pages = PageLane(lane(self._section.connections, {}, plain=PLAIN), self._section.page_limit, self._section.read_timeout)
+            self._fast = self._new_lane(self._probe.concurrency, {"Accept-Encoding": "identity"})
+            pages = self._new_lane(self._section.connections, {}, plain=PLAIN)
+            self._pages = PageLane(pages, self._section.page_limit, self._section.read_timeout)
         self._conversations = Conversations(
             self.ask,
             self._fast,
@@ -134,6 +118,27 @@ class Mirror:
             admit=self._is_plain,
             heard=self._heard,
             took=self.counts.took["probe"].add_all,
+        )
+
+    def _new_client(self, authorization: str | None) -> Client:
+        """Return the ordinary client. A simulation puts its own in its place."""
+        return Client(self._section, authorization, self._heard_slowly, self._clock)
+
+    def _new_lane(self, connections: int, headers: Mapping[str, str], *, plain: Collection[int] = ()) -> FastLane:
+        """Return lean connections to the mirror's own origin. A simulation puts its own in their place."""
+        scheme, host, port = origin_of(self._section.url)
+        return FastLane(
+            host=host,
+            port=port,
+            tls=self._client.tls if scheme == "https" else None,
+            server_hostname=host,
+            connections=connections,
+            connect_timeout=self._section.connect_timeout,
+            read_timeout=self._section.read_timeout,
+            headers={"User-Agent": USER_AGENT, **headers},
+            resolver=self._client.addresses,
+            clock=self._clock,
+            plain=plain,
         )
 
     async def close(self) -> None:
@@ -173,6 +178,15 @@ class Mirror:
         if self.kind is MirrorKind.AUTO:
             self.kind = earlier.kind
             self._pace.rate = self._rate()
+
+    @property
+    def window(self) -> int:
+        """How many requests about files may be under way at once, at present."""
+        return self._pace.limit
+
+    def ask_less_at_once(self) -> None:
+        """Ask for fewer files at once from now on: the mirror denied in a crowd what it delivers to few."""
+        self._pace.crowded(asyncio.get_running_loop().time())
 
     @property
     def page_limit(self) -> int:
@@ -264,7 +278,7 @@ class Mirror:
 
     async def _fetch_page(self, name: str, who: Identity, known: Validators | None, within: float | None) -> FetchedPage | NotModified:
         url = f"{self._section.url}{name}/"
-        until = time.monotonic() + (self._probe.deadline if within is None else within)
+        until = self._steady() + (self._probe.deadline if within is None else within)
         way = Way({} if known is None else known.conditions(), codings=self._codings())
         self._pages_asked += 1
         attempt = 0
@@ -285,7 +299,7 @@ class Mirror:
                 continue
             attempt += 1
             wait = wait_before(attempt, failed) if attempt <= self._section.retries else None
-            now = time.monotonic()
+            now = self._steady()
             if wait is None or now + wait >= until or not self._page_retries.allows(self._pages_asked, now):
                 try:
                     raise failed
@@ -303,7 +317,7 @@ class Mirror:
         return "identity" if self._on_loopback and self._pace.least <= _BESIDE else ACCEPT_ENCODING
 
     async def _page_answer(self, url: str, way: Way, who: Identity) -> FetchedPage | NotModified:
-        began = time.monotonic()
+        began = self._steady()
         at_most = _SILENCES_OF_A_PAGE * self._section.read_timeout
         limit, conditional = self._section.page_limit, bool(way.conditions)
         try:
@@ -316,7 +330,7 @@ class Mirror:
         except TimeoutError:
             raise UpstreamTimeout(shown(url), at_most, "the page did not come to its end") from None
         finally:
-            self.counts.took["page"].add(time.monotonic() - began)
+            self.counts.took["page"].add(self._steady() - began)
 
     async def _plain_answer(self, url: str, way: Way, who: Identity) -> Answer | None:
         """Asks for a page by the lane of pages, where the mirror is one for it."""
@@ -352,11 +366,11 @@ class Mirror:
     @asynccontextmanager
     async def _streamed(self, method: str, url: str, headers: Mapping[str, str], who: Identity) -> AsyncIterator[Download]:
         try:
-            began = time.monotonic()
+            began = self._steady()
             async with AsyncExitStack() as stack:
                 async with self._contact.made(self._contact_key(who)):
                     download = await stack.enter_async_context(self._exchange(method, url, headers, who, streaming=True))
-                self.counts.took["file"].add(time.monotonic() - began)
+                self.counts.took["file"].add(self._steady() - began)
                 yield download
         except Failure as failure:
             raise self._error(failure) from None

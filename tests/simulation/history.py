@@ -1,0 +1,357 @@
+"""One history: a world, a mirror that misbehaves, a proxy, and clients, all drawn from a seed; and what the oracle says of it."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from random import Random
+from typing import Any, TypeAlias
+
+import structlog
+
+from proxy.config import Settings
+from proxy.core.errors import FileNotListed, MetadataUnavailable, PageUnreadable, UpstreamError
+from proxy.core.flows.evidence import Asked, evidence_of
+from proxy.core.flows.exchange import Answer, NoAnswer, Trouble
+from proxy.core.identity import SHARED, Identity
+from proxy.core.verdict.client import ClientPlatform
+from proxy.index import Index
+from proxy.store import open_store
+from tests.simulation.behaviours import BEHAVIOURS, Behaviour, Rights, Stage
+from tests.simulation.oracle import Oracle, Tally
+from tests.simulation.simulated_mirror import SimulatedMirror
+from tests.simulation.transport import READ_TIMEOUT, SimulatedUpstream
+from tests.simulation.virtual_loop import VirtualLoop, WallClock
+from tests.simulation.world import ORIGIN, SimFile, draw_world, metadata_in
+
+CLIENTS = (None, ClientPlatform((3, 12), "linux", "x86_64"), ClientPlatform((3, 11), "darwin", "arm64"))
+IDENTITIES = {"": SHARED, "alice": Identity("alice", "Basic alice"), "bob": Identity("bob", "Basic bob")}
+_OF = {each.authorization: key for key, each in IDENTITIES.items()}
+_GAPS = (0.3, 2.0, 11.0, 65.0, 130.0, 130.0, 190.0, 620.0, 620.0, 3700.0, 20_000.0)
+_SETTLED = (700.0, 200.0, 200.0, 200.0)
+_GIVE_UP = 3600.0
+"""Virtual seconds after which a request counts as one that never ends."""
+
+
+Drawn: TypeAlias = str | Callable[[Stage], Behaviour]
+
+
+@dataclass
+class Report:
+    """What became of a history. It is `sound` where no promise was broken."""
+
+    seed: int
+    behaviours: list[str]
+    world: list[str]
+    events: list[str] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    exact: bool = True
+    listed: int = 0
+    asked: int = 0
+    most_asked: int = 0
+
+    @property
+    def violations(self) -> list[str]:
+        return self.tally.violations
+
+    @property
+    def sound(self) -> bool:
+        return not self.tally.violations
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed}", *self.world, *(f"  {each}" for each in self.behaviours), *self.events]
+        if self.tally.drops:
+            lines.append(f"dropped by chance: {', '.join(self.tally.drops)}")
+        return "\n".join([*lines, *(f"!! {each.strip()}" for each in self.violations)])
+
+
+@cache
+def _settings(kind: str) -> Settings:
+    upstream = {"url": f"{ORIGIN}/simple/", "kind": kind, "read_timeout": READ_TIMEOUT}
+    return Settings.model_validate({"upstream": upstream, "store": {"location": "memory"}})
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Log nothing meanwhile."""
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), processors=[], cache_logger_on_first_use=False
+    )
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        structlog.configure(**before)
+
+
+def run_history(seed: int, behaviours: Sequence[Drawn] | None = None, *, size: int | None = None, verbose: bool = False) -> Report:
+    """Run the history that `seed` stands for, of a mirror with these behaviours (None: drawn as well), and report on it.
+
+    A behaviour is named, or made by what is given. `size` is how many files the one large project has, where that is not drawn.
+    `verbose` adds every request that reached the mirror to the report's events.
+    """
+    with quiet():
+        return _History(seed, behaviours, size=size, verbose=verbose).run()
+
+
+def name_of(behaviour: Behaviour) -> str:
+    """Return the name by which a behaviour is asked for."""
+    return next(name for name, kind in BEHAVIOURS.items() if kind is type(behaviour))
+
+
+class _History:
+    def __init__(self, seed: int, behaviours: Sequence[Drawn] | None, *, size: int | None, verbose: bool) -> None:
+        self.rng = rng = Random(seed)  # noqa: S311 - it draws, it guards nothing
+        random.seed(seed)
+        self.loop = VirtualLoop()
+        self.clock = WallClock(self.loop)
+        self.world = draw_world(rng, size)
+        self.settings = _settings(rng.choice(("static", "static", "artifactory", "auto")))
+        self.actions = self._draw_actions()
+        self.end = self.actions[-1][0] + 5.0
+        stage = Stage(rng, self.world, self.loop, self.clock, [moment for moment, _, _ in self.actions], self.end)
+        stage.restart, stage.note = self._restart_soon, self._note
+        chosen: Sequence[Drawn] = self._draw_behaviours() if behaviours is None else behaviours
+        self.behaviours: list[Behaviour] = [BEHAVIOURS[each](stage) if isinstance(each, str) else each(stage) for each in chosen]
+        near = rng.choice((0.002, 0.02, 0.02, 0.1, 0.3))
+        self.mirror = SimulatedMirror(
+            self.world, self.loop, rng, near=near, jitter=rng.choice((0.1, 1.0, 4.0)), validates=rng.random() < 0.7
+        )
+        self.mirror.behave([each for each in self.behaviours if each.before_all], [each for each in self.behaviours if each.after_all])
+        self.people = list(IDENTITIES) if any(isinstance(each, Rights) for each in self.behaviours) else [""]
+        self.oracle = Oracle(self.world, self.behaviours)
+        self.report = Report(seed, [f"{name_of(each)}: {each}" for each in self.behaviours], self._describe(near))
+        self.report.exact = all(each.exact for each in self.behaviours)
+        if verbose:
+            self.mirror.log = self.report.events
+        self.store = open_store(self.settings.store, clock=self.clock)
+        self.upstream: SimulatedUpstream
+        self.index: Index
+        self.requests: set[asyncio.Task[None]] = set()
+        self.restarting: asyncio.Task[None] | None = None
+        self.own_requests = 0
+
+    def run(self) -> Report:
+        """Live through it."""
+        try:
+            self.loop.run_until_complete(self._live())
+        finally:
+            self.loop.close()
+        report = self.report
+        self.oracle.price(self.mirror.asked["file"] - self.own_requests)
+        report.tally = self.oracle.tally
+        report.listed = len(self.world.files)
+        report.asked = self.mirror.asked["file"] - self.own_requests
+        report.most_asked = max(self.mirror.asked_for.values(), default=0)
+        return report
+
+    def _draw_behaviours(self) -> list[str]:
+        chosen = self.rng.sample(list(BEHAVIOURS), self.rng.choice((1, 1, 2, 2, 3)))
+        return sorted(chosen)
+
+    def _draw_actions(self) -> list[tuple[float, str, float]]:
+        moment, actions = 1.0, []
+        for _ in range(self.rng.randint(4, 10)):
+            what = self.rng.choice(("view", "view", "view", "burst", "burst", "metadata", "file"))
+            actions.append((moment, what, self.rng.random()))
+            moment += self.rng.choice(_GAPS) * self.rng.uniform(1.0, 1.2)
+        return actions
+
+    def _describe(self, near: float) -> list[str]:
+        lines = [f"mirror: {self.settings.upstream[0].kind.value}, {near * 1000:g} ms and up to {self.mirror.jitter:g} times that more"]
+        for project in self.world.projects.values():
+            sized = any(file.size_told for file in project.files)
+            timed = any(file.upload_time for file in project.files)
+            told = sorted({str(file.core_metadata) for file in project.files if file.is_wheel})
+            facts = f"{project.form}{', sizes' if sized else ''}{', times' if timed else ''}, metadata {' or '.join(told)}"
+            lines.append(f"project {project.name}: {len(project.files)} files, {facts}")
+        return lines
+
+    def _note(self, words: str) -> None:
+        self.report.events.append(f"{self.loop.now:12.3f}  {words}")
+
+    # The proxy ------------------------------------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        section = self.settings.upstream[0]
+        self.upstream = SimulatedUpstream(
+            self.mirror, lambda header: _OF[header], section, self.settings.probe, clock=self.clock, steady=self.loop.time
+        )
+        await self.upstream.open()
+        self.index = Index(self.upstream, self.store, self.settings, clock=self.clock)
+
+    async def _close(self) -> None:
+        await self.index.close()
+        await self.upstream.close()
+
+    def _restart_soon(self) -> None:
+        if self.restarting is None or self.restarting.done():
+            self.restarting = self.loop.create_task(self._restart())
+
+    async def _restart(self) -> None:
+        for request in list(self.requests):
+            request.cancel()
+        await asyncio.gather(*self.requests, return_exceptions=True)
+        await self._close()
+        await self._begin()
+        self.oracle.restarted()
+
+    # The clients ----------------------------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        await self.store.open()
+        await self._begin()
+        try:
+            for moment, what, chance in self.actions:
+                await asyncio.sleep(max(0.0, moment - self.loop.now))
+                await self._act(what, Random(chance))  # noqa: S311 - as above
+            await self._settle()
+        finally:
+            await self._close()
+            await self.store.close()
+
+    async def _act(self, what: str, rng: Random) -> None:
+        if self.restarting is not None and not self.restarting.done():
+            await self.restarting
+        who = rng.choice(self.people)
+        names = list(self.world.projects)
+        if what == "view":
+            await self._together([self._view(rng.choice(names), who, rng.choice(CLIENTS))])
+        elif what == "burst":
+            client = rng.choice(CLIENTS[1:])
+            await self._together([self._view(name, who, client) for name in names])
+        else:
+            files = rng.sample(self.world.files, min(rng.choice((1, 3, 3, 12)), len(self.world.files)))
+            ask = self._metadata if what == "metadata" else self._file
+            await self._together([ask(file, who) for file in files])
+
+    async def _settle(self) -> None:
+        """Let the mirror recover and time pass, and look at everything once more."""
+        await asyncio.sleep(max(0.0, self.end - self.loop.now))
+        if self.restarting is not None:
+            await self.restarting
+        for each in self.behaviours:
+            each.end()
+        self._note("all outages end")
+        extra = max((each.slack for each in self.behaviours), default=0)
+        for gap in (*_SETTLED, *_SETTLED[1:2] * extra):
+            await asyncio.sleep(gap)
+            for who in self.people:
+                for name in self.world.projects:
+                    await self._together([self._view(name, who, None)])
+        self.oracle.control(self.loop.now)
+        if self.report.exact:
+            wheels = [file for file in self.world.files if file.is_wheel]
+            for file in self.rng.sample(wheels, min(6, len(wheels))):
+                await asyncio.sleep(3.0)
+                await self._together([self._metadata(file, "", calm=True)])
+            for file in self.rng.sample(self.world.files, min(3, len(self.world.files))):
+                await asyncio.sleep(3.0)
+                await self._together([self._file(file, "", calm=True)])
+
+    async def _together(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
+        tasks = [self.loop.create_task(each) for each in work]
+        self.requests |= set(tasks)
+        try:
+            async with asyncio.timeout(_GIVE_UP):
+                done = await asyncio.gather(*tasks, return_exceptions=True)
+        except TimeoutError:
+            self.oracle.broken(self.loop.now, "endless", "a request never ends")
+            return
+        finally:
+            self.requests -= set(tasks)
+        for outcome in done:
+            if isinstance(outcome, asyncio.CancelledError):
+                self._note("a request is cut short by the restart")
+            elif isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _view(self, name: str, who: str, client: ClientPlatform | None) -> None:
+        began = self.loop.now
+        try:
+            served = await self.index.page(name, IDENTITIES[who], client)
+        except (UpstreamError, PageUnreadable) as error:
+            self._note(f"{who or 'somebody'} asks for {name} ({began:.3f}): {type(error).__name__}: {error!s}")
+            self.oracle.refused(name, who, began, self.loop.now, error)
+            return
+        mended = served.mended
+        names = [file.filename for file in mended.page.files]
+        stale = "" if served.stale_for is None else f", {served.stale_for:.0f} s stale"
+        causes = {f"{cause.value}: {count}" for cause, count in mended.causes.items()}
+        facts = f"{len(names)} listed, {len(mended.dropped)} dropped {sorted(causes)}, {mended.unasked} not asked about{stale}"
+        self._note(f"{who or 'somebody'} asks for {name} ({began:.3f}): {facts}")
+        self.oracle.served(name, who, began, self.loop.now, names, stale=served.stale_for is not None)
+
+    async def _metadata(self, file: SimFile, who: str, *, calm: bool = False) -> None:
+        began = self.loop.now
+        project = self.world.projects[file.project]
+        try:
+            found = await self.index.metadata(file.project, file.filename, IDENTITIES[who])
+        except (UpstreamError, PageUnreadable, MetadataUnavailable, FileNotListed) as error:
+            self._note(f"{who or 'somebody'} asks for the metadata of {file.filename}: {type(error).__name__}: {error!s}")
+            well = calm or (self.oracle.calm and not self.oracle.troubled(began - 60.0, self.loop.now))
+            if well and file.is_wheel and self._had(file, who):
+                self.oracle.broken(
+                    self.loop.now, "metadata-refused", f"the metadata of {file.filename} is refused though the file is delivered: {error!s}"
+                )
+            return
+        self._note(f"{who or 'somebody'} asks for the metadata of {file.filename} ({began:.3f}): that of {found.source}")
+        if found.source.endswith(".whl") and found.content != metadata_in(found.source):
+            self.oracle.broken(
+                self.loop.now, "metadata-foreign", f"the metadata of {file.filename} is said to be {found.source}'s, and is not"
+            )
+        elif calm and self._had(file, who) and found.source != file.filename:
+            self.oracle.broken(
+                self.loop.now,
+                "metadata-foreign",
+                f"the metadata of {file.filename} is still that of {found.source}, though the file is delivered",
+            )
+        if not project.shows(who) or (file.listed_for is not None and who not in file.listed_for):
+            self.oracle.broken(
+                self.loop.now, "rights", f"{who or 'everybody'} gets the metadata of {file.filename}, which only others may see"
+            )
+
+    def _had(self, file: SimFile, who: str) -> bool:
+        """Return whether the file is listed and delivered, and has been for long."""
+        now = self.loop.now
+        project = self.world.projects[file.project]
+        since = file.whole_since(who, now)
+        if file.patchy and not self.oracle.seen(file, who):
+            return False
+        listed = project.shows(who) and now < project.quarantined_from and file.lists(who, now - 700.0)
+        return listed and since is not None and since < now - 700.0 and file.failing is None
+
+    async def _file(self, file: SimFile, who: str, *, calm: bool = False) -> None:
+        """Ask for a file as the server does for a client, and note what came of it."""
+        self.own_requests += 1
+        began = self.loop.now
+        outcome = "delivered"
+        try:
+            project, listed = await self.index.file(file.project, file.filename, IDENTITIES[who])
+            async with self.upstream.download("GET", listed.url, project.who) as download:
+                body = b"".join([chunk async for chunk in download.chunks()])
+                headers = {name.lower(): value for name, value in download.headers.items()}
+                reply: Answer | NoAnswer = Answer(download.status, headers, body[:64], download.url, self.clock())
+        except (FileNotListed, PageUnreadable) as error:
+            outcome = f"{type(error).__name__}"
+            if isinstance(error, FileNotListed) and self.oracle.expected(file, who, began):
+                self.oracle.broken(
+                    self.loop.now, "file-unknown", f"{file.filename} is listed, and cannot be had: the proxy knows no such file"
+                )
+        except UpstreamError as error:
+            outcome = f"{type(error).__name__}: {error!s}"
+            if "project" in locals():
+                await self.index.correct(project, listed, evidence_of(Asked.GET, NoAnswer(Trouble.RESET, at=self.clock())))
+        else:
+            outcome = str(reply.status) if isinstance(reply, Answer) else ""
+            await self.index.correct(project, listed, evidence_of(Asked.GET, reply))
+        self._note(f"{who or 'somebody'} asks for {file.filename}: {outcome}")
+        if not who and outcome in {"404", "410"} and not file.there(who, self.loop.now):
+            self.oracle.denied_to_client(file, self.loop.now)
+        if calm and self._had(file, who) and outcome not in {"200", "203"}:
+            self.oracle.broken(self.loop.now, "file-refused", f"{file.filename} cannot be had: {outcome}")

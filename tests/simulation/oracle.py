@@ -1,0 +1,267 @@
+"""The oracle: it knows the truth of a world, looks at every page as it is served, and says which promise was broken."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from proxy.core.errors import UpstreamStatus
+from tests.simulation.behaviours import Behaviour, ClockJumps
+from tests.simulation.world import ALWAYS, NEVER, SimFile, SimProject, World
+
+FRESH = 125.0
+"""Seconds after which a page has to show what the mirror's page shows: those for which it is fresh, and a few."""
+
+BACK_WITHIN = 660.0
+"""Seconds after which a file that was really absent is due again; the view after the next one shows it."""
+
+YOUNG_BACK_WITHIN = 80.0
+"""The same for a file whose name is new."""
+
+RECOVERED_WITHIN = 35.0
+"""Seconds after a mirror's recovery by which a page that was refused is had."""
+
+LONGEST_WAIT = 9.0
+"""Seconds that a client waits for a page at most: the deadline of the settings, and what the machine takes."""
+
+PRICE_OF_A_FILE, PRICE_OF_A_VIEW = 6, 4
+"""The bound of the price: so many requests about each listed file, and so many more for each view of its page."""
+
+_CONTROL_APART = 100.0
+
+
+@dataclass
+class Tally:
+    """What was counted in one history: `drops` of healthy files where chance decides, in so many `file_views`."""
+
+    violations: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    drops: list[str] = field(default_factory=list)
+    file_views: int = 0
+    views: int = 0
+    longest: float = 0.0
+    price: int = 0
+
+
+class Oracle:
+    """Judges what clients get. All times are the loop's seconds."""
+
+    def __init__(self, world: World, behaviours: Sequence[Behaviour]) -> None:
+        self.tally = Tally()
+        self._world = world
+        self._behaviours = behaviours
+        self._exact = all(each.exact for each in behaviours)
+        self.calm = self._exact and not any(each.slack for each in behaviours)
+        self._slack = sum(each.slack for each in behaviours)
+        jumps = [-seconds for each in behaviours if isinstance(each, ClockJumps) for _, seconds in each.jumps]
+        self._skew = sum(each for each in jumps if 0 < each <= 3600)
+        self._seen: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._known: set[tuple[str, str]] = set()
+        self._views: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._missing: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._last: dict[tuple[str, str], tuple[set[str], float]] = {}
+        self._viewed: Counter[str] = Counter()
+        self._noticed = ALWAYS
+        self._asked_last = ALWAYS
+        self._denied_to_client: dict[str, float] = {}
+
+    def restarted(self) -> None:
+        """Note that the proxy restarted: what belongs to a client's own token is forgotten."""
+        patchy = {file.filename for file in self._world.files if file.patchy}
+        for key in self._seen:
+            self._seen[key] -= patchy
+        for private in [key for key in self._known if key[0]]:
+            self._known.discard(private)
+
+    def troubled(self, since: float, until: float) -> bool:
+        """Return whether the mirror was in trouble between these moments."""
+        return any(each.trouble(since, until) for each in self._behaviours)
+
+    def refused(self, name: str, who: str, began: float, ended: float, error: Exception) -> None:
+        """Judge a page that was not given."""
+        self._took(name, began, ended)
+        project = self._world.projects.get(name)
+        if project is None or not project.shows(who):
+            return
+        told = set().union(*(each.pages_may_fail(began - RECOVERED_WITHIN, ended) for each in self._behaviours))
+        status = error.status if isinstance(error, UpstreamStatus) else None
+        if not told:
+            word = "turned into 404" if status == 404 else "refused without need"
+            self.broken(ended, "page-refused", f"project {name} is {word} for {who or 'all'}: {error!s}")
+        elif not who and ("", name) in self._known and not told & {401, 403}:
+            others = [key for key in self._known if key[0] == "" and key[1] != name]
+            if others or not told & {404, "empty page"}:
+                self.broken(
+                    ended, "page-gone", f"the known page of {name} is not served during an outage ({sorted(map(str, told))}): {error!s}"
+                )
+        elif told & {401, 403}:
+            self._known.discard((who, name))
+
+    def served(self, name: str, who: str, began: float, ended: float, names: Collection[str], *, stale: bool) -> None:
+        """Judge a page that was served; `stale` says that it was for want of a newer one."""
+        self._took(name, began, ended)
+        # Once any page was asked for after an outage, the proxy can know that it is over.
+        slow = any(name in each.slow_pages for each in self._behaviours)
+        if stale and not slow and not self._pages_failed(self._noticed, ended):
+            self.broken(ended, "stale", f"the page of {name} is served stale to {who or 'all'} although the mirror gives it")
+        key, project = (who, name), self._world.projects.get(name)
+        listed = set(names)
+        if project is None or not project.shows(who):
+            self.broken(ended, "rights", f"{who or 'everybody'} is shown {name}, which only others may see")
+            return
+        if ended >= project.quarantined_from:
+            told = self._pages_failed(project.quarantined_from, ended)
+            if listed and began > project.quarantined_from + FRESH + self._skew and not told:
+                self.broken(
+                    ended, "quarantine", f"files of {name} are still listed {ended - project.quarantined_from:.0f} s after its quarantine"
+                )
+            return
+        self._nothing_foreign(project, who, ended, listed)
+        required = [file for file in project.files if self._required(file, who, began, ended, key)]
+        gone = [file for file in required if file.filename not in listed]
+        self.tally.file_views += len(required)
+        if required and not listed:
+            if not self._may_be_empty(key, began, ended):
+                self.broken(ended, "page-empty", f"the page of {name} is turned empty for {who or 'all'}")
+            return
+        if gone:
+            self._judge_missing(gone, key, began, ended)
+        self._missing[key] = {file.filename for file in gone}
+        self._seen[key] |= listed
+        self._known.add(key)
+        self._last[key] = listed, ended
+        if not self.troubled(began - 60.0, ended):
+            views = self._views[key]
+            if not views or began - views[-1] >= 5.0:
+                views.append(began)
+
+    def _may_be_empty(self, key: tuple[str, str], began: float, ended: float) -> bool:
+        """Return whether an empty page is the mirror's own, which nothing contradicts: neither an earlier one nor another project's."""
+        if not any("empty page" in each.pages_may_fail(began - FRESH, ended) for each in self._behaviours):
+            return False
+        others = [known for known in self._known if known[0] == key[0] and known != key]
+        repeated = any("empty page" in each.pages_may_fail(began - 600.0, began - 60.0) for each in self._behaviours)
+        return key not in self._known or (not others and repeated)
+
+    def _judge_missing(self, gone: list[SimFile], key: tuple[str, str], began: float, ended: float) -> None:
+        new = [file for file in gone if file.filename not in self._missing[key]]
+        if not self._exact:
+            self.tally.drops += [file.filename for file in new]
+            return
+        absent = [file for file in gone if file.whole_since(key[0], began) != ALWAYS]
+        for kind, files, words in (
+            ("not-back", absent, "are not back although they are delivered again"),
+            ("lost", [file for file in new if file not in absent], "are lost"),
+        ):
+            if files:
+                shown = ", ".join(file.filename for file in files[:4])
+                self.broken(ended, kind, f"{len(files)} healthy files of {key[1]} {words} for {key[0] or 'all'}: {shown}")
+
+    def _required(self, file: SimFile, who: str, began: float, ended: float, key: tuple[str, str]) -> bool:
+        """Return whether the file has to be on the page that was asked for and served at these moments."""
+        if file.patchy or not file.lists(who, began) or not file.lists(who, ended):
+            return False
+        late = file.listed_from != ALWAYS and file.filename not in self._seen[key]
+        if late and (began - file.listed_from < FRESH + self._skew or self._pages_failed(file.listed_from, ended)):
+            return False
+        since = file.whole_since(who, began)
+        if since is None or file.whole_since(who, ended) != since:
+            return False
+        if since == ALWAYS:
+            return True
+        due = since + (YOUNG_BACK_WITHIN if file.young and since == file.there_from else BACK_WITHIN) + self._skew
+        return sum(each >= due for each in self._views[key]) >= 1 + self._slack
+
+    def _pages_failed(self, since: float, until: float) -> bool:
+        return any(each.pages_may_fail(since - RECOVERED_WITHIN, until) for each in self._behaviours)
+
+    def _nothing_foreign(self, project: SimProject, who: str, ended: float, listed: set[str]) -> None:
+        truth = {file.filename: file for file in project.files}
+        for filename in listed:
+            file = truth.get(filename)
+            if file is None or file.listed_from > ended:
+                self.broken(ended, "added", f"{filename} is listed, which the mirror never listed")
+            elif file.listed_for is not None and who not in file.listed_for:
+                self.broken(ended, "rights", f"{who or 'everybody'} sees {filename}, which only others may see")
+
+    def control(self, ended: float) -> None:
+        """Judge at the end whether what is really dead has left the pages."""
+        needed = [each.control for each in self._behaviours]
+        if None in needed:
+            return
+        views_needed = max([3, *(each for each in needed if each is not None)])
+        for project in self._world.projects.values():
+            key = ("", project.name)
+            if not project.shows("") or ended >= project.quarantined_from or key not in self._last:
+                continue
+            files = project.listed("", ended)
+            good = [file for file in files if file.there("", ended) and file.failing is None]
+            if not good:
+                continue
+            for file in files:
+                since = self._dead_since(file)
+                if since is None or file.filename not in self._last[key][0]:
+                    continue
+                alone = not any(other.version == file.version and other.there("", ended) for other in files)
+                if self._apart(key, since) >= views_needed + alone:
+                    self.broken(
+                        ended,
+                        "dead-listed",
+                        f"{file.filename} is still listed, though it is really gone ({file.denied}) since {since:.0f} s",
+                    )
+
+    def denied_to_client(self, file: SimFile, now: float) -> None:
+        """Note that a client asked for a file that is gone, and that the proxy saw the denial."""
+        if not self.troubled(now - 60.0, now):
+            self._denied_to_client.setdefault(file.filename, now)
+
+    def _dead_since(self, file: SimFile) -> float | None:
+        """Return since when the proxy could have known that the file is gone for good, None where it could not."""
+        if file.delivered_to is not None:
+            # A file that another identity gets, from a page with the same bytes, counts as deliverable for all.
+            return None
+        if file.dead:
+            return 0.0
+        # What was once delivered is not asked about again for a week, unless a client finds it gone.
+        return self._denied_to_client.get(file.filename) if file.gone_from != NEVER and file.back_from == NEVER else None
+
+    def _apart(self, key: tuple[str, str], since: float) -> int:
+        """Return how many views some minutes apart there were before the last one."""
+        count, before = 0, ALWAYS
+        for view in self._views[key][:-1]:
+            if view >= since and view - before >= _CONTROL_APART:
+                count, before = count + 1, view
+        return count
+
+    def broken(self, at: float, kind: str, words: str) -> None:
+        """Note a promise that was broken, and of which kind it is."""
+        self.tally.kinds[kind] += 1
+        self.tally.violations.append(f"{at:12.3f}  BROKEN ({kind}): {words}")
+
+    def expected(self, file: SimFile, who: str, now: float) -> bool:
+        """Return whether a client can expect to get a file: it was listed for it within the hour, or the mirror lists it by now."""
+        project = self._world.projects[file.project]
+        if not project.shows(who) or now >= project.quarantined_from or not file.lists(who, now - 3.0):
+            return False
+        return not self._pages_failed(now, now) and (not file.patchy or self.seen(file, who))
+
+    def seen(self, file: SimFile, who: str) -> bool:
+        """Return whether this identity was shown the file on a page, since the proxy started."""
+        return file.filename in self._seen[who, file.project]
+
+    def price(self, asked: int) -> None:
+        """Judge what the proxy asked about files in the whole history: so many requests."""
+        self.tally.price = sum(
+            len(project.files) * (PRICE_OF_A_FILE + PRICE_OF_A_VIEW * self._viewed[project.name])
+            for project in self._world.projects.values()
+        )
+        if asked > self.tally.price:
+            self.broken(ALWAYS, "price", f"{asked} requests about files, where {self.tally.price} had to do")
+
+    def _took(self, name: str, began: float, ended: float) -> None:
+        self.tally.views += 1
+        self._viewed[name] += 1
+        if began - self._asked_last >= 5.0:
+            self._noticed, self._asked_last = self._asked_last, began
+        self.tally.longest = max(self.tally.longest, ended - began)
+        if ended - began > LONGEST_WAIT:
+            self.broken(ended, "slow", f"the page of {name} took {ended - began:.1f} s")
