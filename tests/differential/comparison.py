@@ -30,8 +30,8 @@ class Context:
     """The page that is compared.
 
     `stated` is all that the mirror says of an address in any of its forms. `to_html` says that the proxy sent HTML where the mirror
-    sent JSON, `to_json` the other way round. `dropped` are the address keys of the files that the proxy has to leave out, `headers`
-    the names of the headers that the mirror sent.
+    sent JSON, `to_json` the other way round, `in_json` that the proxy sent JSON. `dropped` are the address keys of the files that the
+    proxy has to leave out, `headers` the names of the headers that the mirror sent.
     """
 
     client: str
@@ -40,6 +40,7 @@ class Context:
     stated: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
     to_html: bool = False
     to_json: bool = False
+    in_json: bool = False
     same_form: bool = True
     dropped: frozenset[str] = frozenset()
     headers: frozenset[str] = frozenset()
@@ -213,20 +214,27 @@ def _page_facts(direct: Reading, proxied: Reading, context: Context) -> Iterator
         after = proxied.facts.get(key)
         if before == after or not before or (not context.same_form and key in _OF_PAGES_IN_JSON_ONLY):
             continue
-        if key == "api-version" and not (isinstance(before, str) and _API_VERSION.fullmatch(before)):
-            continue
-        if key == "versions":
-            if not _version_texts(before) or (isinstance(after, list) and _version_texts(before) - _version_texts(after) <= set()):
-                continue
-            if context.dropped:
-                continue
-        if key == "last-serial" and context.to_html and "x-pypi-last-serial" not in context.headers:
-            continue
-        if key in {"other-keys", "other-meta"} and _without_nulls(before) == _without_nulls(after):
-            continue
-        if key.startswith("project-status") and not isinstance(before, str):
-            continue
-        yield context.differs(f"page: {key}", key, before, after)
+        if not _may_be_said(key, before, after, context, _lacks_keys(direct, proxied)):
+            yield context.differs(f"page: {key}", key, before, after)
+
+
+def _may_be_said(key: str, before: object, after: object, context: Context, lacks_keys: bool) -> bool:
+    """Return whether of a whole page `after` may be said for `before`; `lacks_keys` says that its JSON cannot be of api-version 1.1."""
+    if key == "api-version":
+        known = isinstance(before, str) and _API_VERSION.fullmatch(before) is not None
+        return not known or (after == "1.0" and context.in_json and lacks_keys)
+    if key == "versions":
+        return bool(context.dropped) or _version_texts(before) <= _version_texts(after)
+    if key == "last-serial":
+        return context.to_html and "x-pypi-last-serial" not in context.headers
+    if key in {"other-keys", "other-meta"}:
+        return _without_nulls(before) == _without_nulls(after)
+    return key.startswith("project-status") and not isinstance(before, str)
+
+
+def _lacks_keys(direct: Reading, proxied: Reading) -> bool:
+    """Return whether the page lacks what JSON must hold from api-version 1.1 on (PEP 700), whatever version the mirror claims."""
+    return not direct.facts.get("versions") or any(entry.facts.get("size") is None for entry in proxied.entries)
 
 
 def _version_texts(value: object) -> set[str]:

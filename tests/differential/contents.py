@@ -15,7 +15,24 @@ from tests.wheels import make_sdist, make_wheel
 
 _COPY = re.compile(r"/copy[0-9]+/")
 _CENTRAL = b"PK\x01\x02"
-_MAGIC = {"whl": b"PK\x03\x04", "zip": b"PK\x03\x04", "egg": b"PK\x03\x04", "gz": b"\x1f\x8b\x08", "tgz": b"\x1f\x8b\x08", "bz2": b"BZh9"}
+_ZIP, _GZIP, _BZIP2, _XZ = b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00"
+_FIRST_BYTES = {
+    **dict.fromkeys(("whl", "zip", "egg"), _ZIP),
+    **dict.fromkeys(("gz", "tgz"), _GZIP),
+    **dict.fromkeys(("bz2", "tbz", "tbz2"), _BZIP2),
+    **dict.fromkeys(("xz", "txz"), _XZ),
+    **dict.fromkeys(("lz", "tlz"), b"LZIP\x01"),
+    "lzma": b"\x5d\x00\x00\x80\x00",
+    "zst": b"\x28\xb5\x2f\xfd",
+    "z": b"\x1f\x9d\x90",
+    "exe": b"MZ\x90\x00",
+    "msi": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    "rpm": b"\xed\xab\xee\xdb",
+    "deb": b"!<arch>\ndebian",
+    "json": b'{"made-for-a-test": ',
+    "asc": b"-----BEGIN PGP SIGNATURE-----\n",
+}
+"""What files of these endings begin with; all others begin like a tar archive, by the name of a file in it."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +127,13 @@ def _metadata(name: str, version: str, key: str) -> str:
 
 
 def _opaque(filename: str, key: str) -> Content:
-    return Content(_MAGIC.get(filename.lower().rpartition(".")[2], b"") + _mark(filename, key))
+    ending = filename.lower().rpartition(".")[2]
+    end = b"}" if ending == "json" else b""
+    return Content(_FIRST_BYTES.get(ending, b"demo/\x00") + _mark(filename, key) + end)
 
 
 def _mark(filename: str, key: str) -> bytes:
-    return f"[{filename} {blake2b(key.encode(errors='surrogateescape'), digest_size=12).hexdigest()}]".encode(errors="replace")
+    return f'"{filename} {blake2b(key.encode(errors="surrogateescape"), digest_size=12).hexdigest()}"'.encode(errors="replace")
 
 
 def _widened(content: Content, gap: int) -> Content:

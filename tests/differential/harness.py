@@ -84,6 +84,7 @@ class Comparison:
                     f"{'json' if response.is_json else 'html'} for {accepting}",
                     stated,
                     to_html=response.is_json and not proxied.is_json,
+                    in_json=proxied.is_json,
                     to_json=proxied.is_json and not response.is_json,
                     same_form=response.is_json == proxied.is_json,
                     dropped=dead,
@@ -196,7 +197,7 @@ class Differential(Comparison):
                 for entry in entries:
                     if urlsplit(entry.url).netloc.rpartition("@")[2] == urlsplit(self.mirror.origin).netloc:
                         known = stated.get(address_key(entry.url), ())
-                        self.mirror.deliver(entry.url, content(entry.url, known) if content else default_content(entry.url))
+                        self.mirror.deliver(entry.url, (content or default_content)(entry.url, known))
         return direct
 
     async def _delivered(self, direct: str) -> tuple[bytes | None, dict[str, str]]:

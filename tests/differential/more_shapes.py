@@ -72,7 +72,9 @@ _SHAPES: dict[str, tuple[Template, ...]] = {
             as_json(entry(WHEEL)).text.replace('"hashes"', '"requires-python": ">=2", "requires-python": ">=3.8", "hashes"'), JSON_TYPE
         ),
     ),
-    "JSON with escapes in names": (Template(as_json(entry(WHEEL)).text.replace("-1.0-", "\\u002d1.0\\u002d"), JSON_TYPE),),
+    "JSON with escapes in names": (
+        Template(as_json(entry(WHEEL)).text.replace('"filename": "@project@-1.0-', '"filename": "@project@\\u002d1.0\\u002d'), JSON_TYPE),
+    ),
     "JSON with a size of zero and one with a fraction": (as_json(entry(WHEEL, size=0.0), entry(SDIST)),),
     "JSON with an empty requires-python": (as_json(entry(WHEEL, requires_python=""), entry(SDIST)),),
     "JSON with other spellings of moments": (
@@ -96,9 +98,9 @@ _SHAPES: dict[str, tuple[Template, ...]] = {
 MORE_PAGES = (
     *(PageTemplate(title, forms) for title, forms in _SHAPES.items()),
     PageTemplate(
-        "a page that is elsewhere", (html(anchor(WHEEL), f'<a href="sub/{SDIST}">y</a>'),), moved_to="/root/other/deep/@project@/index.html"
+        "a page that is elsewhere",
+        (html(anchor(WHEEL, fragment=None), f'<a href="sub/{SDIST}">y</a>'),),
+        moved_to="/root/other/deep/@project@/index.html",
     ),
-    PageTemplate(
-        "a page that is elsewhere, in JSON", (as_json(entry(WHEEL), _at(f"sub/{SDIST}", SDIST)),), moved_to="/root/other/@project@"
-    ),
+    PageTemplate("a page that is elsewhere, in JSON", (as_json(_at(_HREF), _at(f"sub/{SDIST}", SDIST)),), moved_to="/root/other/@project@"),
 )

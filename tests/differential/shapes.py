@@ -131,9 +131,6 @@ SHAPES: dict[str, tuple[Template, ...]] = {
     "names in JSON that their addresses do not have": (
         as_json(_moved(WHEEL, "../../files/download/1", hashes=()), _moved(SDIST, "../../files/download?id=2", hashes=())),
     ),
-    "two names in JSON at one address": (
-        as_json(_moved(WHEEL, f"../../files/{WHEEL}", hashes=()), _moved(NEWER, f"../../files/{WHEEL}", hashes=())),
-    ),
     "unknown names in fragments": (
         html(
             anchor(WHEEL, fragment=f"blake2=@blake2b:{FILES}{WHEEL}@"),

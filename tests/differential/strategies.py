@@ -81,7 +81,7 @@ def _names(draw: st.DrawFn) -> str:
 
 
 @st.composite
-def _listed(draw: st.DrawFn) -> _Listed:
+def _listed(draw: st.DrawFn, strict: bool) -> _Listed:
     name = draw(_names())
     escaped = name.replace("!", "%21").replace("+", draw(st.sampled_from(["+", "%2B"])))
     path = draw(_FOLDERS) + escaped + draw(_ENDINGS)
@@ -95,7 +95,12 @@ def _listed(draw: st.DrawFn) -> _Listed:
         "core-metadata": st.just(True),
     }
     chosen = draw(st.sets(st.sampled_from(sorted(optional)), max_size=4))
-    return _Listed(name, path, draw(_FRAGMENTS), {each: draw(optional[each]) for each in sorted(chosen)})
+    fragments = _FRAGMENTS.filter(_fits_uv) if strict else _FRAGMENTS
+    return _Listed(name, path, draw(fragments), {each: draw(optional[each]) for each in sorted(chosen)})
+
+
+def _fits_uv(fragment: str) -> bool:
+    return not set(fragment.split()) & {"short", "size", "blake2", "subdirectory", "egg"}
 
 
 def _fragment(listed: _Listed) -> str:
@@ -136,13 +141,14 @@ def _anchor(draw: st.DrawFn, listed: _Listed, base: str) -> str:
 
 @dataclass(frozen=True)
 class _Said:
-    """What a made-up mirror says of a page as a whole, in whatever form."""
+    """What a made-up mirror says of a page as a whole, in whatever form; one that is `strict` writes nothing that uv refuses."""
 
     api_version: str | None
     tracks: bool
     alternate: bool
     status: tuple[str, str] | None
     serial: bool
+    strict: bool
 
     @property
     def meta(self) -> list[str]:
@@ -173,6 +179,7 @@ _SAID = st.builds(
     _SELDOM,
     st.none() | st.none() | _STATUSES,
     _SELDOM,
+    st.booleans(),
 )
 
 
@@ -180,7 +187,12 @@ _SAID = st.builds(
 def html_templates(draw: st.DrawFn, files: list[_Listed], said: _Said) -> Template:
     """Return a page in HTML that lists these files, in one of the ways in which mirrors write such pages."""
     base, link = draw(
-        st.sampled_from([("", "../../files/")] * 3 + [("../../files/", ""), ("", "@origin@/root/files/"), ("", "/root/files/")])
+        st.sampled_from(
+            [
+                *([("", "../../files/")] * 4),
+                *(("@origin@/root/files/" if said.strict else "../../files/", ""), ("", "@origin@/root/files/"), ("", "/root/files/")),
+            ]
+        )
     )
     parts = [draw(_anchor(each, link)) for each in files]
     for odd in draw(st.lists(_ODD_ANCHORS, max_size=2)):
@@ -198,35 +210,30 @@ def html_templates(draw: st.DrawFn, files: list[_Listed], said: _Said) -> Templa
 
 
 @st.composite
+def _entry(draw: st.DrawFn, listed: _Listed, strict: bool) -> dict[str, Any]:
+    hashes = [name for name in listed.fragment.replace("SHA256", "sha256").replace("%3D", "").split() if name in _JSON_HASHES]
+    if draw(st.integers(0, 9)) == 0:
+        hashes.append("blake2b_256")
+    entry: dict[str, Any] = {"filename": listed.name, "url": f"../../files/{listed.path}"}
+    if hashes or strict or draw(st.booleans()):
+        entry["hashes"] = {name: f"@{name}:{key(listed.path)}@" for name in hashes}
+    elif listed.fragment.startswith("sha256"):
+        entry["url"] += f"#{_fragment(listed)}"
+    entry |= {field: True if (field, value) == ("yanked", "") else value for field, value in listed.fields.items()}
+    for field in draw(st.sets(st.sampled_from(["requires-python"] if strict else _NULLABLE), max_size=2)):
+        entry.setdefault(field, None)
+    if draw(st.integers(0, 4)) == 0:
+        entry["x-own"] = draw(st.sampled_from([1, "two", [3], {"four": None}]))
+    return entry
+
+
+@st.composite
 def json_templates(draw: st.DrawFn, files: list[_Listed], said: _Said) -> Template:
     """Return a page in JSON that lists these files, with keys missing, null and unknown."""
-    entries = []
-    for each in files:
-        hashes = [name for name in each.fragment.replace("SHA256", "sha256").replace("%3D", "").split() if name in _JSON_HASHES]
-        if draw(st.integers(0, 9)) == 0:
-            hashes.append("blake2b_256")
-        entry: dict[str, Any] = {"filename": each.name, "url": f"../../files/{each.path}"}
-        if hashes or draw(st.booleans()):
-            entry["hashes"] = {name: f"@{name}:{key(each.path)}@" for name in hashes}
-        elif each.fragment.startswith("sha256"):
-            entry["url"] += f"#{_fragment(each)}"
-        entry |= {field: True if (field, value) == ("yanked", "") else value for field, value in each.fields.items()}
-        for field in draw(
-            st.sets(st.sampled_from(["size", "upload-time", "requires-python", "yanked", "gpg-sig", "provenance"]), max_size=2)
-        ):
-            entry.setdefault(field, None)
-        if draw(st.integers(0, 4)) == 0:
-            entry["x-own"] = draw(st.sampled_from([1, "two", [3], {"four": None}]))
-        entries.append(entry)
-    keys: dict[str, Any] = draw(
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "versions": st.just(["1.0", "2.0", "9.9"]),
-                "x_page": st.just({"y": None}),
-            },
-        )
-    )
+    entries = [draw(_entry(each, said.strict)) for each in files]
+    keys: dict[str, Any] = {"versions": ["1.0", "2.0", "9.9"]} if draw(st.booleans()) else {}
+    if draw(_SELDOM):
+        keys["x_page"] = {"y": None}
     meta: dict[str, Any] = draw(st.sampled_from([{}, {"_last-serial": 7}]))
     if said.tracks:
         meta["tracks"] = ["https://mirror.example.com/t/"]
@@ -238,15 +245,16 @@ def json_templates(draw: st.DrawFn, files: list[_Listed], said: _Said) -> Templa
     return Template(template.text, JSON_TYPE, said.headers)
 
 
+_NULLABLE = ("size", "upload-time", "requires-python", "yanked", "gpg-sig", "provenance")
 _JSON_HASHES = frozenset({"md5", "sha1", "sha256", "sha512", "blake2b"})
 
 
 @st.composite
 def page_templates(draw: st.DrawFn) -> PageTemplate:
     """Return a page of some files in HTML, in JSON, or in both."""
-    files = draw(st.lists(_listed(), min_size=1, max_size=6))
-    speaks = draw(st.sampled_from(["html", "html", "json", "both"]))
     forms, said = [], draw(_SAID)
+    files = draw(st.lists(_listed(said.strict), min_size=1, max_size=6))
+    speaks = draw(st.sampled_from(["html", "html", "json", "both"]))
     if speaks != "json":
         forms.append(draw(html_templates(files, said)))
     if speaks != "html":

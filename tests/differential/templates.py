@@ -11,10 +11,11 @@
 import hashlib
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.differential.contents import Content, content_key, content_of, filename_in
+from tests.differential.observations import Entry
 from tests.differential.standin import TEXT_HTML, SourcePage, Written
 
 _MARK = re.compile(r"@(size|metadata|[a-z0-9_]+):([^@]+)@")
@@ -60,9 +61,9 @@ class PageTemplate:
         )
 
 
-def default_content(url: str) -> Content:
-    """Return the content that the mirror has at an address where nothing else is said."""
-    return content_of(filename_in(url), content_key(url))
+def default_content(url: str, stated: Sequence[Entry] = ()) -> Content:
+    """Return the content that the mirror has at an address; the page tells of which name it is, or else the address."""
+    return content_of(stated[0].name if stated else filename_in(url), content_key(url))
 
 
 def _fact(mark: re.Match[str]) -> str:

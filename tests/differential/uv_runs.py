@@ -132,7 +132,7 @@ def _forgiven(direct: object, proxied: object) -> object:
 
 
 async def compare_page(
-    runs: UvRuns, run: Differential, page: SourcePage, commands: Sequence[str] = ("lock",), content: ContentOf | None = None
+    runs: UvRuns, run: Differential, page: SourcePage, commands: Sequence[str] = ("lock", "compile"), content: ContentOf | None = None
 ) -> list[Difference]:
     """Return how uv's runs for the project of a page differ through the proxy: for each of its versions, or the one that uv picks."""
     direct = await run.prepare(page, content)
