@@ -237,7 +237,8 @@ def test_anchors_are_found_whatever_stands_before_the_page_and_inside_their_tags
 
 
 def test_an_anchor_left_open_in_a_list_is_listed_once() -> None:
-    page = parse_page(f'<ul><li><a href="{WHEEL}">x</li><li><a href="demo-1.0.tar.gz">y</li></ul>'.encode(), None, URL, "demo")
+    body = f'<ul>\n<li> <a href="{WHEEL}" data-yanked>x</li>\n<li> <a href="demo-1.0.tar.gz">y</li>\n</ul>\n'
+    page = parse_page(body.encode(), None, URL, "demo")
     assert [file.filename for file in page.files] == [WHEEL, "demo-1.0.tar.gz"]
 
 
