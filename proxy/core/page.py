@@ -271,6 +271,16 @@ class Page:
         return self.status == "quarantined"
 
     @cached_property
+    def clearer_in_html(self) -> bool:
+        """Whether pip reads more, or something else, in the HTML of the mirror's page than in JSON made of it.
+
+        JSON has no place for `links`; and a BLAKE2b digest, as PyPI has it, pip passes over in a link, but takes for a longer one in JSON.
+        """
+        if self.links or self.form is SourceForm.JSON:
+            return bool(self.links)
+        return any(file.only_hash is None and file.rest is not None and list(file.hashes) == ["blake2b"] for file in self.files)
+
+    @cached_property
     def by_key(self) -> Mapping[str, File]:
         """Each file under its key; where a page lists one address twice, the first entry."""
         return {file.key: file for file in reversed(self.files)}

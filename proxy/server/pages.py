@@ -48,14 +48,18 @@ async def project_page(request: web.Request) -> web.StreamResponse:
     client = client_platform(request.headers.get("User-Agent", ""))
     max_age = wanted_age(request.headers.getall("Cache-Control", ()), request.headers.get("Pragma", ""))
     served = await index.page(name, identity_of(request), client, max_age)
-    if form is Form.JSON and served.mended.page.links and "format" not in request.query:
-        # JSON has no place for them, and pip, which prefers it, reads them in HTML.
+    if form is Form.JSON and _is_pip(request) and served.mended.page.clearer_in_html and "format" not in request.query:
+        # Only pip takes the page in HTML instead: uv refuses all of it for some links.
         form = html_form(request.headers.get("Accept")) or form
     encoding = choose_encoding(request.headers.get("Accept-Encoding"))
     response = await _page_response(request, served, form, encoding)
     if max_age is None:
         remember(request, response, AtHand(index, name, served, form, encoding))
     return response
+
+
+def _is_pip(request: web.Request) -> bool:
+    return request.headers.get("User-Agent", "").startswith("pip/")
 
 
 async def project_page_without_slash(request: web.Request) -> web.StreamResponse:
@@ -109,7 +113,8 @@ async def _page_response(request: web.Request, served: ServedPage, form: Form, e
             body = served.body(form, encoding)
         else:
             body = await asyncio.to_thread(served.body, form, encoding)
-    headers = {"ETag": body.etag, "Vary": _VARY, **page_headers(served)}
+    vary = f"{_VARY}, User-Agent" if served.mended.page.clearer_in_html else _VARY
+    headers = {"ETag": body.etag, "Vary": vary, **page_headers(served)}
     note_page(request, served)
     if matches(request.headers.get("If-None-Match"), body.etag):
         return web.Response(status=304, headers=headers)

@@ -106,6 +106,15 @@ def test_only_what_the_lock_names_by_the_address_of_the_proxy_is_asked_for() -> 
     assert back(lock, [DOOR]) == {PROXY: MIRROR}
 
 
+def test_the_address_of_a_file_that_has_twins_keeps_its_mark() -> None:
+    url = "http://127.0.0.1:8080/files/demo/0123456789ab/demo-1.0+cu1.whl"
+    lock = read_lock(package(PROXY, url))
+    (file,) = proxied_files(lock, [DOOR])
+    assert (file.url, file.filename) == (url, "0123456789ab/demo-1.0+cu1.whl")
+    old = read_lock(package("http://old:1/simple/", url.replace("127.0.0.1:8080", "old:1")))
+    assert through(old, [DOOR], whole=False)[1] == {url.replace("127.0.0.1:8080", "old:1"): url}
+
+
 _filenames = st.from_regex(r"[A-Za-z0-9_]{1,8}-[0-9]\.[0-9](\+[a-z0-9.]{1,5})?-py3-none-any\.whl", fullmatch=True)
 
 

@@ -129,9 +129,11 @@ def test_what_is_no_hash_that_clients_know_is_left_out_since_pip_fails_on_it(nam
     assert list(of_json({"hashes": {"md5": MD5, "sha256": SHA256}}).files[0].hashes) == ["sha256", "md5"]
 
 
-def test_blake2b_alone_in_a_fragment_is_left_out_since_pip_takes_it_for_a_longer_one_in_json() -> None:
-    assert html(f"{WHEEL}#blake2b={SHA256}").files[0].hashes == {}
-    assert html(f"{WHEEL}#blake2b={SHA256}&sha256={SHA256}").files[0].hashes == {"sha256": SHA256, "blake2b": SHA256}
+def test_a_page_is_clearer_in_html_to_pip_where_blake2b_is_the_only_hash_of_a_link() -> None:
+    assert html(f"{WHEEL}#blake2b={SHA256}").clearer_in_html
+    assert html(f"{WHEEL}#blake2b={SHA256}").files[0].hashes == {"blake2b": SHA256}
+    for page in (html(f"{WHEEL}#blake2b={SHA256}&sha256={SHA256}"), html(WHEEL), of_json({"hashes": {"blake2b": SHA256}})):
+        assert not page.clearer_in_html
 
 
 def test_a_rare_hash_is_kept_in_html_where_there_is_no_other() -> None:
@@ -235,7 +237,8 @@ def test_anchors_are_found_whatever_stands_before_the_page_and_inside_their_tags
 
 
 def test_an_anchor_left_open_in_a_list_is_listed_once() -> None:
-    page = parse_page(f'<ul><li><a href="{WHEEL}">x</li><li><a href="demo-1.0.tar.gz">y</li></ul>'.encode(), None, URL, "demo")
+    body = f'<ul>\n<li> <a href="{WHEEL}" data-yanked>x</li>\n<li> <a href="demo-1.0.tar.gz">y</li>\n</ul>\n'
+    page = parse_page(body.encode(), None, URL, "demo")
     assert [file.filename for file in page.files] == [WHEEL, "demo-1.0.tar.gz"]
 
 

@@ -92,6 +92,8 @@ def test_a_dead_entry_stays_where_the_same_bytes_are_elsewhere_on_the_page_unles
     one, two = twins.files
     assert same_elsewhere(twins, one) == (two,)
     assert settle(twins, {one.key: no(), two.key: yes()}, Policy()).page.files == (one, two)
+    more = page(f"one/{WHEEL}#sha256={ONE}", f"two/{WHEEL}#sha256={ONE}", "demo-1.0-py2-none-any.whl")
+    assert settle(more, {one.key: no(), "demo-1.0-py2-none-any.whl": no()}, Policy()).page.files == (one, two)
     assert settle(twins, {one.key: no(), two.key: yes()}, Policy(), by_address=True).page.files == (two,)
     assert settle(twins, {one.key: no(0.0, 200.0), two.key: no(0.0, 200.0)}, Policy(empty="drop")).page.files == ()
 

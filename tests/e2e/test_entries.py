@@ -1,9 +1,10 @@
 """Odd entries of pages, as the real uv and pip read them: direct and through the proxy alike."""
 
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 
 from tests.clients import Pip, ProxyProcess, Uv, write_project
+from tests.listing import content_by_name
 from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
 
@@ -51,3 +52,18 @@ async def test_pip_installs_through_the_proxy_what_hash_names_that_nobody_knows_
     async with ProxyProcess(mirror.url, tmp_path) as proxy:
         done = await pip.run("install", "--no-deps", "--index-url", proxy.simple, "demo")
         assert done.ok, done
+
+
+async def test_pip_and_uv_install_what_has_no_hash_but_one_that_each_reads_in_its_own_way(
+    mirror: BrokenMirror, pip: Pip, uv: Uv, tmp_path: Path
+) -> None:
+    mirror.forms = {"html"}
+    mirror.add(NEW, path=NEW)
+    digest = blake2b(content_by_name(NEW), digest_size=32).hexdigest()
+    mirror.set_page("demo", f'<html><body><a href="{PATH}{NEW}#blake2b={digest}">{NEW}</a></body></html>'.encode())
+    async with ProxyProcess(mirror.url, tmp_path) as proxy:
+        done = await pip.run("install", "--no-deps", "--index-url", proxy.simple, "demo")
+        assert done.ok, done
+        project = write_project(tmp_path / "project", ["demo"])
+        assert (await uv.sync(project, proxy.simple)).ok
+    assert f"blake2b:{digest}" in (project / "uv.lock").read_text()

@@ -14,6 +14,7 @@ from tests.mirror import BrokenMirror
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"
 PIP = f"{JSON}, {HTML}; q=0.1, text/html; q=0.01"
+UV = {"Accept": PIP, "User-Agent": "uv/0.13.9"}
 WHEEL = "demo-1.0-py3-none-any.whl"
 PATH = "../../packages/packages/"
 LISTING = '<html><title>Index of /simple/demo/</title><body><h1>Index of /simple/demo/</h1><pre><a href="../">../</a>{}</pre></body></html>'
@@ -79,10 +80,15 @@ async def test_pip_gets_html_where_a_link_to_version_control_has_no_place_in_jso
     link = "git+https://git.example.com/demo.git@v2#egg=demo-2.0"
     tell(mirror, link)
     client = await app_client()
-    _, headers, body = await got(client, Accept=PIP)
-    assert headers["Content-Type"] == HTML
+    pip = {"Accept": PIP, "User-Agent": "pip/26.3 {}"}
+    _, headers, body = await got(client, **pip)
+    assert (headers["Content-Type"], headers["Vary"]) == (HTML, "Accept, Accept-Encoding, Authorization, User-Agent")
     assert f'href="{link}"' in body
-    for asked in (got(client, Accept=JSON), got(client, f"/simple/demo/?format={JSON.replace('+', '%2B')}", Accept=PIP)):
+    for asked in (
+        got(client, **UV),
+        got(client, **{**pip, "Accept": JSON}),
+        got(client, f"/simple/demo/?format={JSON.replace('+', '%2B')}", **pip),
+    ):
         _, headers, body = await asked
         assert (headers["Content-Type"], json.loads(body)["files"]) == (JSON, [])
 

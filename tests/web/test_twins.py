@@ -106,6 +106,25 @@ async def test_direct_links_lead_to_the_address_of_each(mirror: BrokenMirror, ap
     assert [file["url"].rpartition("/packages/")[2] for file in found] == [f"one/{WHEEL}", f"two/{WHEEL}"]
 
 
+async def test_where_links_are_direct_a_dead_address_leaves_the_page_though_the_same_bytes_are_elsewhere(
+    mirror: BrokenMirror, app_client: MakeClient
+) -> None:
+    stock(mirror, ("one", None, ONE), ("two", ONE, ONE), ("three", OTHER, OTHER))
+    found = await entries(await app_client(links={"mode": "direct"}))
+    assert [file["url"].rpartition("/packages/")[2] for file in found] == [f"two/{WHEEL}", f"three/{WHEEL}"]
+
+
+async def test_the_metadata_of_a_dead_address_is_that_of_the_same_bytes_elsewhere(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    sibling = "demo-1.0-cp38-none-any.whl"
+    stock(mirror, ("one", None, ONE), ("two", ONE, ONE))
+    mirror.add(sibling, make_wheel(sibling, requires_dist=["sibling"]), project="elsewhere", path=sibling)
+    written = mirror.projects["demo"].page("text/html").body.decode()
+    mirror.set_page("demo", written.replace("<body>", f'<body><a href="../../packages/packages/{sibling}">x</a>').encode())
+    client = await app_client()
+    dead = next(file for file in await entries(client) if file["filename"] == WHEEL)
+    assert await fetched(client, dead["url"] + ".metadata") == (200, metadata_of(ONE))
+
+
 async def test_an_entry_is_explained_by_its_own_address(mirror: BrokenMirror, app_client: MakeClient) -> None:
     stock(mirror, ("one", None, ONE), ("two", OTHER, OTHER))
     client = await app_client()

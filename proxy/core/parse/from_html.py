@@ -22,6 +22,7 @@ from proxy.core.twins import told_apart
 _STEP = 250
 _REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+[a-z]+://[!-~]{1,2000}", re.IGNORECASE)
 """A link to version control as pip reads it."""
+_PRINTABLE = re.compile(r"[!-~]{1,2000}")
 _API_VERSION = re.compile(r"1\.[0-9]{1,9}", re.ASCII)
 _SERIAL = re.compile(rb"<!--\s*SERIAL\s+([0-9]{1,18})\s*-->")
 _LONGEST_META = 2000
@@ -140,9 +141,9 @@ def _link_for_pip(attributes: dict[str, str | None], joiner: Joiner) -> str | No
     if _REPOSITORY.fullmatch(link):
         return link
     path, _, told = link.partition("#")
-    kept = read_by_pip(told)
-    address = joiner.join(path.replace(" ", "%20")) if kept.startswith("egg=") else None
-    return None if address is None else f"{address}#{kept}"
+    names = "egg=" in read_by_pip(told) and _PRINTABLE.fullmatch(told) is not None
+    address = joiner.join(path.replace(" ", "%20")) if names else None
+    return None if address is None else f"{address}#{told}"
 
 
 def _metas(document: LexborHTMLParser) -> Sequence[tuple[str, str]]:

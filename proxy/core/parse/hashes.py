@@ -54,14 +54,10 @@ def sound_hashes(given: object) -> dict[str, str]:
 
 
 def hashes_in_fragment(fragment: str) -> dict[str, str]:
-    """Gives the hashes in a URL's fragment (PEP 503), also those written with a dash or an escape for the equals sign, as some mirrors do.
-
-    BLAKE2b alone is left out: in a fragment pip passes it over, in a JSON page it takes it for one of another length.
-    """
+    """Gives the hashes in a URL's fragment (PEP 503), also with a dash or an escape for the equals sign, as some mirrors write it."""
     if fragment.startswith("sha256=") and _SHA256.fullmatch(fragment, 7):
         return {"sha256": fragment[7:]}
-    found = sound_hashes(dict(_IN_FRAGMENT.findall(unquote(fragment))))
-    return {} if list(found) == ["blake2b"] else found
+    return sound_hashes(dict(_IN_FRAGMENT.findall(unquote(fragment))))
 
 
 def read_by_pip(fragment: str) -> str:

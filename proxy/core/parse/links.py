@@ -22,9 +22,10 @@ _first = itemgetter(0)
 _SCHEMES = ("https://", "http://")
 _BEGINNING = re.compile(r"https?://|(?:\.\./)+|/")
 _GOES_UP = re.compile(r"(?:\.\./)+(?=[^/.?#])")
-_DISTRIBUTIONS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tbz", ".tar.xz", ".txz", ".tar.z", ".tar", ".tlz")
-_OTHERS = (".tar.lz", ".tar.lzma", ".tar.zst", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg", ".asc", ".sig", "-variants.json")
-_FILE_ENDINGS = (*_DISTRIBUTIONS, *_OTHERS)
+_FILE_ENDINGS = (
+    *(".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tbz", ".tar.xz", ".txz", ".tar.z", ".tar", ".tlz"),
+    *(".tar.lz", ".tar.lzma", ".tar.zst", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg", ".asc", ".sig", "-variants.json"),
+)
 _VERSIONED = re.compile(r"(.+?)-v?[0-9].*\.(?!html?$|php$|aspx?$|jsp$)[a-z0-9]+", re.IGNORECASE)
 """The name of a project, a version, and an ending that no page for people has."""
 _TOLD_IN_FRAGMENTS = re.compile(r"(?:egg|subdirectory|size|md5|sha[0-9_]+|blake[0-9a-z_]+)(?:=|-|%3D)", re.IGNORECASE)
@@ -118,7 +119,7 @@ def filename_of(url: str, project: str = "") -> str | None:
     path = unquote(url[place.end() if place else 0 :].partition("?")[0], errors="replace")
     name = path.rstrip("/").rpartition("/")[2]
     if path.endswith("/"):
-        return name if name.lower().endswith(_DISTRIBUTIONS) and is_filename(name) else None
+        return name if is_filename(name) else None
     return name if is_filename(name) or (project and _is_of(name, project)) else None
 
 
