@@ -15,6 +15,9 @@ from proxy.upstream.said import said_in
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _ACCEPT_HTML = "text/html, application/vnd.pypi.simple.v1+html;q=0.9, */*;q=0.1"
+_A_PAGE = frozenset({200, 203})
+"""203 says that something on the way changed what the mirror sent (RFC 9110, section 15.3.4): clients take it as they take 200."""
+
 _CONDITION_FAILED = frozenset({400, 412, 501})
 _FORM_REFUSED = frozenset({400, 406, 415})
 _IN_PASSING = frozenset({408, 425, 429})
@@ -113,7 +116,7 @@ async def page_in(download: Download, limit: int, *, conditional: bool) -> Fetch
     headers = lowered(download.headers)
     if download.status == 304:
         return _not_modified(download.url, headers, conditional)
-    if download.status != 200:
+    if download.status not in _A_PAGE:
         raise await status_error(download)
     inflater = Inflater(download.url, headers.get("content-encoding", ""), limit)
     async for chunk in download.chunks():
@@ -128,7 +131,7 @@ async def page_of(answer: Answer, limit: int, *, conditional: bool) -> FetchedPa
     url, headers = shown(answer.url), answer.headers
     if answer.status == 304:
         return _not_modified(url, headers, conditional)
-    if answer.status != 200:
+    if answer.status not in _A_PAGE:
         challenge = headers.get("www-authenticate")
         raise _status_error(url, answer, answer.body[:_SAID_BYTES], () if challenge is None else (challenge,))
     packed = Packed(answer.body, headers.get("content-encoding", ""))

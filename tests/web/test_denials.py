@@ -264,6 +264,17 @@ async def test_pages_recover_when_the_mirror_does_and_not_minutes_after(site: Ma
     assert await proxied.pages() == GOOD
 
 
+async def test_pages_that_are_all_asked_for_at_once_as_the_mirror_is_back_come_at_once(site: MakeSite) -> None:
+    proxied = await site()
+    down = proxied.mirror.fault("page:*", status(500))
+    for _ in range(4):
+        await proxied.pages()
+        proxied.clock.passes(20)
+    proxied.mirror.heal(down)
+    answers = await asyncio.gather(*(proxied.client.get(f"/simple/{name}/") for name in PROJECTS))
+    assert [answer.status for answer in answers] == [200] * len(PROJECTS)
+
+
 async def test_a_slow_page_of_one_project_does_not_make_the_next_ones_stale(mirror: BrokenMirror, app_client: MakeClient) -> None:
     for wheel in WHEELS.values():
         mirror.add(wheel)
