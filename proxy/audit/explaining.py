@@ -64,7 +64,7 @@ async def look_at(survey: Survey, project: str, filename: str) -> LookedAt:
     if file is not None and file.probeable:
         asked = tuple([await _asked(survey, file, method) for method in (Method.HEAD, Method.GET)])
         await survey.verifier.ask(subject.project, [file])
-        verdict = subject.project.verdicts.get(filename)
+        verdict = subject.project.verdicts.get(file.key)
         looked = file.packaging is Packaging.WHEEL and verdict is not None and verdict.kind is Kind.DELIVERABLE
         if looked:
             await MetadataCheck(survey.mirror, found.append).check(page, [file], {})

@@ -26,15 +26,15 @@ def file_findings(
 
     `mended` is the page as the proxy would settle it now; `places` say by release where it is wanted.
     """
-    dropped = {each.file.filename for each in mended.dropped}
-    awaiting = {file.filename for file in mended.awaiting}
+    dropped = {each.file.key for each in mended.dropped}
+    awaiting = {file.key for file in mended.awaiting}
     for release in page.releases:
         for file in release.files:
-            verdict = verdicts.get(file.filename)
+            verdict = verdicts.get(file.key)
             if verdict is None or verdict.kind is Kind.DELIVERABLE:
                 continue
             denied = verdict.kind is Kind.UNDELIVERABLE
-            effect = Effect.DROPPED if file.filename in dropped else Effect.AWAITING if file.filename in awaiting else Effect.KEPT
+            effect = Effect.DROPPED if file.key in dropped else Effect.AWAITING if file.key in awaiting else Effect.KEPT
             if denied and mended.held is Held.EMPTY and effect is Effect.KEPT:
                 effect = Effect.HELD
             yield Finding(
@@ -56,7 +56,7 @@ def counted(files: Iterable[File], verdicts: Mapping[str, Verdict]) -> dict[Kind
     """Counts the verdicts on `files` by their kind."""
     counts = dict.fromkeys(Kind, 0)
     for file in files:
-        verdict = verdicts.get(file.filename)
+        verdict = verdicts.get(file.key)
         if verdict is not None:
             counts[verdict.kind] += 1
     return counts

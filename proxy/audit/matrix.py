@@ -94,7 +94,7 @@ def _cell(pin: Pin, files: Sequence[File], verdicts: Mapping[str, Verdict], plat
 
 
 def _kind(verdicts: Mapping[str, Verdict], file: File) -> Kind:
-    verdict = verdicts.get(file.filename)
+    verdict = verdicts.get(file.key)
     return Kind.UNKNOWN if verdict is None else verdict.kind
 
 

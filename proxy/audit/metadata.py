@@ -34,7 +34,7 @@ def read_first(page: Page, releases: Iterable[str] | None, project: Project) -> 
 
 
 def _alive(project: Project, file: File) -> bool:
-    verdict = project.verdicts.get(file.filename)
+    verdict = project.verdicts.get(file.key)
     return verdict is not None and verdict.kind is Kind.DELIVERABLE
 
 

@@ -70,7 +70,7 @@ class Subject:
             return ProjectReport(self.want.project, self.url, whole=self.whole, findings=tuple(self.findings))
         verdicts = self.project.verdicts
         mended = settle(page, verdicts, policy)
-        looked_at = {file.filename: file for file in (self.pinned_files() if self.want.pins else page.files) if file.probeable}
+        looked_at = {file.key: file for file in (self.pinned_files() if self.want.pins else page.files) if file.probeable}
         counts = counted(looked_at.values(), verdicts)
         findings = [*self.findings, *file_findings(page, verdicts, mended, mirror.exchange_of, self.places)]
         return ProjectReport(

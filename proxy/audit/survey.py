@@ -245,19 +245,19 @@ class Survey:
     async def _verify(self, subject: Subject, page: Page) -> None:
         budget = None if self._everything else BUDGETS[self.mirror.kind].probes if self._chosen == "auto" else self._chosen
         if subject.want.pins:
-            wanted: Sequence[File] = list({file.filename: file for file in subject.pinned_files()}.values())[:budget]
+            wanted: Sequence[File] = list({file.key: file for file in subject.pinned_files()}.values())[:budget]
         else:
             wanted = plan(page, subject.project.verdicts, self._clock(), rules=self._rules, budget=budget).files
         await self._ask(subject, wanted)
         verdicts = subject.project.verdicts
-        passing = [file for file in wanted if file.filename in verdicts and verdicts[file.filename].cause in _PASSING]
+        passing = [file for file in wanted if file.key in verdicts and verdicts[file.key].cause in _PASSING]
         if passing and self._section.retries:
             await self._ask(subject, passing)
         if budget != 0:
             first = read_first(page, subject.releases, subject.project)
             self._watch.asks(len(first))
             await MetadataCheck(self.mirror, subject.findings.append).check(page, first, subject.places)
-        self.ear.forget(file.url for file in wanted if file.filename in verdicts and verdicts[file.filename].kind is Kind.DELIVERABLE)
+        self.ear.forget(file.url for file in wanted if file.key in verdicts and verdicts[file.key].kind is Kind.DELIVERABLE)
 
     async def _ask(self, subject: Subject, files: Iterable[File]) -> None:
         files = list(files)

@@ -64,7 +64,7 @@ class Warmer:
                 try:
                     page = await self._index.mirror_page(step.project, SHARED)
                     file = first_readable(page, step.specifier)
-                    return None if file is None else (await self._index.metadata(step.project, file.filename, SHARED)).content
+                    return None if file is None else (await self._index.metadata(step.project, file.key, SHARED)).content
                 except MirrormendError:
                     # What cannot be had is told when the project itself has its turn.
                     return None

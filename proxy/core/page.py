@@ -8,7 +8,7 @@ Sources: the simple repository API of the PyPA specifications (PEP 503, 592, 629
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -125,6 +125,11 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     provenance: str | None = None
 
     @property
+    def key(self) -> str:
+        """What tells it from all other files of its page: its name, unless the page lists another file of that name (`core.twins`)."""
+        return self.filename
+
+    @property
     def fields(self) -> Fields:
         """All keys of the entry but the file's name, address and core metadata, made anew at each call."""
         known = {
@@ -187,6 +192,10 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         return None
 
 
+# The key is read for each of thousands of files, and for nearly all it is the name: the name's own slot is five times faster to read.
+type.__setattr__(File, "key", vars(File)["filename"])
+
+
 def _stem_of_sdist(name: str) -> str | None:
     if name.endswith(".tar.gz"):
         return name[:-7]
@@ -238,9 +247,24 @@ class Page:
         return isinstance(status, dict) and status.get("status") == "quarantined"
 
     @cached_property
+    def by_key(self) -> Mapping[str, File]:
+        """Each file under its key; where a page lists one address twice, the first entry."""
+        return {file.key: file for file in reversed(self.files)}
+
+    @cached_property
     def by_filename(self) -> Mapping[str, File]:
         """Each file under its name; where a page lists a name twice, the first."""
-        return {file.filename: file for file in reversed(self.files)}
+        # No name holds a slash, and every key of a twin does.
+        return self.by_key if "/" not in "".join(self.by_key) else {file.filename: file for file in reversed(self.files)}
+
+    @cached_property
+    def namesakes(self) -> Mapping[str, Sequence[File]]:
+        """The files of each name that the page lists at more than one address."""
+        found: dict[str, list[File]] = {}
+        for file in self.files:
+            if file.key is not file.filename:
+                found.setdefault(file.filename, []).append(file)
+        return found
 
     @cached_property
     def releases(self) -> tuple[Release, ...]:
@@ -284,7 +308,9 @@ class Page:
 
     @cached_property
     def probeable(self) -> int:
-        """How many of the files are wheels or sdists, and so can be asked about."""
+        """How many of the files are wheels or sdists, and so can be asked about, each counted once."""
+        if len(self.by_key) < len(self.files):
+            return sum([file.probeable for file in self.by_key.values()])
         usual = sum(map(str.endswith, [file.filename for file in self.files], repeat(_USUAL_SUFFIXES)))
         if usual == len(self.files):
             return usual
@@ -294,18 +320,18 @@ class Page:
     def _release_index(self) -> Mapping[str, Release]:
         return {release.spelling: release for release in self.releases}
 
-    def without(self, filenames: Collection[str]) -> "Page":
-        """Gives the page without these files, and without the versions that have no file left because of it.
+    def without(self, keys: Collection[str]) -> "Page":
+        """Gives the page without the files with these keys, and without the versions that have no file left because of it.
 
         A version that had no file before stays listed: PEP 700 asks that every version with a file be listed, not the reverse.
         """
-        if not filenames:
+        if not keys:
             return self
-        kept = tuple(file for file in self.files if file.filename not in filenames)
+        kept = tuple([file for file in self.files if file.key not in keys])
         versions = self.versions
         if versions is not None:
-            touched = {_release_key(file, self.project) for file in self.files if file.filename in filenames}
-            gone = {key for key in touched if all(file.filename in filenames for file in self._release_index[key].files)}
+            touched = {_release_key(file, self.project) for file in self.files if file.key in keys}
+            gone = {each for each in touched if all(file.key in keys for file in self._release_index[each].files)}
             versions = tuple(text for text in versions if _normalised_version(text) not in gone)
         return replace(self, files=kept, versions=versions)
 

@@ -12,8 +12,8 @@ def count_changes(counts: MirrorCounts, page: Page, before: Mended | None, after
     """
     if not after.dropped and (before is None or not before.dropped):
         return
-    was = set() if before is None else {each.file.filename for each in before.dropped}
-    left = [each for each in after.dropped if each.file.filename not in was]
+    was = set() if before is None else {each.file.key for each in before.dropped}
+    left = [each for each in after.dropped if each.file.key not in was]
     lost = set(after.lost) - set(() if before is None else before.lost)
     if before is None:
         touched = {page.release_of(each.file).spelling for each in left if _is_new(each, held_since)}
@@ -22,7 +22,7 @@ def count_changes(counts: MirrorCounts, page: Page, before: Mended | None, after
         ]
         lost &= touched
     counts.dropped.update(each.cause for each in left)
-    counts.restored += len(was - {each.file.filename for each in after.dropped})
+    counts.restored += len(was - {each.file.key for each in after.dropped})
     counts.releases_lost += len(lost)
 
 

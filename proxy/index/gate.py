@@ -45,7 +45,7 @@ _WHEEL_DASHES = (4, 5)
 
 @dataclass(frozen=True, slots=True)
 class CoreMetadata:
-    """Core metadata for a file: the `content`, and the name of the file of the same release that it was read from."""
+    """Core metadata for a file: the `content`, and the key of the file of the same release that it was read from."""
 
     content: bytes
     source: str
@@ -83,13 +83,13 @@ class Gate:
         long_ago = self._clock() - _UNREADABLE_FOR
 
         def offered(file: File, *, wheel: bool) -> Offer:
-            name = file.filename
-            if not wheel or unreadable.get(name, long_ago) > long_ago:
+            key = file.key
+            if not wheel or unreadable.get(key, long_ago) > long_ago:
                 return None
             if not isinstance(file.core_metadata, Sha256):
                 return True if file.core_metadata or not self._ranges_ignored or (file.size or 0) <= WHOLE_LIMIT else None
-            known = read.get(name)
-            if known is None or known.source != name or known.mark != mark_of(file):
+            known = read.get(key)
+            if known is None or known.source != key or known.mark != mark_of(file):
                 return True
             digest = hashlib.sha256(known.content).hexdigest()
             return Sha256(digest) if digest == file.core_metadata.sha256 else True
@@ -98,10 +98,10 @@ class Gate:
             names = [file.filename for file in files]
             fewest, most = _WHEEL_DASHES
             made: list[Offer] = [True if name.endswith(".whl") and fewest <= name.count("-") <= most else None for name in names]
-            special = read.keys() | unreadable.keys()
-            if self._ranges_ignored or not special.isdisjoint(names):
-                for place, name in enumerate(names):
-                    if self._ranges_ignored or name in special:
+            special, keys = read.keys() | unreadable.keys(), [file.key for file in files] if read or unreadable else names
+            if self._ranges_ignored or not special.isdisjoint(keys):
+                for place, key in enumerate(keys):
+                    if self._ranges_ignored or key in special:
                         made[place] = offered(files[place], wheel=made[place] is True)
             return made
 
@@ -110,7 +110,7 @@ class Gate:
     def unreadable(self, project: Project, file: File) -> bool:
         """Whether the metadata of `file` was lately found to be had nowhere."""
         long_ago = self._clock() - _UNREADABLE_FOR
-        return project.unreadable.get(file.filename, long_ago) > long_ago
+        return project.unreadable.get(file.key, long_ago) > long_ago
 
     async def metadata(self, project: Project, page: Page, file: File) -> CoreMetadata:
         """Gives the core metadata of `file`, listed on `page`.
@@ -120,7 +120,7 @@ class Gate:
         known = self._known(project, file)
         if known is not None:
             return CoreMetadata(known.content, known.source)
-        return await self._flights.do((project.who.key, project.name, file.filename), lambda: self._read_any(project, page, file))
+        return await self._flights.do((project.who.key, project.name, file.key), lambda: self._read_any(project, page, file))
 
     async def read_ahead(self, project: Project, page: Page, files: list[File]) -> None:
         """Reads the metadata of `files` before they are asked for; what fails is left for the request to find out."""
@@ -134,53 +134,55 @@ class Gate:
         await asyncio.gather(*(read(file) for file in files))
 
     async def _read_any(self, project: Project, page: Page, file: File) -> CoreMetadata:
-        async with self._replicas.turn(project, Work.METADATA, file.filename):
+        async with self._replicas.turn(project, Work.METADATA, file.key):
             known = self._known(project, file)
             return CoreMetadata(known.content, known.source) if known is not None else await self._read_release(project, page, file)
 
     async def _read_release(self, project: Project, page: Page, file: File) -> CoreMetadata:
         tried: dict[str, str] = {}
         release = page.release_of(file)
-        siblings = [each for each in by_resolver_order(release.files) if each.filename != file.filename]
-        deliverable_first = sorted(siblings, key=lambda each: is_undeliverable(project.verdicts.get(each.filename)))
+        siblings = [each for each in by_resolver_order(release.files) if each.key != file.key]
+        # The same file at another address comes before any other file.
+        mark = mark_of(file)
+        deliverable_first = sorted(siblings, key=lambda each: (mark_of(each) != mark, is_undeliverable(project.verdicts.get(each.key))))
         wheels = [file, *deliverable_first][: 1 + _SIBLINGS]
         sdists = [each for each in release.files if each.packaging is Packaging.SDIST]
         for source in (*wheels, *sdists):
             known = self._known(project, source)
-            if known is not None and known.source != source.filename:
+            if known is not None and known.source != source.key:
                 # What is known of it is another file's, whose turn comes.
                 continue
             content = known.content if known is not None else await self._read_one(project, source, release.spelling, tried)
             if content is not None:
-                if source.filename != file.filename:
+                if source.key != file.key:
                     _log.warning("metadata-of-another-file", project=project.name, file=file.filename, source=source.filename, tried=tried)
                 self._mirror.counts.metadata[_source_of(project, file, source)] += 1
                 self._remember(project, file, source, content)
-                return CoreMetadata(content, source.filename)
+                return CoreMetadata(content, source.key)
         rescued = None if self._rescue is None else await self._rescue.metadata(project, file, release.spelling)
         if rescued is not None:
             self._remember(project, file, file, rescued)
-            return CoreMetadata(rescued, file.filename)
-        if not is_undeliverable(project.verdicts.get(file.filename)):
-            project.unreadable[file.filename] = self._clock()
+            return CoreMetadata(rescued, file.key)
+        if not is_undeliverable(project.verdicts.get(file.key)):
+            project.unreadable[file.key] = self._clock()
             project.offers += 1
         self._mirror.counts.metadata["none"] += 1
         raise MetadataUnavailable(project.name, file.filename, tried)
 
     def _known(self, project: Project, file: File) -> Read | None:
-        known = project.read.get(file.filename)
+        known = project.read.get(file.key)
         if known is None or known.mark != mark_of(file):
             return None
-        project.read.move_to_end(file.filename)
+        project.read.move_to_end(file.key)
         return known
 
     def _remember(self, project: Project, file: File, source: File, content: bytes) -> None:
         for each in (file, source):
-            project.read[each.filename] = Read(source.filename, content, mark_of(each))
+            project.read[each.key] = Read(source.key, content, mark_of(each))
         while len(project.read) > 1 and sum(len(each.content) for each in project.read.values()) > _REMEMBERED:
             project.read.popitem(last=False)
         project.read_since_stored = True
-        if project.unreadable.pop(file.filename, None) is not None or isinstance(file.core_metadata, Sha256):
+        if project.unreadable.pop(file.key, None) is not None or isinstance(file.core_metadata, Sha256):
             project.offers += 1
 
     async def _read_one(self, project: Project, file: File, version: str, tried: dict[str, str]) -> bytes | None:
@@ -193,7 +195,7 @@ class Gate:
                 await self._verifier.correct(project, file, found.evidence)
             if found.content is not None:
                 if not about_file:
-                    project.copied.add(file.filename)
+                    project.copied.add(file.key)
                     project.offers += 1
                 return found.content
             if found.evidence.status in {401, 407}:
@@ -217,9 +219,9 @@ class Gate:
 def _source_of(project: Project, file: File, source: File) -> str:
     if source.packaging is Packaging.SDIST:
         return "sdist"
-    if source.filename != file.filename:
+    if source.key != file.key:
         return "another-file"
-    return "copy" if file.filename in project.copied else "wheel"
+    return "copy" if file.key in project.copied else "wheel"
 
 
 def metadata_url(url: str) -> str:

@@ -11,9 +11,10 @@ from proxy.core.errors import FileNotListed, UpstreamTimeout
 from proxy.core.flows.evidence import Evidence
 from proxy.core.identity import SHARED, Identity
 from proxy.core.page import File, Page
+from proxy.core.twins import file_at, same_elsewhere
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.explain import explain
-from proxy.core.verdict.judge import Verdict, VerdictRules
+from proxy.core.verdict.judge import Verdict, VerdictRules, is_undeliverable
 from proxy.core.verdict.settle import Dropped, Mended, Policy
 from proxy.index.explaining import explanation_data
 from proxy.index.filling import Filling
@@ -54,7 +55,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What is known of a project for one identity: the mirror's page, the page as it is served, and the verdicts by file name."""
+    """What is known of a project for one identity: the mirror's page, the page as it is served, and the verdicts by the files' keys."""
 
     page: Page
     served: ServedPage
@@ -82,7 +83,8 @@ class Index:
         rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._retired = False
         self.tasks = Tasks()
-        self._verifier = Verifier(mirror, rules, self.tasks, clock)
+        self._projects = Projects(self._keeper, clock)
+        self._verifier = Verifier(mirror, rules, self.tasks, clock, patience=settings.probe.patience, learned=self._projects.learned)
         self.rescue = _rescue(repairs, settings, self.tasks, clock)
         replicas = Replicas(self._keeper, self.tasks)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue)
@@ -95,7 +97,6 @@ class Index:
             mode=settings.links.mode,
             clock=clock,
         )
-        self._projects = Projects(self._keeper, clock)
         reference = repairs.reference
         self._pages = Pages(
             mirror,
@@ -230,30 +231,37 @@ class Index:
         self._projects.touch(project)
         return served
 
-    async def file(self, name: str, filename: str, who: Identity) -> tuple[Project, File]:
-        """Gives the file that the mirror's page lists under `filename`, or did some hours ago, whether the mended page lists it or not.
+    async def file(self, name: str, key: str, who: Identity) -> tuple[Project, File]:
+        """Gives the file that the mirror's page lists, or listed some hours ago, under `key` (or its plain name).
+
+        Whether the mended page lists it or not does not matter.
 
         Raises FileNotListed, or what `page` raises.
         """
         project = self._projects.known(who, name)
-        if project is not None and self._listed(project, filename) is not None:
+        if project is not None and self._listed(project, key) is not None:
             await self._pages.look_again(project)
-        if project is None or self._listed(project, filename) is None:
+        if project is None or self._listed(project, key) is None:
             project = await self._fresh(name, who, None)
-        if self._listed(project, filename) is None:
+        if self._listed(project, key) is None:
             await self._pages.ask_again(project)
         _ = _page_of(project)
-        file = self._listed(project, filename)
+        file = self._listed(project, key)
         if file is None:
-            raise FileNotListed(name, filename)
+            raise FileNotListed(name, key.rpartition("/")[2])
         return project, file
 
-    def _listed(self, project: Project, filename: str) -> File | None:
+    def _listed(self, project: Project, key: str) -> File | None:
         """Return the file that the mirror's page lists, or listed some hours ago: nodes of one mirror give pages of different age."""
         if project.known is None:
             return None
-        file = project.known.page.by_filename.get(filename)
-        return project.past_file(filename, self._clock()) if file is None else file
+        file = file_at(project.known.page, key)
+        return project.past_file(key, self._clock()) if file is None else file
+
+    def same_elsewhere(self, project: Project, file: File) -> tuple[File, ...]:
+        """Gives the files of the project's page that are the same bytes as `file` at other addresses, those first that are not denied."""
+        others = () if project.known is None else same_elsewhere(project.known.page, file)
+        return tuple(sorted(others, key=lambda each: is_undeliverable(project.verdicts.get(each.key))))
 
     async def mirror_page(self, name: str, who: Identity) -> Page:
         """Gives the project's page as the mirror has it, nothing taken off, and asks about no file; raises what `page` raises."""
@@ -261,7 +269,7 @@ class Index:
         await self._pages.freshen(project)
         return _page_of(project)
 
-    async def explained(self, name: str, filename: str, who: Identity) -> dict[str, Any]:
+    async def explained(self, name: str, key: str, who: Identity) -> dict[str, Any]:
         """Gives what is known of a file and why it is listed or not, as data, and asks about no file; raises what `page` raises.
 
         Nothing is told that another identity learned, but for what that identity's pages share.
@@ -269,7 +277,7 @@ class Index:
         project = self._projects.of(who, name)
         await self._pages.freshen(project)
         page = _page_of(project)
-        explanation = explain(page, filename, project.verdicts, self._serving.mended(project, page))
+        explanation = explain(page, key, project.verdicts, self._serving.mended(project, page))
         storm, last_good = self._verifier.storm(who), self._verifier.last_good(who)
         return explanation_data(explanation, self.mirror.url, storm=storm, last_good=last_good)
 
@@ -290,14 +298,14 @@ class Index:
             await self._schedule.prepare(project, page, releases)
         return self._serving.mended(project, page)
 
-    async def metadata(self, name: str, filename: str, who: Identity) -> CoreMetadata:
+    async def metadata(self, name: str, key: str, who: Identity) -> CoreMetadata:
         """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""
         deadline, url = self._settings.probe.deadline, f"{self.mirror.url}{name}/"
         try:
             async with asyncio.timeout(deadline):
-                project, file = await self.file(name, filename, who)
+                project, file = await self.file(name, key, who)
                 page, url = _page_with(_page_of(project), file), shown(file.url)
-                known = filename in project.read
+                known = file.key in project.read
                 found = await self._gate.metadata(project, page, file)
         except TimeoutError:
             raise UpstreamTimeout(url, deadline, "the metadata could not be read in time") from None
@@ -308,11 +316,11 @@ class Index:
 
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
         """Notes what a request for `file` itself showed: a verdict at once."""
-        before = project.verdicts.get(file.filename)
+        before = project.verdicts.get(file.key)
         if evidence.status in {200, 206}:
             self._pages.delivered()
         await self._verifier.correct(project, file, evidence)
-        after = project.verdicts.get(file.filename)
+        after = project.verdicts.get(file.key)
         if before is None or after is None or before.kind is not after.kind:
             self._projects.learned(project)
 
@@ -332,7 +340,7 @@ def _rescue(repairs: Repairs, settings: Settings, tasks: Tasks, clock: Callable[
 
 def _page_with(page: Page, file: File) -> Page:
     """Return `page` with `file`, which it may have listed some hours ago."""
-    return page if file.filename in page.by_filename else replace(page, files=(*page.files, file))
+    return page if file.key in page.by_key else replace(page, files=(*page.files, file))
 
 
 def _page_of(project: Project) -> Page:

@@ -18,6 +18,9 @@ from proxy.core.verdict.judge import Kind, Verdict, is_undeliverable
 from proxy.index.served import ServedPage
 from proxy.upstream import Validators
 
+_NEW_FOR = 3600.0
+"""Seconds for which it is remembered when a file was first listed."""
+
 
 @dataclass(slots=True)
 class KnownPage:
@@ -38,7 +41,7 @@ class KnownPage:
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True):
-    """Core metadata read for a file: the name of the file that it came from, the content, and what marks the file that it is for."""
+    """Core metadata read for a file: the key of the file that it came from, the content, and what marks the file that it is for."""
 
     source: str
     content: bytes
@@ -69,16 +72,19 @@ class Project:
     """What one identity knows of one project.
 
     `revision` grows with every verdict, `offers` with every change of what the page says of core metadata;
-    `stored_revision` is the revision that the store has; `forgotten` says when the last verdict came that was forgotten, by file name.
-    `read` is the core metadata by file name; `copied` names the files of which the mirror has a copy of it;
+    `stored_revision` is the revision that the store has; `forgotten` says when the last verdict came that was forgotten.
+    Verdicts and metadata are kept by the files' keys.
+    `read` is the core metadata, `copied` has the keys of the files of which the mirror has a copy of it;
     `stale_since` is when the mirror last failed to give the page, which is known from before, `failures` how often in a row it did;
     `refreshing_since` is when it was asked for the page, until it answers.
     `asked_for` says that a client wanted the page, `looked_ahead_for` is when the page was checked whose requirements were fetched ahead.
     `unreadable` says when a file was found to have none that can be read (seconds since the epoch).
     `held_since` is when it came into memory (seconds since the epoch).
-    `past` holds files by name that the mirror's page listed before and does not list now, and since when it does not.
+    `past` holds files by key that the mirror's page listed before and does not list now, and since when it does not.
     `confirmed_since` is when the page was confirmed for the first time since its files were planned for.
-    `sources` says by name and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
+    `first_listed` is when its page was first seen, None where the store knew it; `appeared` says when a file that an earlier page lacked
+    was first listed (both in seconds since the epoch).
+    `sources` says by key and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     """
 
@@ -111,6 +117,8 @@ class Project:
     confirmed_since: float = 0.0
     asked_for: bool = False
     looked_ahead_for: float = 0.0
+    first_listed: float | None = None
+    appeared: dict[str, float] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
@@ -128,16 +136,17 @@ class Project:
 
     def learn(self, file: File, verdict: Verdict) -> None:
         """Notes a verdict, unless the page says by now that what has the name of `file` is elsewhere."""
-        listed = None if self.known is None else self.known.page.by_filename.get(file.filename)
+        key = file.key
+        listed = None if self.known is None else self.known.page.by_key.get(key)
         if listed is file or listed is None or _path(listed) == _path(file):
-            self.verdicts[file.filename] = verdict
+            self.verdicts[key] = verdict
             self.revision += 1
 
-    def forget(self, filenames: Collection[str]) -> None:
-        """Forgets the verdicts on these files."""
-        for filename in filenames:
-            self.forgotten[filename] = self.verdicts.pop(filename).checked
-        self.revision += bool(filenames)
+    def forget(self, keys: Collection[str]) -> None:
+        """Forgets the verdicts on the files with these keys."""
+        for key in keys:
+            self.forgotten[key] = self.verdicts.pop(key).checked
+        self.revision += bool(keys)
 
     def take_over(self, verdicts: Mapping[str, Verdict]) -> None:
         """Notes those of the `verdicts` of a replica that came later than what is known, or was known and is forgotten."""
@@ -156,16 +165,39 @@ class Project:
         if known.bare.quarantined:
             # PEP 792: what it listed before is not to be had any more.
             self.past.clear()
+        if before is None:
+            self.first_listed = known.checked
         if before is None or before.digest == known.digest:
             return
-        was, now = before.bare.by_filename, known.bare.by_filename
+        was, now = before.bare.by_key, known.bare.by_key
         self._note_past(was, now, known)
-        pairs = ((name, was[name], now[name]) for name in self.verdicts if name in was and name in now)
-        self.forget([name for name, one, other in pairs if _replaced(one, other) or (self._denied(name) and _path(one) != _path(other))])
+        self._note_new_files(was.keys(), now.keys(), known.checked)
+        pairs = ((key, was[key], now[key]) for key in self.verdicts if key in was and key in now)
+        self.forget([key for key, one, other in pairs if _replaced(one, other) or (self._denied(key) and _path(one) != _path(other))])
+        self._rename(was, now, known.bare.by_filename)
 
-    def past_file(self, filename: str, now: float) -> File | None:
-        """Return the file that the page listed under this name some hours before `now`, None where it listed none."""
-        file, since = self.past.get(filename, (None, now))
+    def _rename(self, was: Mapping[str, File], now: Mapping[str, File], names: Mapping[str, File]) -> None:
+        """Keeps the verdicts on files that became twins of others, or ceased to be: they have other keys on the newer page."""
+        moved = [key for key in self.verdicts if key not in now and key in was and was[key].filename in names]
+        if moved:
+            keys = {(file.filename, file.url): key for key, file in now.items()}
+            for key in moved:
+                verdict, new = self.verdicts[key], keys.get((was[key].filename, was[key].url))
+                if new is not None:
+                    self.verdicts.setdefault(new, verdict)
+            self.forget(moved)
+
+    def seen_since(self, file: File) -> float | None:
+        """Return when the page listed `file` first, in seconds since the epoch; None where that is long ago."""
+        return self.appeared.get(file.key, self.first_listed)
+
+    def _note_new_files(self, was: Collection[str], now: Collection[str], at: float) -> None:
+        self.appeared = {key: since for key, since in self.appeared.items() if abs(at - since) < _NEW_FOR and key in now}
+        self.appeared |= {key: at for key in now if key not in was}
+
+    def past_file(self, key: str, now: float) -> File | None:
+        """Return the file that the page listed with this key some hours before `now`, None where it listed none."""
+        file, since = self.past.get(key, (None, now))
         return file if 0 <= now - since < _PAST_FOR else None
 
     def confirmed(self, before: float, at: float, fresh: float) -> None:
@@ -180,17 +212,17 @@ class Project:
             self.looked_ahead_for = at if self.looked_ahead_for == before else self.looked_ahead_for
 
     def _note_past(self, was: Mapping[str, File], now: Mapping[str, File], known: KnownPage) -> None:
-        for name in [name for name in self.past if name in now]:
-            del self.past[name]
+        for key in [key for key in self.past if key in now]:
+            del self.past[key]
         if known.bare.quarantined:
             return
-        for name in was.keys() - now.keys():
-            self.past[name] = (was[name], known.checked)
+        for key in was.keys() - now.keys():
+            self.past[key] = (was[key], known.checked)
         while len(self.past) > _PAST_FILES:
             self.past.popitem(last=False)
 
-    def _denied(self, name: str) -> bool:
-        return is_undeliverable(self.verdicts.get(name))
+    def _denied(self, key: str) -> bool:
+        return is_undeliverable(self.verdicts.get(key))
 
 
 def _path(file: File) -> str:

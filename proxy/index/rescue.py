@@ -18,6 +18,7 @@ from proxy.core.flows.metadata import metadata_copy, metadata_in_wheel
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page, Sha256
+from proxy.core.twins import named
 from proxy.core.verdict.judge import Cause, Kind, Verdict, cause_of
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project, Source
@@ -77,13 +78,13 @@ class Rescue:
 
     def instead(self, project: Project, file: File) -> bool:
         """Whether the mirror denied `file` so lately that the second index is asked at once."""
-        verdict = project.verdicts.get(file.filename)
+        verdict = project.verdicts.get(file.key)
         return verdict is not None and self._is_denial(verdict) and self._clock() - verdict.checked < self._no
 
     def listed(self, project: Project, page: Page) -> frozenset[str]:
-        """Gives the names of files on `page` that the mirror does not deliver and the second index was seen to list with the same hash."""
-        names = {name for name, _ in project.sources if name in page.by_filename and self._denied(project, name)}
-        return frozenset(name for name in names if self._source(project, page.by_filename[name]) is not None)
+        """Gives the keys of files on `page` that the mirror does not deliver and the second index was seen to list with the same hash."""
+        keys = {key for key, _ in project.sources if key in page.by_key and self._denied(project, key)}
+        return frozenset(key for key in keys if self._source(project, page.by_key[key]) is not None)
 
     async def prepare(self, project: Project, left: float) -> None:
         """Looks where the files come from that the mirror turned out not to deliver, for as long as a page can wait.
@@ -93,7 +94,7 @@ class Rescue:
         known = project.known
         if known is None or project.prepared_for == project.revision or not self._asked_about(project):
             return
-        denied = (known.page.by_filename.get(name) for name in project.verdicts if self._denied(project, name))
+        denied = (known.page.by_key.get(key) for key in project.verdicts if self._denied(project, key))
         files = [file for file in denied if file is not None and self._unsought(project, file)]
         if files:
             looking = self._flights.start((project.who.key, project.name), lambda: self._look(project, files))
@@ -118,7 +119,7 @@ class Rescue:
         """Notes that the second index did not deliver `file` either; where that is for good, it is no help for a while."""
         _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=str(error))
         if isinstance(error, NotTheFile):
-            project.unrescued[file.filename] = self._clock()
+            project.unrescued[file.key] = self._clock()
             project.rescues += 1
 
     def download(self, source: File) -> AbstractAsyncContextManager[Download]:
@@ -135,7 +136,7 @@ class Rescue:
 
         It is the second index's copy where the mirror's page gives its hash, else it is read out of the whole wheel, once that is checked.
         """
-        verdict = project.verdicts.get(file.filename)
+        verdict = project.verdicts.get(file.key)
         if verdict is None or verdict.kind is Kind.DELIVERABLE or not self.covers(verdict.cause) or not file.filename.endswith(".whl"):
             return None
         source = await self.find(project, file)
@@ -158,14 +159,13 @@ class Rescue:
     async def _look(self, project: Project, files: list[File]) -> None:
         told = await self._second.page(project.name)
         for file in files:
-            source, digest = told.page.by_filename.get(file.filename), sha256_of(file) or ""
-            same = source is not None and sha256_of(source) == digest
-            project.sources[file.filename, digest] = Source(source if same else None, self._clock())
+            digest = sha256_of(file) or ""
+            project.sources[file.key, digest] = Source(named(told.page, file.filename, digest), self._clock())
         project.rescues += 1
 
     def _source(self, project: Project, file: File) -> File | None:
-        found = project.sources.get((file.filename, sha256_of(file) or ""))
-        failed_at = project.unrescued.get(file.filename)
+        found = project.sources.get((file.key, sha256_of(file) or ""))
+        failed_at = project.unrescued.get(file.key)
         if found is None or (failed_at is not None and self._clock() - failed_at < self._no):
             return None
         return found.file
@@ -175,14 +175,14 @@ class Rescue:
         digest = sha256_of(file)
         if digest is None:
             return False
-        found = project.sources.get((file.filename, digest))
+        found = project.sources.get((file.key, digest))
         return found is None or (found.file is None and self._clock() - found.sought >= self._no)
 
     def _asked_about(self, project: Project) -> bool:
         return is_among(project.name, self._section) and self._second.asked_about(project.name)
 
-    def _denied(self, project: Project, name: str) -> bool:
-        verdict = project.verdicts.get(name)
+    def _denied(self, project: Project, key: str) -> bool:
+        verdict = project.verdicts.get(key)
         return verdict is not None and self._is_denial(verdict)
 
     def _is_denial(self, verdict: Verdict) -> bool:

@@ -133,7 +133,7 @@ class Schedule:
         """Asks about what a page waits for and about these releases, what a resolver reads first, and reads the metadata of that."""
         chosen = [release for release in page.releases if release.spelling in releases]
         picks = [file for release in chosen for file in resolver_picks(release)[:1]]
-        unread = [file for file in picks if file.filename.endswith(".whl") and file.filename not in project.read]
+        unread = [file for file in picks if file.filename.endswith(".whl") and file.key not in project.read]
         reading = self._gate.read_ahead(project, page, unread)
         budget = self._budget()
         if self._costly:
@@ -142,9 +142,13 @@ class Schedule:
             self._projects.learned(project)
             return
         first = self._plan(project, page, budget, None, awaited_only=True).first
-        files = dict.fromkeys(file.filename for file in (*picks, *first, *(file for release in chosen for file in release.files)))
-        now, listed, verdicts = self._clock(), page.by_filename, project.verdicts
-        wanted = [listed[name] for name in files if due(listed[name], verdicts.get(name), now, self._rules)]
+        files = dict.fromkeys(file.key for file in (*picks, *first, *(file for release in chosen for file in release.files)))
+        now, listed, verdicts = self._clock(), page.by_key, project.verdicts
+        wanted = [
+            listed[name]
+            for name in files
+            if due(listed[name], verdicts.get(name), now, self._rules, seen_since=project.seen_since(listed[name]))
+        ]
         await asyncio.gather(reading, self._verifier.ask(project, wanted[:budget]))
         self._projects.learned(project)
 
@@ -158,8 +162,8 @@ class Schedule:
             return
         if self._costly or not self._probe.ahead:
             return
-        picks = reading_picks(known.page, project.verdicts, client, lacks=self._verifier.lacks)
-        read = project.read.get(picks[0].filename) if picks else None
+        picks = reading_picks(known.page, project.verdicts, client, lacks=self._verifier.expects_denial(project.who))
+        read = project.read.get(picks[0].key) if picks else None
         if read is None:
             return
         project.looked_ahead_for = known.checked
@@ -170,7 +174,7 @@ class Schedule:
         """A resolver that reads the metadata of a release is likely to choose it: the rest of the release is asked about next."""
         budget = self._budget()
         release = page.release_of(file)
-        wanted = [each for each in release.files if each.filename not in project.verdicts]
+        wanted = [each for each in release.files if each.key not in project.verdicts]
         if not wanted or (budget is not None and budget < len(wanted)):
             return
         self._tasks.start(self._verify_release(project, wanted), f"hurry {project.name}")
@@ -196,18 +200,43 @@ class Schedule:
     def _to_read_ahead(self, project: Project, page: Page, client: ClientPlatform | None) -> tuple[File, ...]:
         if self._verifier.in_vain(project.who):
             return ()
-        picks = reading_picks(page, project.verdicts, client, lacks=self._verifier.lacks)
-        return tuple(file for file in picks if file.filename not in project.read and not self._gate.unreadable(project, file))
+        picks = reading_picks(page, project.verdicts, client, lacks=self._verifier.expects_denial(project.who))
+        return tuple(file for file in picks if file.key not in project.read and not self._gate.unreadable(project, file))
 
     def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:
         now = self._clock()
-        return plan(page, project.verdicts, now, rules=self._rules, budget=budget, client=client, awaited_only=awaited_only)
+        return plan(
+            page,
+            project.verdicts,
+            now,
+            rules=self._rules,
+            budget=budget,
+            client=client,
+            awaited_only=awaited_only,
+            seen_since=project.seen_since,
+        )
 
     async def _plan_all(
-        self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, at: float | None = None
+        self,
+        project: Project,
+        page: Page,
+        budget: int | None,
+        client: ClientPlatform | None,
+        *,
+        at: float | None = None,
+        asked_since: float | None = None,
     ) -> Plan:
         now = self._clock() if at is None else at
-        steps = plan_in_steps(page, project.verdicts, now, rules=self._rules, budget=budget, client=client)
+        steps = plan_in_steps(
+            page,
+            project.verdicts,
+            now,
+            rules=self._rules,
+            budget=budget,
+            client=client,
+            seen_since=project.seen_since,
+            asked_since=asked_since,
+        )
         while (planned := finished(steps)) is None:  # noqa: ASYNC110 - it gives way between steps, it waits for nobody
             await asyncio.sleep(0)
         return planned
@@ -230,8 +259,8 @@ class Schedule:
             reading_ahead.add_done_callback(lambda _: self.look_ahead(project, client))
             if self._costly:
                 # What is read answers for the file, too: on such a mirror a probe besides could be a second download.
-                reading = {file.filename for file in ahead}
-                first = tuple(file for file in first if file.filename not in reading)
+                reading = {file.key for file in ahead}
+                first = tuple(file for file in first if file.key not in reading)
                 await reading_ahead
             async with self._replicas.turn(project, Work.FIRST):
                 await self._verifier.ask(project, self._still_due(project, page, first, client))
@@ -244,7 +273,7 @@ class Schedule:
             async with self._replicas.turn(project, Work.REST):
                 wanted = await self._plan_all(project, page, left, client)
                 if wanted.more and self._leaves_the_rest:
-                    kept = {file.filename for file in wanted.files}
+                    kept = {file.key for file in wanted.files}
                     project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
                 await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
@@ -268,8 +297,8 @@ class Schedule:
         """Gives those of `files` that no replica asked about meanwhile."""
         if not self._replicas.share(project):
             return files
-        due = {file.filename for file in self._plan(project, page, self._budget(), client, awaited_only=True).first}
-        return tuple(file for file in files if file.filename in due)
+        due = {file.key for file in self._plan(project, page, self._budget(), client, awaited_only=True).first}
+        return tuple(file for file in files if file.key in due)
 
     async def _fetch_ahead(self, name: str, who: Identity, client: ClientPlatform) -> None:
         try:
@@ -284,7 +313,7 @@ class Schedule:
         began = self._clock()
         while project.known is not None and self._projects.holds(project) and not self._resting:
             # Where it takes longer than a no counts, what was asked first would be due again at the end, and so without end.
-            wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client, at=began)
+            wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client, asked_since=began)
             if not wanted.files:
                 return
             asked = await self._verifier.ask(project, wanted.files, background=True)

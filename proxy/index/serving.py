@@ -41,7 +41,7 @@ class Serving:
     def mended(self, project: Project, page: Page) -> Mended:
         """Gives what becomes of the mirror's `page` by what is known of the project."""
         rescued = () if self._rescue is None else self._rescue.listed(project, page)
-        return settle(page, project.verdicts, self._policy, rescued)
+        return settle(page, project.verdicts, self._policy, rescued, by_address=self._mode is LinkMode.DIRECT)
 
     def mended_now(self, project: Project) -> Mended:
         """Gives what became of the project's page: of what was served, where that is current."""
@@ -87,7 +87,7 @@ class Serving:
 
     def _offers(self, project: Project) -> MetadataOffer:
         if self._mode is LinkMode.DIRECT:
-            return lambda files: [file.core_metadata if file.filename in project.copied else None for file in files]
+            return lambda files: [file.core_metadata if file.key in project.copied else None for file in files]
         return self._gate.offers(project)
 
 

@@ -1,12 +1,13 @@
 """How a mirror stands towards one identity, and what probes taught about the mirror itself."""
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.page import File
 from proxy.core.verdict.guard import StormGuard
 from proxy.core.verdict.judge import Cause
+from proxy.core.verdict.proof import PlatformDenials
 
 _HEAD_LIES = 3
 """So many denials of HEAD that a GET contradicts, and HEAD is not asked any more."""
@@ -19,29 +20,19 @@ _FIRST_PAUSE = 15.0
 # Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
 _HEAD = Asked.HEAD
 
-_LACKING = 3
-"""So many wheels of one platform denied in a row, and the next is expected to be."""
+_CAREFUL_FOR = 3600.0
+"""Seconds after a contradiction for which more denials are asked for before a file is dropped."""
 
-
-@dataclass(slots=True)
-class Denied:
-    """A denial that needs something besides before it counts.
-
-    `moment` is when it came, by the guard's count. `flanked` says that a good answer came shortly before it
-    and that the file was not known to be good: then one that is asked for after it is all that is missing.
-    """
-
-    file: File
-    evidence: Evidence
-    cause: Cause
-    moment: int
-    flanked: bool
+_ONLY_PLAIN = 2
+"""So many files that only an ordinary GET delivers, and the mirror is asked by nothing else."""
 
 
 @dataclass(slots=True)
 class Standing:
     """What is remembered of a mirror for one identity: the files it delivered last, and when a witness was last looked for in vain.
 
+    `delivered_count` counts the files delivered so far, `platforms` the denials by platform.
+    `contradicted_at` is when the mirror last denied and delivered one and the same file (seconds since the epoch).
     `misses` is how many files were asked about since one was delivered; `tries` is how often one was tried alone since then,
     the last time at `tried`.
     """
@@ -49,19 +40,43 @@ class Standing:
     guard: StormGuard = field(default_factory=StormGuard)
     good: deque[File] = field(default_factory=lambda: deque(maxlen=16))
     searched: dict[str, float] = field(default_factory=dict)
+    platforms: PlatformDenials = field(default_factory=PlatformDenials)
+    delivered_count: int = 0
+    contradicted_at: float | None = None
+    plain_deliveries: int = 0
     misses: int = 0
     tries: int = 0
     tried: float = 0.0
 
-    def delivered(self, file: File, at: float, began: int = 0) -> None:
-        """Notes that `file`, asked for at the guard's moment `began` (0: not known), was delivered."""
-        self.guard.good(at, began)
+    def delivered(self, file: File, at: float) -> None:
+        """Record that `file` was delivered at `at`, in seconds since the epoch."""
+        self.guard.good(at)
         self.good.append(file)
+        self.delivered_count += 1
         self.misses = self.tries = 0
+
+    def contradicted(self, now: float) -> None:
+        """Record that the mirror denied and delivered the same file: what it denies counts for less."""
+        self.contradicted_at = now
+        self.platforms.reset()
+
+    def inconsistent(self, now: float) -> bool:
+        """Return whether the mirror contradicted itself lately."""
+        return self.contradicted_at is not None and abs(now - self.contradicted_at) < _CAREFUL_FOR
+
+    def only_plain_get_delivered(self) -> None:
+        """Record that a file was delivered by an ordinary GET, though HEAD and Range were denied."""
+        self.plain_deliveries += 1
+        self.platforms.reset()
+
+    @property
+    def plain_only(self) -> bool:
+        """Whether the mirror is to be asked by an ordinary GET, since it denies HEAD and Range for files that it has."""
+        return self.plain_deliveries >= _ONLY_PLAIN
 
     def may_try(self, now: float, longest: float) -> bool:
         """Whether it is time to try a file alone, while asking is in vain; that is ever more rarely, at the end every `longest` seconds."""
-        if self.tries and now - self.tried < min(longest, _FIRST_PAUSE * 2.0 ** min(self.tries, 20)):
+        if self.tries and 0 <= now - self.tried < min(longest, _FIRST_PAUSE * 2.0 ** min(self.tries, 20)):
             return False
         self.tries += 1
         self.tried = now
@@ -80,38 +95,6 @@ class Standing:
         return self.misses >= _IN_VAIN
 
 
-class Platforms:
-    """Which platforms the mirror has: where it denied all wheels of one so far, asking by HEAD first is a request for nothing.
-
-    `denied` counts the wheels denied, by what their names share.
-    """
-
-    def __init__(self) -> None:
-        self.denied: Counter[str] = Counter()
-
-    def delivers(self, file: File) -> None:
-        """Notes that `file` was delivered."""
-        for mark in [mark for mark in self.denied if mark in file.filename]:
-            del self.denied[mark]
-
-    def denies(self, file: File) -> None:
-        """Notes that `file` was denied."""
-        self.denied[_mark(file)] += 1
-
-    def lacks(self, file: File) -> bool:
-        """Whether a denial is to be expected for `file`."""
-        return any(count >= _LACKING and mark in file.filename for mark, count in self.denied.items())
-
-
-def _mark(file: File) -> str:
-    """What the names of all wheels for the same system hold, such as `-macosx_`, and those of all sdists."""
-    name = file.filename
-    if not name.endswith(".whl"):
-        return name[name.rfind(".") :]
-    tag = name[name.rfind("-") :]
-    return tag[: tag.find("_") + 1] or tag
-
-
 class HeadTrust:
     """Whether HEAD is worth asking: there are mirrors that deny by it what they deliver."""
 
@@ -127,6 +110,6 @@ class HeadTrust:
     def weigh(self, evidence: Evidence, cause: Cause) -> None:
         """Notes what came of a probe that may have begun with HEAD."""
         if evidence.asked is _HEAD:
-            self._holds += evidence.status == 200
+            self._holds += evidence.status in {200, 203}
         elif evidence.asked is Asked.RANGE and self.believed and cause is Cause.AVAILABLE:
             self._lies += 1

@@ -1,26 +1,27 @@
-"""Asking the mirror about the files of a page, and making sure of what it denies before a file is dropped for it.
+"""Asking the mirror about the files of a page: evidence becomes a verdict, and a denial becomes one once it is proven.
 
-Absence is believed in two cases: a good answer came shortly before the denial, and another one that was asked for after it;
-or the same denial came again, with such a good answer between the two. So neither the beginning of an outage nor its end,
-nor all of it, takes a file off a page.
+A denial raises a suspicion; `denials` asks again until it is proven, or the file is delivered.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import structlog
 
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.flows.exchange import Flow
-from proxy.core.flows.probe import probe
+from proxy.core.flows.probe import plain_probe, probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
-from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, judge
-from proxy.core.verdict.plan import order
+from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, is_undeliverable, judge
+from proxy.core.verdict.plan import is_young, order
+from proxy.index.denials import DenialProver, Ledger, Suspect, Urgency
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project
-from proxy.index.standing import Denied, HeadTrust, Platforms, Standing
+from proxy.index.standing import HeadTrust, Standing
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
@@ -31,6 +32,9 @@ _WITNESS_PAUSE = 5.0
 _WITNESS_WITHIN = 5.0
 """Seconds that one witness has to answer in."""
 
+_PROVEN_AGAIN = 4
+"""A proof is renewed after this part of the time for which it stands."""
+
 _WITNESSES_ASKED = 4
 _LOOKED_AT = 300
 _NAMES = {asked: asked.name for asked in Asked}
@@ -40,84 +44,120 @@ _TRIED_IN_VAIN = 2
 _AVAILABLE = Cause.AVAILABLE
 
 
-class Verifier:
-    """Probes files of one mirror and turns what comes back into verdicts, with all the care that a no needs."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is kept for one identity: how the mirror stands towards it, and who proves its denials."""
 
-    def __init__(self, mirror: Mirror, rules: VerdictRules, tasks: Tasks, clock: Callable[[], float] = time.time) -> None:
+    standing: Standing
+    prover: DenialProver
+
+
+class Verifier:
+    """Probes files of one mirror and turns what comes back into verdicts.
+
+    Who asks waits for the proof of denials at most `patience` seconds (None: however long); `learned` hears of verdicts that come later.
+    """
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        rules: VerdictRules,
+        tasks: Tasks,
+        clock: Callable[[], float] = time.time,
+        *,
+        patience: float | None = None,
+        learned: Callable[[Project], None] | None = None,
+    ) -> None:
         self._mirror = mirror
         self._counts = mirror.counts
+        self._tasks = tasks
         self._searches: SingleFlight[tuple[str, str], bool] = SingleFlight(tasks, "witness")
         self._rules = rules
         self._clock = clock
-        self._standings: dict[str, Standing] = {}
-        self._platforms = Platforms()
+        self._patience = patience
+        self._learned = learned
+        self._identities: dict[str, _Judged] = {}
         self._head = HeadTrust()
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity, since files known to be good fail."""
-        return who.key in self._standings and self._standings[who.key].guard.storm
+        return who.key in self._identities and self._identities[who.key].standing.guard.storm
 
     def last_good(self, who: Identity) -> float | None:
         """When a file was last delivered to this identity, in seconds since the epoch."""
-        last = self._standings[who.key].guard.last_good if who.key in self._standings else 0.0
+        last = self._identities[who.key].standing.guard.last_good if who.key in self._identities else 0.0
         return last if last > 0 else None
 
-    def lacks(self, file: File) -> bool:
-        """Whether the mirror denied so many wheels of the platform of `file`, and delivered none, that this one will be denied too."""
-        return self._platforms.lacks(file)
+    def expects_denial(self, who: Identity) -> Callable[[File], bool]:
+        """Return a test whether the mirror denied so many wheels of a file's platform, and delivered none, that it will be denied too."""
+        return self._of(who).standing.platforms.expects_denial
 
     @property
     def storms(self) -> int:
         """For how many identities dropping has stopped."""
-        return sum(standing.guard.storm for standing in self._standings.values())
+        return sum(each.standing.guard.storm for each in self._identities.values())
 
     async def ask(self, project: Project, files: Iterable[File], *, background: bool = False, patient: bool = False) -> bool:
-        """Probes `files` of `project`, in their order, and notes a verdict on each as its answer comes; gives whether all were asked about.
+        """Probe `files` of `project`, in their order, note a verdict on each as its answer comes, and return whether all were asked about.
 
         `patient` probes let those go first that somebody waits for, and `background` ones keep to the mirror's rate as well.
         Where nothing good comes of it and no witness is found, the rest is left for another time.
         """
-        standing = self._standing(project.who)
+        judged = self._of(project.who)
+        suspects: list[Suspect] = []
         left = iter(files)
+        urgency = Urgency.BACKGROUND if background else Urgency.PATIENT if patient else Urgency.AWAITED
         while (file := next(left, None)) is not None:
-            if self._in_vain(standing) and not await self._revived(project, standing):
+            if self._in_vain(judged.standing) and not await self._revived(project, judged.standing):
                 return False
-            await self._ask_some(project, standing, file, left, background=background, patient=patient)
+            await self._ask_some(project, judged, file, left, suspects=suspects, urgency=urgency)
+        await self._proven(judged.prover, suspects)
         return True
 
     async def _ask_some(
-        self, project: Project, standing: Standing, next_one: File, left: Iterator[File], *, background: bool, patient: bool
+        self, project: Project, judged: _Judged, next_one: File, left: Iterator[File], *, suspects: list[Suspect], urgency: Urgency
     ) -> None:
-        """Asks about `next_one` and what is `left`, until it seems to be in vain."""
-        denied: list[Denied] = []
-        flanked = False
+        """Ask about `next_one` and what is `left`, until it seems to be in vain, and add what is denied to the `suspects`."""
+        standing = judged.standing
 
-        def flows() -> Iterator[tuple[tuple[File, int], Flow[Evidence]]]:
-            head, platforms = self._head, self._platforms
+        def flows() -> Iterator[tuple[File, Flow[Evidence]]]:
+            head, platforms, plain_only = self._head, standing.platforms, standing.plain_only
             file: File | None = next_one
             while file is not None:
-                by_head = head.believed and not (platforms.denied and platforms.lacks(file))
-                yield (file, standing.guard.moment()), probe(file.url, size=file.size, head=by_head)
+                if plain_only:
+                    yield file, plain_probe(file.url)
+                else:
+                    by_head = head.believed and not (platforms.files and platforms.expects_denial(file))
+                    yield file, probe(file.url, size=file.size, head=by_head)
                 file = None if self._in_vain(standing) else next(left, None)
 
-        def learned(asked: tuple[File, int], evidence: Evidence) -> None:
-            nonlocal flanked
-            file, began = asked
+        def learned(file: File, evidence: Evidence) -> None:
             cause = cause_of(evidence, file.size)
-            self._note(project, standing, file, evidence, cause=cause, denied=denied, began=began)
             self._head.weigh(evidence, cause)
+            suspect = self._note(project, judged, file, evidence, cause=cause, urgency=urgency)
             if cause is not _AVAILABLE:
                 standing.misses += 1
-                flanked = flanked or (bool(denied) and denied[-1].flanked)
-            elif flanked:
-                flanked = self._conclude_flanked(project, standing, denied)
+            if suspect is not None:
+                suspects.append(suspect)
 
+        background, patient = urgency is Urgency.BACKGROUND, urgency is Urgency.PATIENT
         await self._mirror.converse_all(flows(), project.who, learned=learned, background=background, patient=patient)
-        await self.prove(project, denied)
+
+    async def _proven(self, prover: DenialProver, suspects: list[Suspect]) -> None:
+        await prover.wait(suspects, self._patience)
+        late = [suspect for suspect in suspects if not suspect.done.is_set()]
+        if late and self._learned is not None:
+            self._tasks.start(self._tell_late(prover, late), f"late verdicts of {late[0].project.name}")
+
+    async def _tell_late(self, prover: DenialProver, late: list[Suspect]) -> None:
+        await prover.wait(late, None)
+        for project in {id(suspect.project): suspect.project for suspect in late}.values():
+            if self._learned is not None:
+                self._learned(project)
 
     def in_vain(self, who: Identity) -> bool:
         """Whether the mirror delivers nothing to this identity just now, as far as was seen."""
-        return who.key in self._standings and self._in_vain(self._standings[who.key])
+        return who.key in self._identities and self._in_vain(self._identities[who.key].standing)
 
     async def _revived(self, project: Project, standing: Standing) -> bool:
         """Whether the mirror delivers a file again; that is tried with a few, and not each time."""
@@ -129,117 +169,79 @@ class Verifier:
         return standing.doubtful and standing.in_vain(self._clock(), self._rules.witness)
 
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
-        """Notes what a request for the file itself showed."""
-        denied: list[Denied] = []
-        self.note(project, file, evidence, denied)
-        await self.prove(project, denied)
+        """Note what a request for the file itself showed; a denial is proven, or not, as that of a probe."""
+        judged = self._of(project.who)
+        suspect = self._note(project, judged, file, evidence, cause=cause_of(evidence, file.size), urgency=Urgency.AWAITED)
+        if suspect is not None:
+            await self._proven(judged.prover, [suspect])
 
-    def note(self, project: Project, file: File, evidence: Evidence, denied: list[Denied]) -> None:
-        """Notes the verdict that `evidence` allows at once; a denial, which needs more, is added to `denied`."""
-        self._note(project, self._standing(project.who), file, evidence, cause=cause_of(evidence, file.size), denied=denied)
-
-    def _note(
-        self, project: Project, standing: Standing, file: File, evidence: Evidence, *, cause: Cause, denied: list[Denied], began: int = 0
-    ) -> None:
-        """As `note`, of evidence that shows this `cause`; `began` is the guard's moment at which the file was asked for, 0: not known."""
-        previous = project.verdicts.get(file.filename)
+    def _note(self, project: Project, judged: _Judged, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect | None:
+        """Note the verdict that `evidence` of this `cause` allows at once; return the suspect where it denies the file."""
+        previous = project.verdicts.get(file.key)
+        standing, prover, suspect = judged.standing, judged.prover, None
         if cause is _AVAILABLE:
-            standing.delivered(file, evidence.at, began)
-            if self._platforms.denied:
-                self._platforms.delivers(file)
+            standing.delivered(file, evidence.at)
+            if standing.platforms.files:
+                standing.platforms.delivered(file)
+            if prover.suspects:
+                prover.delivered(project, file)
         elif cause in PROOF:
-            known_good = previous is not None and previous.kind is Kind.DELIVERABLE
-            flanked = cause is Cause.ABSENT and not known_good and standing.guard.witnessed(evidence.at, self._rules.witness)
-            denied.append(Denied(file, evidence, cause, standing.guard.moment(), flanked))
             if cause is Cause.ABSENT:
-                self._platforms.denies(file)
-            if known_good:
+                standing.platforms.denied(file)
+            if not self._stands(project, file, evidence, cause):
+                suspect = prover.suspect(project, file, evidence, cause=cause, urgency=urgency)
+            if previous is not None and previous.kind is Kind.DELIVERABLE:
                 self._known_good_failed(project, standing, file, evidence)
         self._counts.probes[_NAMES[evidence.asked], cause] += 1
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
+        return suspect
+
+    def _stands(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> bool:
+        """Return whether the file was proven absent so lately that another denial needs no proof of its own."""
+        verdict, known = project.verdicts.get(file.key), project.known
+        if verdict is None or verdict.kind is not Kind.UNDELIVERABLE or verdict.cause is not cause:
+            return False
+        age = evidence.at - verdict.evidence.at
+        if not 0 <= age < self._rules.no_keep / _PROVEN_AGAIN:
+            return False
+        if age < self._rules.confirm or verdict.confirmed_for(self._rules.confirm) or known is None:
+            return True
+        if known.page.by_key.get(file.key) is not file:
+            return True
+        # The last file of a release leaves only after two proofs some minutes apart.
+        return not all(is_undeliverable(project.verdicts.get(each.key)) for each in known.page.release_of(file).files)
 
     def _learn(self, project: Project, file: File, previous: Verdict | None, verdict: Verdict) -> None:
         if previous is None or previous.kind is not verdict.kind:
             self._counts.verdicts[verdict.kind, verdict.cause] += 1
         project.learn(file, verdict)
 
-    async def prove(self, project: Project, denied: list[Denied]) -> None:
-        """Looks for what the denials need: a witness, and after it the same answer again where none came before them."""
-        standing = self._standing(project.who)
-        self._conclude_flanked(project, standing, denied)
-        if not denied or not await self._witness(project, standing, denied):
-            return
-        self._conclude_flanked(project, standing, denied)
-        again = {each.file.filename: each for each in denied}
-
-        def learned(file: File, evidence: Evidence) -> None:
-            if cause_of(evidence, file.size) is again[file.filename].cause and not standing.guard.storm:
-                self._conclude(project, file, evidence, again[file.filename].cause)
-            else:
-                self.note(project, file, evidence, [])
-
-        flows = ((each.file, probe(each.file.url, size=each.file.size, head=False)) for each in again.values())
-        await self._mirror.converse_all(flows, project.who, learned=learned)
-
-    def _conclude_flanked(self, project: Project, standing: Standing, denied: list[Denied]) -> bool:
-        """Concludes, and takes out of `denied`, what had a good answer before it and has one after it; says whether some still lack one."""
-        guard, window = standing.guard, self._rules.witness
-        left = []
-        for each in denied:
-            if each.flanked and guard.delivered_since(each.moment) and guard.witnessed(each.evidence.at, window):
-                self._conclude(project, each.file, each.evidence, each.cause)
-            else:
-                left.append(each)
-        denied[:] = left
-        return any(each.flanked for each in left)
-
     def _conclude(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
-        previous = project.verdicts.get(file.filename)
+        previous = project.verdicts.get(file.key)
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=True, rules=self._rules))
 
-    def _concluded(self, project: Project, denial: Denied) -> bool:
-        """Whether the same denial, from somebody else who asked about the file just now, was proven already."""
-        verdict = project.verdicts.get(denial.file.filename)
-        if verdict is None or verdict.kind is not Kind.UNDELIVERABLE or verdict.cause is not denial.cause:
-            return False
-        return abs(denial.evidence.at - verdict.evidence.at) <= self._rules.witness
+    async def _find_witness(self, project: Project, standing: Standing, denied: frozenset[str]) -> bool:
+        """Look for a file that the mirror delivers, none of those `denied`, and return whether one was found and there is no storm.
 
-    async def _witness(self, project: Project, standing: Standing, denials: list[Denied]) -> bool:
-        """Finds a file that the mirror delivers when it is asked after the last of the `denials`, and none of those denied.
-
-        Where several look for one, one search serves them all. What was proven otherwise meanwhile needs none.
+        Where several look for one, one search serves them all.
         """
-        guard = standing.guard
-        moment = max(each.moment for each in denials)
-        denied = frozenset(each.file.filename for each in denials)
-        # A search under way may have begun too early for these.
-        for _ in range(2):
-            if all(self._concluded(project, each) for each in denials):
-                return False
-            if guard.delivered_since(moment):
-                return True
-            flight = "" if guard.storm or self._in_vain(standing) else project.name
-            if self._clock() - standing.searched.get(flight, 0.0) < _WITNESS_PAUSE:
-                return False
-            if not await self._searches.do((project.who.key, flight), lambda: self._search(project, standing, denied, flight)):  # noqa: B023
-                return False
-        return guard.delivered_since(moment)
+        flight = "" if standing.guard.storm or self._in_vain(standing) else project.name
+        if 0 <= self._clock() - standing.searched.get(flight, float("-inf")) < _WITNESS_PAUSE:
+            return False
+        return await self._searches.do((project.who.key, flight), lambda: self._search(project, standing, denied, flight))
 
     async def _search(
         self, project: Project, standing: Standing, denied: frozenset[str], flight: str, most: int = _WITNESSES_ASKED
     ) -> bool:
         for file in islice(self._candidates(project, standing, denied), most):
-            began = standing.guard.moment()
-            evidence = await self._mirror.converse(
-                probe(file.url, size=file.size, head=self._head.believed), project.who, within=_WITNESS_WITHIN
-            )
+            flow = plain_probe(file.url) if standing.plain_only else probe(file.url, size=file.size, head=self._head.believed)
+            evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
             if cause_of(evidence, file.size) is Cause.AVAILABLE:
-                standing.delivered(file, evidence.at, began)
+                standing.delivered(file, evidence.at)
                 self._note_of_page(project, file, evidence)
                 standing.searched.pop(flight, None)
                 return not standing.guard.storm
             if file in standing.good:
-                standing.good.remove(file)
                 self._known_good_failed(project, standing, file, evidence)
             self._note_of_page(project, file, evidence)
         if len(standing.searched) > 10_000:
@@ -255,26 +257,32 @@ class Verifier:
         return False
 
     def _note_of_page(self, project: Project, file: File, evidence: Evidence) -> None:
-        listed = project.known is not None and project.known.page.by_filename.get(file.filename) is file
+        listed = project.known is not None and project.known.page.by_key.get(file.key) is file
         if listed and evidence.at:
-            self.note(project, file, evidence, [])
+            self._learn_only(project, file, evidence)
+
+    def _learn_only(self, project: Project, file: File, evidence: Evidence) -> None:
+        """Note what `evidence` allows at once; a denial is not looked into."""
+        cause, previous = cause_of(evidence, file.size), project.verdicts.get(file.key)
+        self._counts.probes[_NAMES[evidence.asked], cause] += 1
+        self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
 
     def _candidates(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
         """Gives files to look for a witness in, none of those `denied`, and each once; mostly the first one is enough."""
         chosen: set[str] = set()
         for file in self._possible(project, standing, denied):
-            if file.filename not in denied and file.url not in chosen:
+            if file.key not in denied and file.url not in chosen:
                 chosen.add(file.url)
                 yield file
 
     def _possible(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
-        yield from [file for file in reversed(standing.good) if file.filename not in denied][:2]
+        yield from [file for file in reversed(standing.good) if file.key not in denied][:2]
         if project.known is None:
             return
         verdicts = project.verdicts
         for file in project.known.page.files:
-            verdict = verdicts.get(file.filename)
-            if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.filename not in denied:
+            verdict = verdicts.get(file.key)
+            if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.key not in denied:
                 yield file
                 break
         yield from self._untold(project)
@@ -288,18 +296,19 @@ class Verifier:
             return []
 
         def worth(file: File) -> tuple[float, bool, bool]:
-            verdict = project.verdicts.get(file.filename)
-            return 0.0 if verdict is None else verdict.checked, self._platforms.lacks(file), file.packaging is not Packaging.SDIST
+            verdict = project.verdicts.get(file.key)
+            return 0.0 if verdict is None else verdict.checked, expects_denial(file), file.packaging is not Packaging.SDIST
 
-        verdicts = project.verdicts
+        verdicts, expects_denial = project.verdicts, self._of(project.who).standing.platforms.expects_denial
         untold = (
             file
             for _, file in order(project.known.page, verdicts, None)
-            if file.packaging is not Packaging.LEGACY and (file.filename not in verdicts or verdicts[file.filename].kind is Kind.UNKNOWN)
+            if file.packaging is not Packaging.LEGACY and (file.key not in verdicts or verdicts[file.key].kind is Kind.UNKNOWN)
         )
-        return sorted({file.filename: file for file in islice(untold, _LOOKED_AT)}.values(), key=worth)
+        return sorted({file.key: file for file in islice(untold, _LOOKED_AT)}.values(), key=worth)
 
     def _known_good_failed(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
+        standing.good = deque((each for each in standing.good if each.url != file.url), maxlen=standing.good.maxlen)
         was_storm = standing.guard.storm
         standing.guard.known_good_failed(file.url, evidence.at)
         if standing.guard.storm and not was_storm:
@@ -311,10 +320,24 @@ class Verifier:
                 meaning="files known to be good fail: nothing is dropped until one answers",
             )
 
-    def _standing(self, who: Identity) -> Standing:
-        standing = self._standings.get(who.key)
-        if standing is None:
-            if len(self._standings) >= 1000:
-                self._standings.pop(next(key for key in self._standings if key))
-            standing = self._standings[who.key] = Standing()
-        return standing
+    def _of(self, who: Identity) -> _Judged:
+        judged = self._identities.get(who.key)
+        if judged is None:
+            if len(self._identities) >= 1000:
+                self._identities.pop(next(key for key in self._identities if key))
+            standing = Standing()
+            ledger = Ledger(
+                note=lambda project, file, evidence: self._delivered_again(project, standing, file, evidence),
+                conclude=self._conclude,
+                known_good_failed=lambda project, file, evidence: self._known_good_failed(project, standing, file, evidence),
+                find_witness=lambda project, denied: self._find_witness(project, standing, denied),
+                is_young=lambda project, file: is_young(file, project.seen_since(file), self._clock()),
+            )
+            prover = DenialProver(self._mirror, who, standing, ledger, self._tasks, clock=self._clock)
+            judged = self._identities[who.key] = _Judged(standing, prover)
+        return judged
+
+    def _delivered_again(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
+        standing.delivered(file, evidence.at)
+        standing.platforms.delivered(file)
+        self._learn_only(project, file, evidence)

@@ -3,14 +3,16 @@
 Rules for this file: pure.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from proxy.core.lockfile import Lock, LockedPackage
-from proxy.core.render.pages import file_segment
+from proxy.core.render.pages import file_path
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_END_OF_ADDRESS = re.compile(r"(?:[0-9a-f]+/)?[^/?]+")
 _KEPT_BY_UV = "".join(chr(each) for each in range(0x21, 0x7F) if chr(each) not in '"<>`{}\\^')
 """What a URL's path keeps unescaped when uv writes it (URL Standard, path percent-encode set)."""
 
@@ -34,7 +36,10 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Proxied:
-    """A file of a lock that is named by the proxy's address: `url` is that address, `project` and `filename` what it means."""
+    """A file of a lock that is named by the proxy's address: `url` is that address, `project` and `filename` what it means.
+
+    Before the name of a file of whose name the mirror's page lists several stands its mark, as in that address.
+    """
 
     url: str
     door: Door
@@ -69,16 +74,16 @@ def file_of_mirror(url: str) -> str:
     return urlunsplit((*urlsplit(as_locked(f"{parts.scheme}://{parts.netloc}/"))[:2], path, "", ""))
 
 
-def file_at(proxy: str, project: str, filename: str) -> str:
-    """Gives the address of a file at the proxy whose simple API is at `proxy`."""
-    return f"{base_of(proxy)}files/{project}/{file_segment(filename)}"
+def file_at(proxy: str, project: str, key: str) -> str:
+    """Gives the address of a file at the proxy whose simple API is at `proxy`; `key` is its name, with a mark before that of a twin."""
+    return f"{base_of(proxy)}files/{project}/{file_path(key)}"
 
 
 def made_through_a_proxy(lock: Lock) -> tuple[str, ...]:
     """Gives the indexes of the lock that are proxies by their looks: all their files have addresses as only mirrormend makes them."""
     looks: dict[str, bool] = {}
     for package in lock.packages:
-        own = bool(package.files) and all(_filename_at(package.registry, package.name, file.url) is not None for file in package.files)
+        own = bool(package.files) and all(_key_at(package.registry, package.name, file.url) is not None for file in package.files)
         looks[package.registry] = looks.get(package.registry, True) and own
     return tuple(registry for registry, own in looks.items() if own)
 
@@ -98,7 +103,7 @@ def through(lock: Lock, doors: Sequence[Door], proxies: Iterable[str] = (), *, w
             continue
         registries[package.registry] = door.proxy
         for file in package.files:
-            at_proxy = _filename_at(package.registry, package.name, file.url)
+            at_proxy = _key_at(package.registry, package.name, file.url)
             if at_proxy is not None or whole:
                 files[file.url] = file_at(door.proxy, package.name, at_proxy or file.filename)
     return registries, files
@@ -109,9 +114,9 @@ def proxied_files(lock: Lock, doors: Sequence[Door]) -> Iterator[Proxied]:
     for package in lock.packages:
         door = _behind(package, doors)
         for file in package.files if door is not None else ():
-            filename = _filename_at(package.registry, package.name, file.url)
-            if door is not None and filename is not None:
-                yield Proxied(file.url, door, package.name, filename)
+            key = _key_at(package.registry, package.name, file.url)
+            if door is not None and key is not None:
+                yield Proxied(file.url, door, package.name, key)
 
 
 def back(lock: Lock, doors: Sequence[Door]) -> Mapping[str, str]:
@@ -135,11 +140,11 @@ def base_of(simple: str) -> str:
     return simple.rstrip("/").removesuffix("simple")
 
 
-def _filename_at(registry: str, project: str, url: str) -> str | None:
-    """Gives the name of a file whose address is that of `project` at a proxy with the simple API `registry`, None where it is another."""
+def _key_at(registry: str, project: str, url: str) -> str | None:
+    """Gives the key of a file whose address is that of `project` at a proxy with the simple API `registry`, None where it is another."""
     base = base_of(registry)
     start = f"{base}files/{project}/"
     if base == registry.rstrip("/") or not url.startswith(start):
         return None
-    segment = url[len(start) :]
-    return None if not segment or "/" in segment or "?" in segment else unquote(segment)
+    found = _END_OF_ADDRESS.fullmatch(url, len(start))
+    return None if found is None else unquote(found[0])

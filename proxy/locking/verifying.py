@@ -37,7 +37,7 @@ async def undelivered(lock: Lock, indexes: Mapping[Door, Index]) -> list[Proxied
         with suppress(MirrormendError):
             async with slots:
                 mended = await indexes[door].warm(project, {versions[project] if version is None else str(version)})
-            dropped = {each.file.filename for each in mended.dropped}
+            dropped = {each.file.key for each in mended.dropped}
             found.extend(file for file in locked if file.filename in dropped)
 
     with suppress(TimeoutError):

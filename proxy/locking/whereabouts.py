@@ -113,7 +113,7 @@ def _address(file: Proxied, listed: Mapping[str, str]) -> str:
         what = f"the mirror's page of {file.project} does not list {file.filename} any more"
         raise LockFailed(what, "lock anew: mirrormend lock -- --refresh")
     address = file_of_mirror(url)
-    if LockedFile(address).filename != file.filename:
+    if LockedFile(address).filename != file.filename.rpartition("/")[2]:
         what = f"the mirror's address of {file.filename} does not end with its name, which uv reads there"
         raise LockFailed(what, "such a lock has to name the proxy: give the team one stable address")
     return address

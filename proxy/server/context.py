@@ -48,6 +48,12 @@ def identity_of(request: web.Request) -> Identity:
     return Identity.of(request.headers.get("Authorization"), request.app[SECRET])
 
 
+def key_of(request: web.Request) -> str:
+    """Return the key of the file that the address names: its name, before which a twin of others has a mark (`core.twins`)."""
+    found = request.match_info
+    return f"{found['mark']}/{found['filename']}" if "mark" in found else found["filename"]
+
+
 def facts_of(request: web.Request) -> dict[str, Any]:
     """Gives the facts that the log line of the request will tell."""
     facts = request.get(FACTS)

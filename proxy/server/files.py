@@ -28,7 +28,7 @@ from proxy.core.page import File, normalised_name
 from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.index import Index
 from proxy.index.project import Project
-from proxy.server.context import abort, facts_of, generation_of, identity_of, index_of
+from proxy.server.context import BEGUN, abort, facts_of, generation_of, identity_of, index_of, key_of
 from proxy.server.pages import matches
 from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
@@ -81,25 +81,48 @@ class _Wanted:
 
 
 async def distribution_file(request: web.Request) -> web.StreamResponse:
-    """Answers `/files/<project>/<filename>` and, where `.metadata` is appended, the core metadata of that file (PEP 658)."""
+    """Answers `/files/<project>/<filename>` and, where `.metadata` is appended, the core metadata of that file (PEP 658).
+
+    Before the name of a file that has twins stands a mark; without it, the first of them is meant.
+    """
     index = index_of(request)
     name = normalised_name(request.match_info["project"])
     filename = request.match_info["filename"]
     facts_of(request).update(project=name, file=filename)
     if filename.endswith(".metadata"):
-        return await _core_metadata(request, index, name, filename.removesuffix(".metadata"))
-    project, file = await index.file(name, filename, identity_of(request))
+        return await _core_metadata(request, index, name, key_of(request).removesuffix(".metadata"))
+    project, file = await index.file(name, key_of(request), identity_of(request))
     instead = index.rescue is not None and index.rescue.instead(project, file)
     response = await rescued_file(request, index, project, file) if instead else None
     if response is not None:
         return response
     try:
-        return await _of_mirror(request, index, project, file)
+        return await _of_any_address(request, index, project, file)
     except MirrormendError as error:
         response = await rescued_file(request, index, project, file) if not instead and may_rescue(index, error) else None
         if response is None:
             raise
         return response
+
+
+async def _of_any_address(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
+    """Answer with `file`, or with the same bytes from another address on the page if nothing was sent before its own one failed."""
+    try:
+        return await _of_mirror(request, index, project, file)
+    except (FileUndeliverable, UpstreamError) as error:
+        if BEGUN in request or not _may_be_elsewhere(error):
+            raise
+        for other in index.same_elsewhere(project, file):
+            try:
+                return await _of_mirror(request, index, project, other)
+            except (FileUndeliverable, UpstreamError):
+                if BEGUN in request:
+                    raise
+        raise
+
+
+def _may_be_elsewhere(error: FileUndeliverable | UpstreamError) -> bool:
+    return not isinstance(error, UpstreamStatus) or error.status == 429 or error.status >= 500
 
 
 async def _of_mirror(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
@@ -121,12 +144,12 @@ def _address(file: File) -> URL:
         raise DestinationRefused(shown(file.url), str(error)) from None
 
 
-async def _core_metadata(request: web.Request, index: Index, name: str, filename: str) -> web.StreamResponse:
-    found = await index.metadata(name, filename, identity_of(request))
+async def _core_metadata(request: web.Request, index: Index, name: str, key: str) -> web.StreamResponse:
+    found = await index.metadata(name, key, identity_of(request))
     etag = f'"{found.sha256[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Authorization", "Content-Type": _OF_BYTES}
     facts_of(request)["outcome"] = "metadata"
-    if found.source != filename:
+    if found.source != key:
         headers["Mirrormend-Metadata-From"] = fitting(found.source)
         facts_of(request).update(outcome="metadata-of-another-file", source=found.source)
     if matches(request.headers.get("If-None-Match"), etag):
@@ -305,7 +328,7 @@ async def _resume(response: web.StreamResponse, wanted: _Wanted, broken: Downloa
 
 
 async def _note_good(wanted: _Wanted, download: Download) -> None:
-    verdict = wanted.project.verdicts.get(wanted.file.filename)
+    verdict = wanted.project.verdicts.get(wanted.file.key)
     if verdict is None or verdict.kind is not Kind.DELIVERABLE:
         evidence = Evidence(Asked.GET, 206 if download.status == 206 else 200, wanted.index.now(), length=wanted.file.size)
         await wanted.index.correct(wanted.project, wanted.file, evidence)

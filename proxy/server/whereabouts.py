@@ -22,7 +22,8 @@ async def files_of_project(request: web.Request) -> web.Response:
     name = normalised_name(request.match_info["project"])
     facts_of(request)["project"] = name
     page = await index.mirror_page(name, identity_of(request))
-    files = {filename: shown(file.url) for filename, file in page.by_filename.items()}
+    # A file that has twins is told by its plain name, which means the first of them, and by the end of its own address.
+    files = {key: shown(file.url) for key, file in {**page.by_filename, **page.by_key}.items()}
     return _told(request, {"upstream": index.mirror.url, "project": name, "files": files})
 
 

@@ -62,12 +62,12 @@ class Grid:
 
 def grid_of(page: Page, mended: Mended, verdicts: Mapping[str, Verdict]) -> Grid:
     """Gives the newest releases of the mirror's `page` as a grid; `mended` is what is served of it."""
-    apart = {each.file.filename: State.DROPPED for each in mended.dropped} | {file.filename: State.RESCUED for file in mended.rescued}
+    apart = {each.file.key: State.DROPPED for each in mended.dropped} | {file.key: State.RESCUED for file in mended.rescued}
     rows = []
     for release in page.releases[:RELEASES]:
         files: dict[str, list[Known]] = {}
         for file in release.files:
-            verdict = verdicts.get(file.filename)
+            verdict = verdicts.get(file.key)
             files.setdefault(platform_of(file), []).append(Known(file, _state(file, verdict, apart), verdict))
         rows.append(Row(release.spelling, {column: tuple(known) for column, known in files.items()}))
     columns = {column for row in rows for column in row.files}
@@ -75,8 +75,8 @@ def grid_of(page: Page, mended: Mended, verdicts: Mapping[str, Verdict]) -> Grid
 
 
 def _state(file: File, verdict: Verdict | None, apart: Mapping[str, State]) -> State:
-    if file.filename in apart:
-        return apart[file.filename]
+    if file.key in apart:
+        return apart[file.key]
     if verdict is None:
         return State.UNASKED
     return {Kind.DELIVERABLE: State.DELIVERED, Kind.UNDELIVERABLE: State.HELD, Kind.UNKNOWN: State.UNKNOWN}[verdict.kind]

@@ -205,6 +205,15 @@ class Mirror:
             self._pace.rate = self._rate()
 
     @property
+    def window(self) -> int:
+        """How many requests about files may be under way at once, at present."""
+        return self._pace.limit
+
+    def ask_less_at_once(self) -> None:
+        """Ask for fewer files at once from now on: the mirror denied in a crowd what it delivers to few."""
+        self._pace.crowded(asyncio.get_running_loop().time())
+
+    @property
     def page_limit(self) -> int:
         """Bytes of the largest page that is taken."""
         return self._section.page_limit

@@ -19,6 +19,12 @@ FEW = 4
 """Requests under way at a server that takes a new connection for each: the simplest, such as Python's own, let five of them wait, and
 what comes on top is lost and tried again by the system after a second, three, seven."""
 
+FEW_IN_A_CROWD = 4
+"""Requests under way at a mirror that denies in a crowd what it delivers to few, at the least."""
+
+_CROWDED_FOR = 3600.0
+"""Seconds after which twice as much is tried at such a mirror."""
+
 _NEAR = 0.008
 _SLOWER = 2.0
 _NOTICEABLE = 0.05
@@ -41,8 +47,11 @@ class Pace:
         "_best",
         "_ceiling",
         "_configured",
+        "_crowd",
+        "_crowded_at",
         "_cut_at",
         "_doubling",
+        "_few",
         "_floor",
         "_latencies",
         "_least",
@@ -65,6 +74,9 @@ class Pace:
         self.paused_until = float("-inf")
         """Until when nothing may start, because the mirror asked for a pause."""
         self._ceiling = self._configured = ceiling
+        self._few = False
+        self._crowd: int | None = None
+        self._crowded_at = 0.0
         self.limit = min(START, ceiling)
         """How many requests may be under way at present."""
         self._limit = float(self.limit)
@@ -94,8 +106,21 @@ class Pace:
         self._rate = rate
 
     def narrow(self, *, few: bool) -> None:
-        """Keeps to FEW requests under way, or opens up to the ceiling again."""
-        ceiling = min(FEW, self._configured) if few else self._configured
+        """Keep to FEW requests under way, or open up to the ceiling again."""
+        if few is not self._few:
+            self._few = few
+            self._set_ceiling()
+
+    def crowded(self, now: float) -> None:
+        """Halve the window, and keep it so for an hour: the mirror denied in a crowd what it delivers to few."""
+        self._crowd = max(min(FEW_IN_A_CROWD, self._configured), self.limit // 2)
+        self._crowded_at = now
+        self._set_ceiling()
+
+    def _set_ceiling(self) -> None:
+        ceiling = min(FEW, self._configured) if self._few else self._configured
+        if self._crowd is not None:
+            ceiling = min(ceiling, self._crowd)
         if ceiling != self._ceiling:
             self._ceiling = ceiling
             self._floor = min(_FLOOR, float(ceiling))
@@ -178,6 +203,10 @@ class Pace:
 
     def _review(self, now: float) -> None:
         """Compares the latency of a round with the best one known; what was best ages, so that a changed mirror is not punished."""
+        if self._crowd is not None and now - self._crowded_at > _CROWDED_FOR:
+            self._crowd = self._crowd * 2 if self._crowd * 2 < self._configured else None
+            self._crowded_at = now
+            self._set_ceiling()
         latencies = sorted(self._latencies)
         self._latencies.clear()
         self._peak = self.under_way

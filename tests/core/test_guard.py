@@ -38,23 +38,3 @@ def test_failures_far_apart_are_no_storm() -> None:
     for day, name in enumerate("abcdef"):
         guard.known_good_failed(name, 86400.0 * day)
     assert not guard.storm
-
-
-def test_only_a_file_asked_for_after_a_denial_bears_witness_that_the_mirror_delivered_then() -> None:
-    guard = StormGuard()
-    asked_before = guard.moment()
-    denied = guard.moment()
-    guard.good(100.0, asked_before)
-    guard.good(100.0)
-    assert not guard.delivered_since(denied)
-    guard.good(100.0, guard.moment())
-    assert guard.delivered_since(denied)
-
-
-def test_during_a_storm_nothing_bears_witness() -> None:
-    guard = StormGuard()
-    denied = guard.moment()
-    for name in "abc":
-        guard.known_good_failed(name, 100.0)
-    guard.good(99.0, guard.moment())
-    assert not guard.delivered_since(denied)

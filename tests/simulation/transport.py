@@ -49,7 +49,7 @@ class SimulatedLane:
         self._clock = clock
         self._identify = identify
         self.plain: Collection[int] = ()
-        self._idle: list[tuple[int, float]] = []
+        self._idle: deque[tuple[int, float]] = deque()
         self._used = 0
         self._waiting: deque[_Exchange] = deque()
         self._arrived: deque[tuple[_Exchange, Reply | Unusual]] = deque()
@@ -88,7 +88,7 @@ class SimulatedLane:
         connecting = 0.0
         connection = 0
         while self._idle and not connection:
-            number, since = self._idle.pop()
+            number, since = self._idle.popleft()
             connection = number if now - since <= _KEEP_IDLE else 0
         if not connection:
             self._idle.clear()

@@ -71,7 +71,7 @@ async def test_nothing_but_health_is_answered_without_credentials(
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any]
 ) -> None:
     client = await app_client(access=access)
-    made_up = {"upstream": "default", "project": "demo", "filename": WHEEL}
+    made_up = {"upstream": "default", "project": "demo", "filename": WHEEL, "mark": "0123456789ab"}
     paths = {str(each.url_for(**{key: made_up[key] for key in _keys(each)})) for each in app_of(client).router.resources()}
     assert {"/simple/demo/", f"/default/files/demo/{WHEEL}", "/metrics", "/healthz"} <= paths
     for path in [*paths - OPEN, "/no/such/address", "/nobody/simple/demo/", f"/files/demo/{WHEEL}.metadata"]:

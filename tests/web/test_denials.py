@@ -327,7 +327,7 @@ async def test_after_a_restart_on_a_clock_that_went_back_a_stored_page_is_due(si
     assert proxied.mirror.count(kind="page") == len(PROJECTS)
 
 
-# A crowd of the proxy's own ----------------------------------------------------------------------------------------------------------------
+# A crowd of the proxy's own ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_page_that_is_refused_for_the_crowd_of_probes_is_asked_for_again_alone(

@@ -8,6 +8,9 @@ import msgspec
 
 from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply
 
+SIGNATURE_LENGTH = 8
+"""Bytes of a body that tell what it is."""
+
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})", re.IGNORECASE)
 
 
@@ -19,12 +22,38 @@ class Asked(StrEnum):
     GET = "GET"
 
 
+class Beginning(StrEnum):
+    """Tells, from the first bytes of a body, what it is."""
+
+    UNREAD = ""
+    """Too few bytes were read to tell."""
+    OTHER = "other"
+    """They tell nothing."""
+    ARCHIVE = "archive"
+    """A zip file or a compressed tar file: a distribution file."""
+    TEXT = "text"
+    """HTML, XML or JSON: a page for people, or an error."""
+
+
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x1f\x9d", b"\x28\xb5\x2f\xfd", b"LZIP")
+
+
+def beginning_of(body: bytes) -> Beginning:
+    """Return what a body is, by its first bytes of which `SIGNATURE_LENGTH` are enough."""
+    if len(body) < 2:
+        return Beginning.UNREAD
+    if body.startswith(_ARCHIVES):
+        return Beginning.ARCHIVE
+    text = body.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    return Beginning.TEXT if text[:1] in {b"<", b"{", b"["} else Beginning.OTHER
+
+
 class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What came back when a file was asked for.
 
     `status` is None where no answer came; then `trouble` says why.
     `length` is the size of the whole file in bytes as the answer tells it, None where it does not.
-    `at` is in seconds since the epoch.
+    `at` is in seconds since the epoch. `begins` tells what the first bytes of the body are, where they were read.
     """
 
     asked: Asked
@@ -33,13 +62,17 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     media_type: str = ""
     length: int | None = None
     trouble: str = ""
+    begins: Beginning = Beginning.UNREAD
 
 
 def evidence_of(asked: Asked, reply: Reply) -> Evidence:
     """Gives what `reply` says of the file that was asked for."""
     if isinstance(reply, NoAnswer):
         return Evidence(asked, None, reply.at, trouble=reply.trouble.value)
-    return Evidence(asked, reply.status, reply.at, _media_type(reply.headers.get("content-type", "")), whole_length(reply))
+    media_type, length = _media_type(reply.headers.get("content-type", "")), whole_length(reply)
+    if not reply.body or reply.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
+        return Evidence(asked, reply.status, reply.at, media_type, length)
+    return Evidence(asked, reply.status, reply.at, media_type, length, begins=beginning_of(reply.body))
 
 
 @lru_cache(maxsize=256)

@@ -3,7 +3,7 @@
 Rules for this file: it decides what to ask next, never what the answer means for the page (`verdict` does).
 """
 
-from proxy.core.flows.evidence import Asked, Evidence, evidence_of
+from proxy.core.flows.evidence import SIGNATURE_LENGTH, Asked, Beginning, Evidence, evidence_of
 from proxy.core.flows.exchange import Ask, Flow, Method
 
 _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
@@ -13,27 +13,51 @@ _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 _HEAD = Method.HEAD
 _BY_HEAD = Asked.HEAD
 
+_SUCCESS = frozenset({200, 203, 206})
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 
 def probe(url: str, *, size: int | None = None, head: bool = True) -> Flow[Evidence]:
-    """Asks for the file at `url`, of `size` bytes by the page, and returns the evidence.
+    """Ask for the file at `url`, of `size` bytes by the page, and return the evidence.
 
     With `head` False the ranged GET comes first, for mirrors whose HEAD is known to lie.
+    A success that looks like something else than the file is asked for once more, for the first bytes: they tell what it is.
     """
+    ranged = Asked.RANGE
     if head:
         reply = yield Ask(_HEAD, url)
         evidence = evidence_of(_BY_HEAD, reply)
-        if _settles(evidence, size):
+        if evidence.status not in _HEAD_IS_NOT_BELIEVED and not is_doubtful(evidence, size):
             return evidence
+        if evidence.status in _SUCCESS:
+            return (yield from _first_bytes(url))
     reply = yield Ask(Method.GET, url, first=0, last=0, read=1)
-    return evidence_of(Asked.RANGE, reply)
+    evidence = evidence_of(ranged, reply)
+    if is_doubtful(evidence, size):
+        return (yield from _first_bytes(url))
+    return evidence
 
 
-def _settles(evidence: Evidence, size: int | None) -> bool:
-    status = evidence.status
-    if status != 200:
-        return status is None or status not in _HEAD_IS_NOT_BELIEVED
-    if evidence.media_type in _PAGE_TYPES or evidence.length == 0:
+def plain_probe(url: str) -> Flow[Evidence]:
+    """Ask for the whole file at `url`, hang up after its first bytes, and return the evidence.
+
+    For mirrors that deny HEAD and Range, such as caches that are filled by an ordinary GET only.
+    """
+    reply = yield Ask(Method.GET, url, read=SIGNATURE_LENGTH)
+    return evidence_of(Asked.GET, reply)
+
+
+def is_doubtful(evidence: Evidence, size: int | None) -> bool:
+    """Return whether a success looks like something else than the file of `size` bytes, and the first bytes were not read yet."""
+    if evidence.status not in _SUCCESS or evidence.begins is not Beginning.UNREAD:
         return False
-    return size is None or evidence.length is None or evidence.length >= size
+    if size is not None and evidence.length == size > 0:
+        return False
+    if evidence.media_type in _PAGE_TYPES or evidence.length == 0:
+        return True
+    return size is not None and evidence.length is not None and evidence.length < size
+
+
+def _first_bytes(url: str) -> Flow[Evidence]:
+    reply = yield Ask(Method.GET, url, first=0, last=SIGNATURE_LENGTH - 1, read=SIGNATURE_LENGTH)
+    return evidence_of(Asked.RANGE, reply)

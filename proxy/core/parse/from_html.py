@@ -11,6 +11,7 @@ from proxy.core.page import File, Page, SourceForm
 from proxy.core.parse.files import fragment, make_file
 from proxy.core.parse.hashes import core_metadata, hashes_in_fragment
 from proxy.core.parse.links import Joiner, filename_of, is_address, split_fragment
+from proxy.core.twins import told_apart
 
 _STEP = 250
 
@@ -40,7 +41,7 @@ def html_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     return Page(
         project=project,
         name=project,
-        files=tuple(files),
+        files=told_apart(files),
         form=SourceForm.HTML,
         api_version="1.0",
         extra=_project_status(document),

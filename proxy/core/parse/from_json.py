@@ -16,6 +16,7 @@ from proxy.core.parse.files import fragment, make_file
 from proxy.core.parse.hashes import are_digests, core_metadata, hashes_in_fragment, sound_hashes
 from proxy.core.parse.links import Joiner, are_filenames, is_filename
 from proxy.core.parse.moments import are_moments, sound_moment
+from proxy.core.twins import told_apart
 
 _STEP = 2000
 _SPLIT = 12
@@ -87,7 +88,7 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     return Page(
         project=project,
         name=content.name or project,
-        files=tuple(files),
+        files=told_apart(files),
         form=SourceForm.JSON,
         api_version=api_version if _API_VERSION.fullmatch(api_version) else "1.0",
         versions=versions,

@@ -35,17 +35,17 @@ def proxied_links(project: str) -> LinkMaker:
     start = f"../../files/{project}/"
 
     def links(files: Sequence[File]) -> Sequence[str]:
-        names = [file.filename for file in files]
-        if _PLAIN.make("".join(names)):
-            return [start + name for name in names]
-        return [start + file_segment(name) for name in names]
+        keys = [file.key for file in files]
+        if _PLAIN.make("".join(keys)):
+            return [start + key for key in keys]
+        return [start + file_path(key) for key in keys]
 
     return links
 
 
-def file_segment(filename: str) -> str:
-    """Gives the name of a file as the last segment of its address at the proxy."""
-    return quote(filename, safe=_UNESCAPED_IN_NAMES)
+def file_path(key: str) -> str:
+    """Return the end of a file's address at the proxy, behind the project: its name, before which a twin has its mark."""
+    return "/".join([quote(part, safe=_UNESCAPED_IN_NAMES) for part in key.split("/")])
 
 
 def render_page(page: Page, form: Form, links: LinkMaker, metadata: MetadataOffer) -> bytes:
@@ -130,7 +130,7 @@ class _Pieces:
         # Mostly few files left the page since, and the next one that it has is not far.
         begin = next((place for place in range(self._next, min(self._next + _NEAR, len(old))) if old[place] is file), -1)
         if begin < 0:
-            begin = self._places.get(file.filename, -1)
+            begin = self._places.get(file.key, -1)
             if begin < self._next or old[begin] is not file:
                 return 0, 0
         most = min(self._stop(begin) - begin, len(files) - at)
@@ -144,7 +144,7 @@ class _Pieces:
     @cached_property
     def _stops(self) -> Sequence[int]:
         skipped = self._not_copied
-        return [place for place, file in enumerate(self._last.files) if file.filename in skipped] if skipped else ()
+        return [place for place, file in enumerate(self._last.files) if file.key in skipped] if skipped else ()
 
     def copy(self, begin: int, length: int) -> None:
         """Adds the pieces of `length` files from the place `begin` of the last page on."""
@@ -168,7 +168,7 @@ class _Pieces:
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
-        return {file.filename: place for place, file in enumerate(self._last.files)}
+        return {file.key: place for place, file in enumerate(self._last.files)}
 
 
 def _alike(one: Sequence[File], at: int, other: Sequence[File], place: int, most: int) -> int:
@@ -201,7 +201,8 @@ class Renderer:
     def render(self, page: Page, anew: Collection[str] = ()) -> bytes:
         """Gives the bytes of `page`.
 
-        `anew` names the files of which something else may be said now than with the default offer of core metadata: these are never copied.
+        `anew` has the keys of the files of which something else may be said now than with the default offer of core metadata:
+        these are never copied.
         """
         pieces = _Pieces(self._last, self._between, self._last.anew.union(anew))
         files, rendered = page.files, 0

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from proxy.core.flows.evidence import Evidence
 from proxy.core.page import File, Page
+from proxy.core.twins import file_at
 from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict
 from proxy.core.verdict.settle import Held, Mended
 
@@ -77,12 +78,12 @@ def unproven(verdict: Verdict) -> str:
     return ", but delivered no other file at that time that would prove it" if denied else ""
 
 
-def explain(page: Page, filename: str, verdicts: Mapping[str, Verdict], mended: Mended) -> Explanation:
-    """Explains the file of this name: `page` is the mirror's, and `mended` what became of it by the `verdicts`."""
-    file = page.by_filename.get(filename)
+def explain(page: Page, key: str, verdicts: Mapping[str, Verdict], mended: Mended) -> Explanation:
+    """Explains the file with this key or name: `page` is the mirror's, and `mended` what became of it by the `verdicts`."""
+    file, filename = file_at(page, key), key.rpartition("/")[2]
     if file is None:
         return Explanation(page.project, filename, OnPage.UNKNOWN, "the mirror's page lists no such file", nearest=_near(page, filename))
-    verdict = verdicts.get(filename)
+    verdict = verdicts.get(file.key)
     standing = _standing(file, verdict, mended)
     return Explanation(page.project, filename, standing, _says(file, verdict, standing), page.release_of(file).spelling, file, verdict)
 
@@ -95,11 +96,11 @@ def _near(page: Page, filename: str) -> tuple[str, ...]:
 
 
 def _standing(file: File, verdict: Verdict | None, mended: Mended) -> OnPage:
-    dropped = next((each for each in mended.dropped if each.file.filename == file.filename), None)
+    dropped = next((each for each in mended.dropped if each.file.key == file.key), None)
     if dropped is not None:
         return OnPage.DROPPED_WITH_RELEASE if dropped.verdict is None else OnPage.DROPPED
     for files, standing in ((mended.awaiting, OnPage.AWAITING), (mended.rescued, OnPage.RESCUED)):
-        if any(each.filename == file.filename for each in files):
+        if any(each.key == file.key for each in files):
             return standing
     denied = verdict is not None and verdict.kind is Kind.UNDELIVERABLE
     return OnPage.HELD if denied and mended.held is Held.EMPTY else OnPage.LISTED

@@ -17,30 +17,16 @@ _WINDOW = 120.0
 class StormGuard:
     """Remembers, for one mirror and one identity, when a file was last delivered and which known-good files failed since.
 
-    All times are in seconds since the epoch. Moments are numbers in the order of what happened: answers overtake each other,
-    and only one that was asked for after a denial bears witness that the mirror still delivered then.
+    All times are in seconds since the epoch.
     """
 
     last_good: float = float("-inf")
     _failed: dict[str, float] = field(default_factory=dict)
     _storm_since: float | None = None
-    _moment: int = 0
-    _good_began: int = 0
 
-    def moment(self) -> int:
-        """Gives the moment that is now: later than every one before."""
-        self._moment += 1
-        return self._moment
-
-    def good(self, at: float, began: int = 0) -> None:
-        """Notes that some file, asked for at the moment `began` (0: not known), was delivered.
-
-        That is a witness, and the end of a storm that began before.
-        """
-        if at > self.last_good:
-            self.last_good = at
-        if began > self._good_began:
-            self._good_began = began
+    def good(self, at: float) -> None:
+        """Record that some file was delivered: a witness, and the end of a storm that began before."""
+        self.last_good = max(self.last_good, at)
         if self._storm_since is not None and at > self._storm_since:
             self._storm_since = None
             self._failed.clear()
@@ -60,7 +46,3 @@ class StormGuard:
     def witnessed(self, at: float, window: float) -> bool:
         """Whether a good answer came within `window` seconds of `at`, and no storm has begun since."""
         return self._storm_since is None and abs(at - self.last_good) <= window
-
-    def delivered_since(self, moment: int) -> bool:
-        """Whether a file that was asked for after `moment` was delivered, and there is no storm."""
-        return self._storm_since is None and self._good_began > moment

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.flows.evidence import Asked, Beginning, Evidence
 
 
 class Kind(StrEnum):
@@ -71,7 +71,8 @@ def is_undeliverable(verdict: Verdict | None) -> bool:
 
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _PASSING = frozenset({408, 425, 429})
-_SUCCESS = frozenset({200, 206, 416})
+_SUCCESS = frozenset({200, 203, 206, 416})
+"""203 is a 200 that a proxy on the way transformed (RFC 9110, section 15.3.4)."""
 
 # Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
 _AVAILABLE = Cause.AVAILABLE
@@ -95,10 +96,11 @@ def cause_of(evidence: Evidence, size: int | None) -> Cause:
 
 
 def _cause_of_success(evidence: Evidence, size: int | None) -> Cause:
-    if evidence.status != 416 and evidence.media_type in _PAGE_TYPES:
+    """Name what a success shows whose length is not the one that the page gives: the first bytes decide, then the type and the length."""
+    if evidence.begins is Beginning.TEXT or evidence.length == 0:
         return Cause.NO_FILE
-    if evidence.length == 0:
-        return Cause.NO_FILE
+    if evidence.status != 416 and evidence.media_type in _PAGE_TYPES and evidence.begins is not Beginning.ARCHIVE:
+        return Cause.NO_FILE if evidence.begins is Beginning.UNREAD else Cause.NOT_UNDERSTOOD
     if evidence.length is None:
         return Cause.NOT_UNDERSTOOD if evidence.status == 416 else Cause.AVAILABLE
     if size is None:
@@ -135,4 +137,5 @@ def _follow(kind: Kind, cause: Cause, evidence: Evidence, previous: Verdict | No
 def _stands(previous: Verdict, now: float, rules: VerdictRules) -> bool:
     if previous.kind is Kind.DELIVERABLE:
         return True
-    return previous.kind is Kind.UNDELIVERABLE and now - previous.evidence.at < rules.no_keep
+    # Evidence from the future is of a clock that went back since: nobody knows how old it is.
+    return previous.kind is Kind.UNDELIVERABLE and 0 <= now - previous.evidence.at < rules.no_keep

@@ -42,14 +42,19 @@ class Plan:
         return self.first + self.rest
 
 
-def due(file: File, verdict: Verdict | None, now: float, rules: VerdictRules, *, awaiting: bool = False) -> bool:
-    """Says whether it is time to ask the mirror about `file` (again); `now` is in seconds since the epoch.
+def due(
+    file: File, verdict: Verdict | None, now: float, rules: VerdictRules, *, awaiting: bool = False, seen_since: float | None = None
+) -> bool:
+    """Return whether it is time to ask the mirror about `file` (again); `now` is in seconds since the epoch.
 
     `awaiting` says that only a second confirmation is missing to drop the file, the last of its release.
+    `seen_since` is when the page listed the file first (None: long ago). A clock that went back makes everything due.
     """
     if verdict is None or not file.probeable:
         return file.probeable
     age = now - verdict.checked
+    if age < 0:
+        return True
     if verdict.kind is Kind.DELIVERABLE:
         return age >= rules.yes or now - verdict.evidence.at >= 2 * rules.yes
     if verdict.kind is Kind.UNKNOWN:
@@ -57,18 +62,26 @@ def due(file: File, verdict: Verdict | None, now: float, rules: VerdictRules, *,
         return age >= max(rules.no_young, min(rules.no, verdict.checked - verdict.since))
     if awaiting:
         return age >= rules.confirm
-    return age >= (rules.no_young if _uploaded_within_the_hour(file, verdict.evidence.at) else rules.no)
+    return age >= (rules.no_young if is_young(file, seen_since, verdict.evidence.at) else rules.no)
 
 
-def _uploaded_within_the_hour(file: File, asked: float) -> bool:
-    text = file.upload_time
-    if not text:
-        return False
+def is_young(file: File, seen_since: float | None, at: float) -> bool:
+    """Return whether `file` may still be on its way to the mirror: uploaded, or listed first, within the hour before `at`.
+
+    `seen_since` and `at` are in seconds since the epoch; where the page tells the upload time, that decides.
+    """
+    uploaded = _upload_time(file.upload_time) if file.upload_time else None
+    if uploaded is not None:
+        return -_YOUNG < at - uploaded < _YOUNG
+    return seen_since is not None and abs(at - seen_since) < _YOUNG
+
+
+def _upload_time(text: str) -> float | None:
     try:
         uploaded = datetime.fromisoformat(text)
     except (TypeError, ValueError):
-        return False
-    return uploaded.tzinfo is not None and -_YOUNG < asked - uploaded.timestamp() < _YOUNG
+        return None
+    return uploaded.timestamp() if uploaded.tzinfo is not None else None
 
 
 def newest(page: Page) -> tuple[Release, ...]:
@@ -142,7 +155,7 @@ def reading_picks(
             continue
         wheels = [wheel for wheel in by_resolver_order(release.files) if client is None or runs_on(wheel, client)]
         if wheels or not any(file.packaging is Packaging.WHEEL for file in release.files):
-            left = [wheel for wheel in wheels if not is_undeliverable(verdicts.get(wheel.filename))]
+            left = [wheel for wheel in wheels if not is_undeliverable(verdicts.get(wheel.key))]
             likely = left if lacks is None else [wheel for wheel in left if not lacks(wheel)]
             return tuple((likely or left)[:1])
     return ()
@@ -162,7 +175,7 @@ def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | 
         yield from zip(repeat(True), latest.files)
     denied = {name for name, verdict in verdicts.items() if is_undeliverable(verdict)}
     if denied:
-        yield from ((False, file) for file in page.files if file.filename in denied)
+        yield from ((False, file) for file in page.files if file.key in denied)
     for release in front:
         yield from zip(repeat(False), _read_or_installed(release, client))
     for release in front:
@@ -180,6 +193,10 @@ def _read_or_installed(release: Release, client: ClientPlatform | None) -> tuple
     return resolver_picks(release) if pick is None else (pick, *resolver_picks(release))
 
 
+def _long_ago(_: File) -> float | None:
+    return None
+
+
 def plan(
     page: Page,
     verdicts: Mapping[str, Verdict],
@@ -189,12 +206,14 @@ def plan(
     budget: int | None,
     client: ClientPlatform | None = None,
     awaited_only: bool = False,
+    seen_since: Callable[[File], float | None] = _long_ago,
 ) -> Plan:
     """Chooses the files of `page` to ask about, at most `budget` of them (None: no bound), or only those that the page waits for.
 
-    `verdicts` are what is known, by file name; `now` is in seconds since the epoch.
+    `verdicts` are what is known, by the files' keys; `now` is in seconds since the epoch. `seen_since` tells when the page listed a file
+    first.
     """
-    steps = plan_in_steps(page, verdicts, now, rules=rules, budget=budget, client=client, awaited_only=awaited_only)
+    steps = plan_in_steps(page, verdicts, now, rules=rules, budget=budget, client=client, awaited_only=awaited_only, seen_since=seen_since)
     while True:
         try:
             next(steps)
@@ -212,8 +231,13 @@ def plan_in_steps(
     budget: int | None,
     client: ClientPlatform | None = None,
     awaited_only: bool = False,
+    seen_since: Callable[[File], float | None] = _long_ago,
+    asked_since: float | None = None,
 ) -> Generator[None, None, Plan]:
-    """As `plan`, yielding after every few hundred files; verdicts may come in meanwhile."""
+    """As `plan`, yielding after every few hundred files; verdicts may come in meanwhile.
+
+    Files that were asked about between `asked_since` and `now` are left out, both in seconds since the epoch.
+    """
     first: list[File] = []
     rest: list[File] = []
     seen: set[str] = set()
@@ -224,12 +248,15 @@ def plan_in_steps(
             yield
         if awaited_only and not waited_for:
             break
-        name = file.filename
-        if name in seen:
+        key = file.key
+        if key in seen:
             continue
-        seen.add(name)
-        verdict = verdicts.get(name)
-        if not due(file, verdict, now, rules, awaiting=name in awaiting):
+        seen.add(key)
+        verdict = verdicts.get(key)
+        if verdict is not None and asked_since is not None and asked_since <= verdict.checked <= now:
+            continue
+        since = seen_since(file) if verdict is not None and verdict.kind is Kind.UNDELIVERABLE else None
+        if not due(file, verdict, now, rules, awaiting=key in awaiting, seen_since=since):
             continue
         if left <= 0:
             return Plan(tuple(first), tuple(rest), more=True)
@@ -241,14 +268,14 @@ def plan_in_steps(
 def _awaiting_confirmation(page: Page, verdicts: Mapping[str, Verdict]) -> set[str]:
     if not any(is_undeliverable(verdict) for verdict in verdicts.values()):
         return set()
-    denied = [release for release in page.releases if all(is_undeliverable(verdicts.get(file.filename)) for file in release.files)]
-    return {file.filename for release in denied for file in release.files}
+    denied = [release for release in page.releases if all(is_undeliverable(verdicts.get(file.key)) for file in release.files)]
+    return {file.key for release in denied for file in release.files}
 
 
 def outlived(page: Page, verdicts: Mapping[str, Verdict], now: float, rules: VerdictRules, asked: Collection[str]) -> list[str]:
-    """Names the files of `page` that were denied so long ago that it counts no more, for when nobody asks about them again.
+    """Gives the keys of the files of `page` that were denied so long ago that it counts no more, for when nobody asks about them again.
 
     `asked` are those that somebody does; `now` is in seconds since the epoch.
     """
-    denied = (file.filename for file in page.files if is_undeliverable(verdicts.get(file.filename)))
+    denied = (file.key for file in page.files if is_undeliverable(verdicts.get(file.key)))
     return [name for name in denied if name not in asked and now - verdicts[name].evidence.at >= rules.no_keep]

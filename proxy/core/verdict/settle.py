@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from proxy.core.page import File, Packaging, Page, Release
+from proxy.core.twins import same_elsewhere
 from proxy.core.verdict.judge import Cause, Kind, Verdict, is_undeliverable
 
 _TOGETHER = 10.0
@@ -72,34 +73,44 @@ class Mended:
         return Counter(each.verdict.cause for each in self.dropped if each.verdict is not None)
 
 
-def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, rescued: Collection[str] = ()) -> Mended:
-    """Takes from `page` what `verdicts` (by file name) prove to be undeliverable, but for the files named in `rescued`.
+def settle(
+    page: Page, verdicts: Mapping[str, Verdict], policy: Policy, rescued: Collection[str] = (), *, by_address: bool = False
+) -> Mended:
+    """Takes from `page` what `verdicts` (by the files' keys) prove to be undeliverable, but for those in `rescued`.
 
+    A file stays if the page lists the same bytes at another address that is not denied, from where the proxy gets them;
+    `by_address` says that clients get each file from its own address, so that it leaves all the same.
     The last files of a release leave only where two answers, `policy.confirm` seconds apart, agree.
     """
-    listed = page.by_filename
+    listed = page.by_key
     # Most verdicts of a large page are good ones: these are passed over once, and not looked at again.
     good = Kind.DELIVERABLE
     others = [(name, verdict) for name, verdict in verdicts.items() if verdict.kind is not good and name in listed]
     denied = [name for name, verdict in others if verdict.kind is Kind.UNDELIVERABLE]
+    if not by_address:
+        elsewhere = {key for key in denied if _is_elsewhere(page, listed[key], verdicts)}
+        denied = [key for key in denied if key not in elsewhere]
+    else:
+        elsewhere = set()
     drop: dict[str, Dropped] = {}
     awaiting: list[File] = []
     sdist_only: list[str] = []
     lost: list[str] = []
+    kept = elsewhere.union(rescued)
     for release in _touched(page, [name for name in denied if name not in rescued]):
-        dead = [file for file in release.files if is_undeliverable(verdicts.get(file.filename)) and file.filename not in rescued]
+        dead = [file for file in release.files if is_undeliverable(verdicts.get(file.key)) and file.key not in kept]
         if len(dead) == len(release.files):
             waiting = _last_denied(dead, verdicts, policy)
             awaiting += waiting
-            names = {file.filename for file in waiting}
-            dead = [file for file in dead if file.filename not in names]
-        drop |= {file.filename: Dropped(file, verdicts[file.filename]) for file in dead}
-        left = [file for file in release.files if file.filename not in drop]
+            names = {file.key for file in waiting}
+            dead = [file for file in dead if file.key not in names]
+        drop |= {file.key: Dropped(file, verdicts[file.key]) for file in dead}
+        left = [file for file in release.files if file.key not in drop]
         if not left:
             lost.append(release.spelling)
         elif _only_sdist_left(release, left):
             if policy.sdist_only == "drop-release":
-                drop |= {file.filename: Dropped(file, None) for file in left}
+                drop |= {file.key: Dropped(file, None) for file in left}
                 lost.append(release.spelling)
             else:
                 sdist_only.append(release.spelling)
@@ -121,14 +132,18 @@ def settle(page: Page, verdicts: Mapping[str, Verdict], policy: Policy, rescued:
     )
 
 
+def _is_elsewhere(page: Page, file: File, verdicts: Mapping[str, Verdict]) -> bool:
+    return any(not is_undeliverable(verdicts.get(other.key)) for other in same_elsewhere(page, file))
+
+
 def _last_denied(dead: list[File], verdicts: Mapping[str, Verdict], policy: Policy) -> list[File]:
     """Gives those of a release's files, all denied, that wait for a second denial: the last ones.
 
     What left the page before these were denied stays away.
     """
-    last = max(verdicts[file.filename].since for file in dead)
-    together = [file for file in dead if verdicts[file.filename].since >= last - _TOGETHER]
-    return [file for file in together if not verdicts[file.filename].confirmed_for(policy.confirm)]
+    last = max(verdicts[file.key].since for file in dead)
+    together = [file for file in dead if verdicts[file.key].since >= last - _TOGETHER]
+    return [file for file in together if not verdicts[file.key].confirmed_for(policy.confirm)]
 
 
 def _only_sdist_left(release: Release, left: list[File]) -> bool:
@@ -137,7 +152,7 @@ def _only_sdist_left(release: Release, left: list[File]) -> bool:
 
 
 def _anything_left(page: Page, drop: Mapping[str, Dropped]) -> bool:
-    return any(_worth_listing(file) for file in page.files if file.filename not in drop)
+    return any(_worth_listing(file) for file in page.files if file.key not in drop)
 
 
 def _worth_listing(file: File) -> bool:
@@ -148,5 +163,5 @@ def _touched(page: Page, denied: list[str]) -> list[Release]:
     """Gives the releases that hold one of these files of the page, newest first."""
     if not denied:
         return []
-    touched = {page.release_of(page.by_filename[name]).spelling for name in denied}
+    touched = {page.release_of(page.by_key[name]).spelling for name in denied}
     return [release for release in page.releases if release.spelling in touched]

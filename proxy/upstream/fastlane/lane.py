@@ -72,7 +72,8 @@ class FastLane:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._time: Callable[[], float] = time.monotonic
         self._all: set[Connection] = set()
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()
+        """Those used longest ago come first: behind each may stand another node of the mirror, and all are to be heard."""
         self._waiting: deque[Request] = deque()
         self._again: deque[Request] = deque()
         self._openers: set[asyncio.Task[None]] = set()
@@ -105,7 +106,7 @@ class FastLane:
             return request
         if self._idle and not self._waiting:
             request = Request(ask, wire, done, now)
-            self._send(self._idle.pop(), request)
+            self._send(self._idle.popleft(), request)
         else:
             request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
             self._waiting.append(request)
@@ -200,7 +201,7 @@ class FastLane:
         # It takes no more connections than the others: these must do.
         self._make_do()
         if self._idle:
-            self._send(self._idle.pop(), request)
+            self._send(self._idle.popleft(), request)
         else:
             self._waiting.append(request)
 
@@ -260,7 +261,7 @@ class FastLane:
 
     def _send_all(self) -> None:
         while self._waiting and self._idle:
-            self._free(self._idle.pop())
+            self._free(self._idle.popleft())
         self._turn_due = False
         leaving, self._leaving = self._leaving, []
         for connection, request in leaving:

@@ -1,0 +1,392 @@
+"""Proves denials: asks for denied files again, in rounds, until `core.verdict.proof` says that they are absent, or they are delivered.
+
+A round has few requests, a quarter of what the mirror is asked at once at most, in random order. Files known to be good are among them:
+where they are denied as well, or a denied file is delivered, no denial counts that came before, the mirror is asked for fewer files at
+once from then on, and the denied files are asked for once more from the beginning.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import partial
+from itertools import islice
+from random import Random
+from typing import Any
+
+import structlog
+from msgspec import structs
+
+from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.flows.exchange import Flow
+from proxy.core.flows.probe import plain_probe, probe
+from proxy.core.identity import Identity
+from proxy.core.page import File
+from proxy.core.verdict.judge import PROOF, Cause, Kind, cause_of
+from proxy.core.verdict.proof import Suspicion, missing_answers, proves_absence
+from proxy.index.flights import Tasks
+from proxy.index.project import Project
+from proxy.index.standing import Standing
+from proxy.upstream import Mirror
+
+_log = structlog.get_logger("mirrormend.index")
+
+_WIDTH = 16
+"""Requests of a round at most; halved whenever the mirror contradicts itself."""
+
+_SHARE_OF_WINDOW = 4
+"""A round has at most one of so many of the requests that the mirror is asked at once."""
+
+_FILES_PER_WITNESS = 8
+_ATTEMPTS = 4
+"""So often the denials of a file are counted from the beginning before it is left for the next time that its page is planned."""
+
+_MOST_REPETITIONS = 64
+"""So often a file is asked for again at most, for one proof."""
+
+_PASSING_FAILURES = 6
+_EVERY_PLAIN = 4
+"""One of so many repetitions is an ordinary GET, without Range."""
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 2.0
+
+Key = tuple[str, str]
+
+
+class Urgency(IntEnum):
+    """Says who waits for a proof; a smaller number goes first."""
+
+    AWAITED = 0
+    PATIENT = 1
+    BACKGROUND = 2
+
+
+@dataclass(slots=True, eq=False)
+class Suspect:
+    """A file that was denied, and how far the proof is.
+
+    `denials` came in a row, the last of them is `evidence`, all with the same `cause`; `delivered_before` is the state's count of
+    delivered files when the first of them came. `known_good` says that it was delivered once, `proven_before` that it was proven absent.
+    `done` is set when it is proven, delivered, or given up for now.
+    """
+
+    project: Project
+    file: File
+    evidence: Evidence
+    cause: Cause
+    urgency: Urgency
+    known_good: bool
+    proven_before: bool
+    delivered_before: int
+    denials: int = 1
+    attempts: int = 0
+    failures: int = 0
+    repetitions: int = 0
+    repetitions_before: int = 0
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def key(self) -> Key:
+        """The project and the file."""
+        return self.project.name, self.file.key
+
+    def restart(self, delivered: int) -> None:
+        """Count denials from the beginning: those that came so far prove nothing."""
+        self.denials, self.delivered_before = 0, delivered
+        self.attempts += self.repetitions > self.repetitions_before
+        self.repetitions_before = self.repetitions
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it was asked for often enough for this time."""
+        return self.attempts >= _ATTEMPTS or self.failures >= _PASSING_FAILURES or self.repetitions >= _MOST_REPETITIONS
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request of a round; without a suspect it is for a file known to be good."""
+
+    suspect: Suspect | None
+    file: File
+    plain: bool
+    epoch: int
+
+    def flow(self) -> Flow[Evidence]:
+        return plain_probe(self.file.url) if self.plain else probe(self.file.url, size=self.file.size, head=False)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a round showed: which suspects were delivered, how many of the files known to be good were, and which of these were denied."""
+
+    delivered: list[tuple[Suspect, Evidence]] = field(default_factory=list)
+    good: int = 0
+    bad: list[tuple[File, Evidence]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where a prover writes what it finds out.
+
+    `note` takes evidence that is not yet a proof, `conclude` a proof, `known_good_failed` says that a file known to be good is denied.
+    `find_witness` looks for a file that the mirror delivers, other than those named. `is_young` says whether a file may lag behind
+    its page.
+    """
+
+    note: Callable[[Project, File, Evidence], None]
+    conclude: Callable[[Project, File, Evidence, Cause], None]
+    known_good_failed: Callable[[Project, File, Evidence], None]
+    find_witness: Callable[[Project, frozenset[str]], Coroutine[Any, Any, bool]]
+    is_young: Callable[[Project, File], bool]
+
+
+class DenialProver:
+    """Proves the denials of one mirror for one identity, all projects together.
+
+    `clock` tells the seconds since the epoch; `seed` makes the order of requests repeatable.
+    """
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        who: Identity,
+        standing: Standing,
+        ledger: Ledger,
+        tasks: Tasks,
+        *,
+        clock: Callable[[], float],
+        seed: int | None = None,
+    ) -> None:
+        self._mirror = mirror
+        self._who = who
+        self._standing = standing
+        self._ledger = ledger
+        self._tasks = tasks
+        self._clock = clock
+        self._random = Random(seed)  # noqa: S311 - it mixes requests, it guards nothing
+        self._width = _WIDTH
+        self._pause = 0.0
+        self._epoch = 0
+        self._running = False
+        self._queues: dict[Urgency, dict[Key, Suspect]] = {urgency: {} for urgency in Urgency}
+        self._urls: set[str] = set()
+        self.suspects: dict[Key, Suspect] = {}
+        """The files whose denial is being proven, by project and name."""
+
+    def suspect(self, project: Project, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect:
+        """Begin to prove that `file`, denied by `evidence`, is absent, unless that is under way."""
+        known = self.suspects.get((project.name, file.key))
+        if known is not None and known.project is project:
+            if urgency < known.urgency:
+                del self._queues[known.urgency][known.key]
+                known.urgency = urgency
+                self._queues[urgency][known.key] = known
+            return known
+        if known is not None:
+            self._finish(known)
+        previous = project.verdicts.get(file.key)
+        suspect = Suspect(
+            project,
+            file,
+            evidence,
+            cause,
+            urgency,
+            known_good=previous is not None and previous.kind is Kind.DELIVERABLE,
+            proven_before=previous is not None and previous.kind is Kind.UNDELIVERABLE and previous.cause is cause,
+            delivered_before=self._standing.delivered_count,
+        )
+        self.suspects[suspect.key] = self._queues[urgency][suspect.key] = suspect
+        self._urls.add(file.url)
+        if not self._running:
+            self._running = True
+            self._tasks.start(self._run(), f"prove denials for {project.name}")
+        return suspect
+
+    @staticmethod
+    async def wait(suspects: Iterable[Suspect], seconds: float | None) -> None:
+        """Wait until all `suspects` are proven, delivered or given up, at most so many seconds (None: however long)."""
+        waiting = [suspect for suspect in suspects if not suspect.done.is_set()]
+        if not waiting:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for suspect in waiting:
+                    await suspect.done.wait()
+
+    def delivered(self, project: Project, file: File) -> None:
+        """Record that a suspected file was delivered to somebody else who asked for it."""
+        suspect = self.suspects.get((project.name, file.key))
+        if suspect is not None and suspect.project is project:
+            self._finish(suspect)
+            self._start_over(crowded=suspect.denials > 0 and not self._ledger.is_young(project, file))
+
+    async def _run(self) -> None:
+        try:
+            # What is denied in the same moment is proven together.
+            await asyncio.sleep(0)
+            while self.suspects:
+                if self._pause:
+                    await asyncio.sleep(self._pause)
+                chunk = self._next_chunk()
+                if chunk and await self._has_witness(chunk):
+                    self._take(chunk, await self._ask(chunk))
+                else:
+                    self._finish_all(chunk)
+        finally:
+            self._running = False
+            self._finish_all(list(self.suspects.values()))
+
+    def _next_chunk(self) -> list[Suspect]:
+        """Return the suspects of the next round: those of one urgency, the most urgent, that have waited longest."""
+        queue = next((queue for queue in self._queues.values() if queue), {})
+        return list(islice(queue.values(), self._round_width()))
+
+    def _round_width(self) -> int:
+        return max(1, min(self._width, self._mirror.window // _SHARE_OF_WINDOW))
+
+    async def _has_witness(self, chunk: list[Suspect]) -> bool:
+        if self._known_good(1) and not self._standing.guard.storm:
+            return True
+        return await self._ledger.find_witness(chunk[0].project, frozenset(name for _, name in self.suspects))
+
+    def _known_good(self, most: int) -> list[File]:
+        good = list({file.url: file for file in self._standing.good if file.url not in self._urls}.values())
+        return self._random.sample(good, most) if len(good) >= most else self._random.choices(good, k=most) if good else []
+
+    def _questions(self, chunk: list[Suspect]) -> list[_Question]:
+        copies, epoch = max(1, self._round_width() // len(chunk)), self._epoch
+        questions, good = [], 0
+        for suspect in chunk:
+            denials, delivered = self._missing(suspect)
+            good = max(good, delivered)
+            repetitions = self._repetitions(suspect, max(1, min(copies, denials)))
+            questions += [_Question(suspect, suspect.file, plain, epoch) for plain in repetitions]
+        witnesses = self._known_good(max(1 + len(questions) // _FILES_PER_WITNESS, min(copies, good)))
+        questions += [_Question(None, file, self._standing.plain_only, epoch) for file in witnesses]
+        self._random.shuffle(questions)
+        return questions
+
+    def _repetitions(self, suspect: Suspect, count: int) -> Iterator[bool]:
+        """Tell for each of the next repetitions whether it is an ordinary GET."""
+        for _ in range(count):
+            suspect.repetitions += 1
+            yield self._standing.plain_only or suspect.repetitions % _EVERY_PLAIN == 0
+
+    def _missing(self, suspect: Suspect) -> tuple[int, int]:
+        between = self._standing.delivered_count - suspect.delivered_before
+        inconsistent = self._standing.inconsistent(self._clock())
+        return missing_answers(suspect.denials, between, self._suspicion(suspect), inconsistent=inconsistent)
+
+    def _suspicion(self, suspect: Suspect) -> Suspicion:
+        if suspect.proven_before:
+            return Suspicion.CONFIRMED
+        lacking = not suspect.known_good and self._standing.platforms.lacks(suspect.file)
+        return Suspicion.OF_PLATFORM if lacking else Suspicion.OF_FILE
+
+    async def _ask(self, chunk: list[Suspect]) -> _Outcome:
+        outcome = _Outcome()
+        questions = self._questions(chunk)
+        background = chunk[0].urgency is Urgency.BACKGROUND
+        alone = self._round_width() == 1
+        for asked in [[question] for question in questions] if alone else [questions]:
+            await self._mirror.converse_all(
+                ((question, question.flow()) for question in asked),
+                self._who,
+                learned=partial(self._learned, outcome),
+                background=background,
+            )
+        return outcome
+
+    def _learned(self, outcome: _Outcome, question: _Question, evidence: Evidence) -> None:
+        suspect, file = question.suspect, question.file
+        cause = cause_of(evidence, file.size)
+        if suspect is None:
+            if cause is Cause.AVAILABLE:
+                outcome.good += 1
+                self._standing.delivered(file, evidence.at)
+            elif cause in PROOF:
+                outcome.bad.append((file, evidence))
+        elif cause is Cause.AVAILABLE:
+            outcome.delivered.append((suspect, evidence))
+        elif cause not in PROOF:
+            suspect.failures += 1
+        elif question.epoch == self._epoch:
+            self._denied_again(suspect, evidence, cause)
+
+    def _denied_again(self, suspect: Suspect, evidence: Evidence, cause: Cause) -> None:
+        if cause is not suspect.cause or suspect.denials == 0:
+            # It confirms no other denial, but others may confirm it.
+            suspect.cause, suspect.denials = cause, 0
+            suspect.delivered_before = self._standing.delivered_count
+        suspect.denials += 1
+        same_request = evidence.asked is suspect.evidence.asked and evidence.status == suspect.evidence.status
+        # A ranged request stays the evidence: it can be repeated at no cost.
+        keep = same_request or (evidence.asked is Asked.GET and suspect.evidence.asked is Asked.RANGE and not self._standing.plain_only)
+        suspect.evidence = structs.replace(suspect.evidence, at=evidence.at) if keep else evidence
+        if cause is Cause.ABSENT:
+            self._standing.platforms.denied(suspect.file)
+
+    def _take(self, chunk: list[Suspect], outcome: _Outcome) -> None:
+        """Draw the conclusions of a round."""
+        contradicted = False
+        for suspect, evidence in outcome.delivered:
+            if evidence.asked is Asked.GET and not self._standing.plain_only and suspect.denials:
+                self._standing.only_plain_get_delivered()
+            else:
+                contradicted |= suspect.denials > 0 and not self._ledger.is_young(suspect.project, suspect.file)
+            self._finish(suspect)
+            self._ledger.note(suspect.project, suspect.file, evidence)
+        for file, evidence in outcome.bad:
+            self._ledger.known_good_failed(chunk[0].project, file, evidence)
+        if outcome.delivered or outcome.bad:
+            self._start_over(crowded=contradicted or bool(outcome.bad and outcome.good))
+        elif outcome.good:
+            self._pause = 0.0
+            for suspect in chunk:
+                self._judge(suspect)
+        else:
+            # No file known to be good answered: what was denied meanwhile proves nothing.
+            self._void(chunk)
+        self._finish_all([suspect for suspect in chunk if suspect.exhausted])
+
+    def _judge(self, suspect: Suspect) -> None:
+        between = self._standing.delivered_count - suspect.delivered_before
+        inconsistent = self._standing.inconsistent(self._clock())
+        if proves_absence(suspect.denials, between, self._suspicion(suspect), inconsistent=inconsistent):
+            if not self._standing.guard.storm:
+                self._ledger.conclude(suspect.project, suspect.file, suspect.evidence, suspect.cause)
+            self._finish(suspect)
+
+    def _start_over(self, *, crowded: bool) -> None:
+        """Void all denials so far; where a crowd may have caused them, ask the mirror for fewer files at once from now on."""
+        self._void(list(self.suspects.values()))
+        if not crowded:
+            return
+        self._standing.contradicted(self._clock())
+        self._width = max(1, self._width // 2)
+        self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+        self._mirror.ask_less_at_once()
+        _log.warning(
+            "denials-contradicted",
+            mirror=self._mirror.name,
+            at_once=self._mirror.window,
+            meaning="the mirror denied files that it delivers: nothing is dropped for these answers, and it is asked for fewer at once",
+        )
+
+    def _void(self, suspects: Iterable[Suspect]) -> None:
+        self._epoch += 1
+        for suspect in suspects:
+            suspect.restart(self._standing.delivered_count)
+
+    def _finish(self, suspect: Suspect) -> None:
+        if self.suspects.get(suspect.key) is suspect:
+            del self.suspects[suspect.key]
+            del self._queues[suspect.urgency][suspect.key]
+            self._urls.discard(suspect.file.url)
+        suspect.done.set()
+
+    def _finish_all(self, suspects: Iterable[Suspect]) -> None:
+        for suspect in suspects:
+            self._finish(suspect)
