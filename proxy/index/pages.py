@@ -86,6 +86,7 @@ class Pages:
         self._spellings: OrderedDict[str, str] = OrderedDict()
         self._doubts = Doubts(mirror, projects, keeper, within=probe.patience, clock=clock)
         self._refusals = Refusals(upstream.fresh)
+        self._trial: asyncio.Task[None] | None = None
         self._late: dict[tuple[str, str], float] = {}
         self._late_in_a_row: dict[tuple[str, str], float] = {}
 
@@ -133,6 +134,10 @@ class Pages:
     async def _ask(self, project: Project) -> None:
         key = (project.who.key, project.name)
         refused = self._refusals.standing(key, self._clock()) if project.known is None else None
+        if refused is not None and self._trial is not None:
+            # Another page that failed before is asked for: soon it is known whether the mirror is back.
+            await asyncio.wait({self._trial}, timeout=_LOOKED_FOR)
+            refused = self._refusals.standing(key, self._clock())
         if refused is not None:
             self._projects.drop(project)
             try:
@@ -141,11 +146,19 @@ class Pages:
                 # An error holds the frames it passes, and the requests in them: no frame must hold it.
                 del refused
         flight = self._flights.start(key, lambda: self._refresh(project))
+        if self._refusals.lasts(key):
+            self._trial = flight
+            # What has failed holds the frames that it passed: nothing must hold it.
+            flight.add_done_callback(self._trial_over)
         try:
             await self._landed(project, flight)
         finally:
             # The flight's failure holds this frame: it must not hold the flight.
             del flight
+
+    def _trial_over(self, flight: "asyncio.Task[None]") -> None:
+        if self._trial is flight:
+            self._trial = None
 
     async def ask_again(self, project: Project) -> None:
         """Asks the mirror for the page although it is fresh, unless it was asked a moment ago; raises what `freshen` raises."""

@@ -71,6 +71,9 @@ _WELL_FOR = 5.0
 _TRIAL_LOOK, _TRIAL_LOOKS = 0.05, 40
 """Seconds after which it is looked whether the trial of an open breaker has told something, and how often."""
 
+_CALM_WITHIN, _CALM_FOR, _CALM_LOOK = 2.0, 0.3, 0.05
+"""Seconds within which probes under way are waited for, for which no others start then, and after which it is looked again."""
+
 _BESIDE = 0.003
 """Seconds within which a mirror on the same machine answers now and then, however busy both are."""
 
@@ -341,24 +344,20 @@ class Mirror:
         way = Way({} if known is None else known.conditions(), codings=self._codings())
         self._pages_asked += 1
         attempt = 0
-        failed: UpstreamError
+        alone = False
         while True:
-            try:
-                answer = await self._page_answer(url, way, who)
-                if url not in self._good_pages:
-                    self._good_pages.append(url)
-            except UpstreamStatus as error:
-                instead, failed = way.instead(error.status), error
-            except (UpstreamBroke, UpstreamTimeout) as error:
-                instead, failed = None, error
-            except Failure as failure:
-                if failure.trouble not in _IN_PASSING:
-                    raise self._error(failure) from None
-                instead, failed = None, self._error(failure)
-            else:
-                return answer
+            crowd = self._pace.under_way
+            failed = await self._tried(url, way, who)
+            if not isinstance(failed, UpstreamError):
+                return failed
+            status = failed.status if isinstance(failed, UpstreamStatus) else 0
+            instead = way.instead(status)
             if instead is not None:
                 way = instead
+                continue
+            if crowd and not alone and _may_be_crowded(status, known):
+                alone = True
+                await self._calm()
                 continue
             attempt += 1
             wait = wait_before(attempt, failed) if attempt <= self._section.retries else None
@@ -371,6 +370,30 @@ class Mirror:
                     del failed
             _log.info("asked-again", mirror=self.name, project=name, why=str(failed), wait=round(wait, 2))
             await asyncio.sleep(wait)
+
+    async def _tried(self, url: str, way: Way, who: Identity) -> FetchedPage | NotModified | UpstreamError:
+        """Ask once; return why no page came where asking otherwise or again may help, raise it where not."""
+        try:
+            answer = await self._page_answer(url, way, who)
+        except (UpstreamStatus, UpstreamBroke, UpstreamTimeout) as error:
+            return error
+        except Failure as failure:
+            told = self._error(failure)
+            if failure.trouble not in _IN_PASSING:
+                raise told from None
+            return told
+        if url not in self._good_pages:
+            self._good_pages.append(url)
+        return answer
+
+    async def _calm(self) -> None:
+        """Hold back probes until those under way are answered, and for as long as a page takes besides."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _CALM_WITHIN
+        while self._pace.under_way > 0 and loop.time() < until:
+            self._pace.paused_until = max(self._pace.paused_until, loop.time() + 2 * _CALM_LOOK)
+            await asyncio.sleep(_CALM_LOOK)
+        self._pace.paused_until = max(self._pace.paused_until, loop.time() + _CALM_FOR)
 
     def _codings(self) -> str:
         """Gives the content codings to ask for: on the same machine none, since compressing takes both sides longer than sending.
@@ -516,3 +539,8 @@ class Mirror:
         if failure.trouble in _BROKE:
             return UpstreamBroke(failure.url, failure.detail)
         return UpstreamUnreachable(failure.url, failure.detail)
+
+
+def _may_be_crowded(status: int, known: Validators | None) -> bool:
+    """Return whether a page may be denied only since so much else is asked for: some mirrors say so by 403 or 404."""
+    return status == 403 or (known is not None and status in {404, 410})

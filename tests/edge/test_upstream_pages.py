@@ -304,6 +304,12 @@ class TestRepetition:
             assert isinstance(await mirror.fetch_page("demo", SHARED), FetchedPage)
             assert len(say.heard) == 3
 
+    async def test_what_something_on_the_way_has_changed_is_a_page_too(self) -> None:
+        """203 (RFC 9110, section 15.3.4)."""
+        said = page().replace(b" 200 OK", b" 203 Non-Authoritative Information")
+        async with serving(always(said)) as server, mirror_at(server.url("/simple/")) as mirror:
+            assert isinstance(await mirror.fetch_page("demo", SHARED), FetchedPage)
+
     @pytest.mark.parametrize("status", [401, 403, 404, 410, 451, 501])
     async def test_what_is_no_matter_of_time_is_asked_once(self, status: int) -> None:
         async with serving(always(answer(status))) as server, mirror_at(server.url("/simple/"), retries=2) as mirror:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.clock import Clock
 from tests.conftest import MakeClient
-from tests.faults import Fault, slow, status, wrong_type
+from tests.faults import Fault, Target, slow, status, wrong_type
 from tests.mirror import BrokenMirror
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -264,6 +265,17 @@ async def test_pages_recover_when_the_mirror_does_and_not_minutes_after(site: Ma
     assert await proxied.pages() == GOOD
 
 
+async def test_pages_that_are_all_asked_for_at_once_as_the_mirror_is_back_come_at_once(site: MakeSite) -> None:
+    proxied = await site()
+    down = proxied.mirror.fault("page:*", status(500))
+    for _ in range(4):
+        await proxied.pages()
+        proxied.clock.passes(20)
+    proxied.mirror.heal(down)
+    answers = await asyncio.gather(*(proxied.client.get(f"/simple/{name}/") for name in PROJECTS))
+    assert [answer.status for answer in answers] == [200] * len(PROJECTS)
+
+
 async def test_a_slow_page_of_one_project_does_not_make_the_next_ones_stale(mirror: BrokenMirror, app_client: MakeClient) -> None:
     for wheel in WHEELS.values():
         mirror.add(wheel)
@@ -313,3 +325,35 @@ async def test_after_a_restart_on_a_clock_that_went_back_a_stored_page_is_due(si
     proxied.mirror.forget()
     assert await proxied.pages() == GOOD
     assert proxied.mirror.count(kind="page") == len(PROJECTS)
+
+
+# A crowd of the proxy's own ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_page_that_is_refused_for_the_crowd_of_probes_is_asked_for_again_alone(
+    mirror: BrokenMirror, app_client: MakeClient
+) -> None:
+    """A limit on simultaneous requests, told as 403; who asks for pages at the mirror itself never meets it."""
+    for number in range(60):
+        mirror.add(f"crowd-{number}.0-py3-none-any.whl")
+    mirror.add(WHEELS["p0"])
+    under_way = 0
+
+    async def limited(target: Target) -> web.StreamResponse | None:
+        nonlocal under_way
+        if under_way >= 4:
+            return web.Response(status=403)
+        under_way += 1
+        try:
+            await asyncio.sleep(0.1)
+        finally:
+            under_way -= 1
+        return None
+
+    client = await app_client(probe={"patience": 0})
+    mirror.fault(lambda _: True, limited)
+    crowd = asyncio.create_task(client.get("/simple/crowd/"))
+    await asyncio.sleep(0.25)
+    async with client.get("/simple/p0/") as response:
+        assert response.status == 200
+    assert (await crowd).status == 200
