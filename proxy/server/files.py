@@ -43,7 +43,9 @@ _log = structlog.get_logger("mirrormend.server")
 _PASSED_ON = ("ETag", "Last-Modified", "Cache-Control", "Expires", "X-Checksum-Sha256")
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Range", "If-Match", "If-Unmodified-Since")
 _OF_BYTES = "application/octet-stream"
-_FOR_EVER = "max-age=31536000, immutable"
+_UNCHANGED = "max-age=86400, immutable"
+"""The address names no digest, and some private indexes do replace files under their names: pip and uv fail then as long as they keep
+the old one, so that a day bounds the harm."""
 
 
 async def distribution_file(request: web.Request) -> web.StreamResponse:
@@ -323,7 +325,7 @@ def _no_answer(index: Index, error: UpstreamError) -> Evidence:
 def _headers(headers: Mapping[str, str], request: web.Request | None = None, file: File | None = None) -> CIMultiDict[str]:
     """Return the headers that pass on to the client. The type is that of bytes: no file is a page of ours, whose scripts may do more.
 
-    Where they are of all of a `file` whose SHA-256 the page tells, it is the same for ever (RFC 8246), whatever the mirror says of it.
+    Where they are of all of a `file` whose SHA-256 the page tells, it does not change (RFC 8246), whatever the mirror says of it.
     """
     given = CIMultiDict({name: value for name, value in headers.items() if fit(value)})
     passed = CIMultiDict({name: given[name] for name in _PASSED_ON if name in given})
@@ -333,5 +335,5 @@ def _headers(headers: Mapping[str, str], request: web.Request | None = None, fil
     if request is not None and file is not None and sha256_of(file) is not None:
         passed.pop("Expires", None)
         own = "Authorization" in request.headers
-        passed["Cache-Control"] = f"private, {_FOR_EVER}" if own else _FOR_EVER
+        passed["Cache-Control"] = f"private, {_UNCHANGED}" if own else _UNCHANGED
     return passed

@@ -155,9 +155,9 @@ async def test_no_cache_between_may_keep_what_was_given_to_who_signed_in(
             async with client.get(path, headers=signed(ALLOWED[0]) if client is closed else {}) as response:
                 given[path, client is closed] = response.headers.get("Cache-Control")
     assert given["/simple/demo/", True] == given[f"/files/demo/{WHEEL}.metadata", True] == "private, no-cache"
-    assert given[f"/files/demo/{WHEEL}", True] == "private, max-age=31536000, immutable"
+    assert given[f"/files/demo/{WHEEL}", True] == "private, max-age=86400, immutable"
     assert given["/simple/demo/", False] == "no-cache"
-    assert given[f"/files/demo/{WHEEL}", False] == "max-age=31536000, immutable"
+    assert given[f"/files/demo/{WHEEL}", False] == "max-age=86400, immutable"
     assert given["/healthz", True] is None
     assert given["/no/such/address", True] == "no-store"
 
