@@ -92,6 +92,7 @@ async def test_bytes_that_are_not_the_files_do_not_go_to_another_client_as_a_fil
         ("a.tar.bz2", b"BZh91", False, True),
         ("a.whl", b"<html>", True, False),
         ("a.json", b"{}", True, True),
+        ("a.json", b"<html>", True, False),
         ("a.json", b"{}", False, False),
     ],
 )
