@@ -43,12 +43,13 @@ def is_gzip_coded(filename: str, start: bytes, *, labelled: bool, size: int | No
     if not start.startswith(GZIP) or (size is not None and size == length):
         return False
     beginning = next((how for suffix, how in _BEGINNINGS.items() if filename.lower().endswith(suffix)), None)
-    if beginning is None:
-        return labelled
     try:
-        inside = zlib.decompressobj(_GZIP_WRAPPER).decompress(start, len(beginning))
+        inside = zlib.decompressobj(_GZIP_WRAPPER).decompress(start, len(beginning or b"<"))
     except InflateError:
         return False
+    if beginning is None:
+        # A page for people, which is no file, is left to who looks at its type.
+        return labelled and inside != b"<"
     return inside == beginning
 
 

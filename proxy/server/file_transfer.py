@@ -30,6 +30,9 @@ _RESUMES = 2
 HELD_WHOLE = 2 * 1024 * 1024
 """Bytes of the largest file of which nothing is sent before all of it is seen to be right."""
 
+_HELD_BY_ALL = 64 * 1024 * 1024
+"""Bytes of such files that are held at once, of all clients together; beyond that they begin before they are whole."""
+
 _HELD_FOR = 2.0
 """Seconds for which such a file is held: a client is not to wait longer for the first byte of one that comes slowly."""
 
@@ -130,6 +133,16 @@ class Checksum:
         self._hash.update(b"".join(chunks))
 
 
+class _Room:
+    """The room for what is held of small files: how many bytes of it are taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+
+_ROOM = _Room()
+
+
 class Delivery:
     """Sends a `part` to the client as `response`; where `sha256` is given, the part is the whole file and has to have that digest."""
 
@@ -142,6 +155,7 @@ class Delivery:
         self._held: list[bytes] = []
         self._held_until = time.monotonic() + _HELD_FOR
         self._small = part.length is None or part.length <= HELD_WHOLE
+        self._taken = 0
 
     @property
     def begun(self) -> bool:
@@ -172,9 +186,23 @@ class Delivery:
             return
         await self._checksum.feed(chunk)
         self._held.append(chunk)
-        if not self._response.prepared and self._small and self.part.sent <= HELD_WHOLE and time.monotonic() < self._held_until:
+        if not self._response.prepared and self._may_hold(len(chunk)):
             return
         await self.begin()
+
+    def _may_hold(self, size: int) -> bool:
+        """Take room for `size` more bytes, if all that came may still be held."""
+        if not self._small or self.part.sent > HELD_WHOLE or time.monotonic() >= self._held_until or _ROOM.taken + size > _HELD_BY_ALL:
+            return False
+        self._taken += size
+        _ROOM.taken += size
+        return True
+
+    def close(self) -> None:
+        """Give the room back; what is held is not sent any more."""
+        _ROOM.taken -= self._taken
+        self._taken = 0
+        self._held.clear()
 
     async def finish(self) -> bool:
         """Send the rest, and return True; return False where the bytes are other ones, and the transfer must not come to its end.
@@ -200,28 +228,32 @@ async def transfer(request: web.Request, wanted: Wanted, download: Download, beg
     Where the mirror breaks off it is asked for the rest, if that is of use; where that fails the client's connection is broken too.
     Raises OtherBytes where a small file has another digest than the page says: nothing was sent then.
     """
-    response, part = begun.response, begun.part
-    delivery = Delivery(request, response, part, sha256_of(wanted.file) if response.status == 200 else None)
-    begun_at = 0 if wanted.span is None else wanted.span[0]
+    response = begun.response
+    delivery = Delivery(request, response, begun.part, sha256_of(wanted.file) if response.status == 200 else None)
+    try:
+        why = await _transferred(delivery, wanted, download, begun)
+    finally:
+        delivery.close()
+    facts_of(request)["sent"] = begun.part.sent
+    if why:
+        _log.warning("broken-transfer", file=wanted.file.filename, sent=begun.part.sent, promised=begun.part.length, why=why)
+        facts_of(request)["outcome"] = "broken-transfer"
+        abort(request)
+
+
+async def _transferred(delivery: Delivery, wanted: Wanted, download: Download, begun: Begun) -> str:
+    """Send all there is to send; return why the transfer must not come to its end, nothing where it did."""
+    part = begun.part
     try:
         await delivery.take(begun.body)
     except (UpstreamBroke, UpstreamTimeout) as error:
         await delivery.begin()
+        begun_at = 0 if wanted.span is None else wanted.span[0]
         if not (begun.resumable and part.length is not None and await _resume(delivery, wanted, download, begun_at)):
-            _broken(request, wanted, part, str(error))
-            return
+            return str(error)
     if part.length is not None and part.sent < part.length:
-        _broken(request, wanted, part, "the mirror sent fewer bytes than the page says")
-        return
-    facts_of(request)["sent"] = part.sent
-    if not await delivery.finish():
-        _broken(request, wanted, part, "the mirror sent other bytes than those that have the sha256 on its page")
-
-
-def _broken(request: web.Request, wanted: Wanted, part: Part, why: str) -> None:
-    _log.warning("broken-transfer", file=wanted.file.filename, sent=part.sent, promised=part.length, why=why)
-    facts_of(request).update(outcome="broken-transfer", sent=part.sent)
-    abort(request)
+        return "the mirror sent fewer bytes than the page says"
+    return "" if await delivery.finish() else "the mirror sent other bytes than those that have the sha256 on its page"
 
 
 async def _resume(delivery: Delivery, wanted: Wanted, broken: Download, begun_at: int) -> bool:

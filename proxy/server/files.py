@@ -46,11 +46,9 @@ _log = structlog.get_logger("mirrormend.server")
 _PASSED_ON = ("ETag", "Last-Modified", "Cache-Control", "Expires", "X-Checksum-Sha256")
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Range", "If-Match", "If-Unmodified-Since")
 _OF_BYTES = "application/octet-stream"
-_MAX_AGE = 86400
-"""Seconds for which a file with a known SHA-256, and its own metadata, need not be asked for again.
-
-The address names no digest, and some private indexes do replace files under their names: a day bounds the harm.
-"""
+_UNCHANGED = "max-age=86400, immutable"
+"""The address names no digest, and some private indexes do replace files under their names: pip and uv fail then as long as they keep
+the old one, so that a day bounds the harm."""
 
 
 async def distribution_file(request: web.Request) -> web.StreamResponse:
@@ -138,7 +136,7 @@ def _metadata_caching(request: web.Request, found: CoreMetadata, key: str) -> st
     """Return the Cache-Control (RFC 9111, RFC 8246): metadata is immutable as the file is, but for that of another file."""
     if found.source != key:
         return "no-store"
-    caching = f"max-age={_MAX_AGE}, immutable" if found.immutable else "no-cache"
+    caching = _UNCHANGED if found.immutable else "no-cache"
     # Of those who signed in at the proxy `server.access.admission` sees to it.
     return caching if identity_of(request).shared else f"private, {caching}"
 
@@ -371,7 +369,7 @@ def _no_answer(index: Index, error: UpstreamError) -> Evidence:
 def _headers(headers: Mapping[str, str], request: web.Request | None = None, file: File | None = None) -> CIMultiDict[str]:
     """Return the headers that pass on to the client. The type is that of bytes: no file is a page of ours, whose scripts may do more.
 
-    Where they are of all of a `file` whose SHA-256 the page tells, it is the same for ever (RFC 8246), whatever the mirror says of it.
+    Where they are of all of a `file` whose SHA-256 the page tells, it does not change (RFC 8246), whatever the mirror says of it.
     """
     given = CIMultiDict({name: value for name, value in headers.items() if fit(value)})
     passed = CIMultiDict({name: given[name] for name in _PASSED_ON if name in given})
@@ -381,5 +379,5 @@ def _headers(headers: Mapping[str, str], request: web.Request | None = None, fil
     if request is not None and file is not None and sha256_of(file) is not None:
         passed.pop("Expires", None)
         own = "Authorization" in request.headers
-        passed["Cache-Control"] = f"private, max-age={_MAX_AGE}, immutable" if own else f"max-age={_MAX_AGE}, immutable"
+        passed["Cache-Control"] = f"private, {_UNCHANGED}" if own else _UNCHANGED
     return passed

@@ -15,9 +15,6 @@ from proxy.upstream.said import said_in
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _ACCEPT_HTML = "text/html, application/vnd.pypi.simple.v1+html;q=0.9, */*;q=0.1"
-_A_PAGE = frozenset({200, 203})
-"""203 says that something on the way changed what the mirror sent (RFC 9110, section 15.3.4): clients take it as they take 200."""
-
 _CONDITION_FAILED = frozenset({400, 412, 501})
 _FORM_REFUSED = frozenset({400, 406, 415})
 _IN_PASSING = frozenset({408, 425, 429})

@@ -53,6 +53,21 @@ async def test_a_small_file_that_comes_slowly_begins_before_it_is_whole(
         assert await response.read() == WHEEL
 
 
+async def test_small_files_are_held_within_a_bound_for_all_and_leave_nothing_behind(
+    mirror: BrokenMirror, app_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_transfer, "_HELD_BY_ALL", 26 * len(WHEEL) // 10)
+    mirror.add(NAME, WHEEL)
+    client = await app_client()
+    await client.get("/simple/demo/")
+    mirror.fault(NAME, in_two_pieces(1.0))
+    begun = asyncio.get_running_loop().time()
+    responses = await asyncio.gather(*(client.get(PATH) for _ in range(4)))
+    assert asyncio.get_running_loop().time() - begun > 0.9, "one of them is held whole"
+    assert {await response.read() for response in responses} == {WHEEL}
+    assert file_transfer._ROOM.taken == 0
+
+
 @pytest.mark.parametrize("sized", [True, False])
 async def test_a_gzip_coding_that_ends_too_early_completes_no_file(mirror: BrokenMirror, app_client: MakeClient, *, sized: bool) -> None:
     mirror.add(NAME, WHEEL, size="auto" if sized else None, hashes={})
@@ -92,6 +107,7 @@ async def test_bytes_that_are_not_the_files_do_not_go_to_another_client_as_a_fil
         ("a.tar.bz2", b"BZh91", False, True),
         ("a.whl", b"<html>", True, False),
         ("a.json", b"{}", True, True),
+        ("a.json", b"<html>", True, False),
         ("a.json", b"{}", False, False),
     ],
 )
