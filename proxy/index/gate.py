@@ -189,7 +189,8 @@ class Gate:
         rescued = None if self._rescue is None else await self._rescue.metadata(project, file, release.spelling)
         if rescued is not None:
             return _given(file, await self._remember(project, file, file, rescued))
-        if not tried[file.filename].passing and not is_undeliverable(project.verdicts.get(file.filename)):
+        own = tried.get(file.filename)
+        if (own is None or not own.passing) and not is_undeliverable(project.verdicts.get(file.filename)):
             project.unreadable[file.filename] = self._clock()
             project.offers += 1
         self._mirror.counts.metadata["none"] += 1
