@@ -191,7 +191,8 @@ class Gate:
         rescued = None if self._rescue is None else await self._rescue.metadata(project, file, release.spelling)
         if rescued is not None:
             return _given(file, await self._remember(project, file, file, rescued))
-        if not tried[file.key].passing and not is_undeliverable(project.verdicts.get(file.key)):
+        own = tried.get(file.key)
+        if (own is None or not own.passing) and not is_undeliverable(project.verdicts.get(file.key)):
             project.unreadable[file.key] = self._clock()
             project.offers += 1
         self._mirror.counts.metadata["none"] += 1

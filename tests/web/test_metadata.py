@@ -252,6 +252,13 @@ async def test_a_local_version_that_stands_in_one_place_only_is_the_same_release
     assert (await metadata(await app_client(), name))[::2] == (200, said.encode())
 
 
+async def test_metadata_that_does_not_say_its_own_version_is_served_as_clients_take_it(
+    mirror: BrokenMirror, app_client: MakeClient
+) -> None:
+    mirror.add(OTHER, make_wheel(OTHER, metadata="Name: Demo\nVersion: 0.9\n"))
+    assert (await metadata(await app_client(), OTHER))[::2] == (200, b"Name: Demo\nVersion: 0.9\n")
+
+
 ANOTHERS = {
     "another local version": ("demo-1.0+cu118-py3-none-any.whl", "demo", "1.0+cpu"),
     "another epoch": ("demo-1.0-py3-none-any.whl", "demo", "1!1.0"),
