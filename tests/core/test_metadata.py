@@ -90,6 +90,15 @@ def test_a_wheel_of_a_mirror_that_refuses_ranges_is_read_whole(status: int, told
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize("sent", [1.0, 0.9])
+def test_a_wheel_of_a_mirror_that_tells_no_length_is_read_if_it_comes_whole(sent: float) -> None:
+    content = wheel()
+    found, _ = converse(
+        wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), lambda _: Answer(200, {}, content[: int(sent * len(content))])
+    )
+    assert (found.content == METADATA) == (sent == 1.0)
+
+
 def test_a_mirror_without_ranges_is_not_read_whole_where_the_wheel_is_large() -> None:
     content = wheel(payload=100_000)
     found, _ = converse(wheel_metadata(URL, "demo", "1.0", len(content), 50_000), serving(content, ranges=False))

@@ -145,6 +145,9 @@ def _read_whole(reply: Reply, evidence: Evidence, url: str, *, project: str, ver
         # No wheel begins like this: the mirror coded it, although no coding was asked for.
         body = (yield Work(partial(_without_gzip, body, whole_limit))) or b""
         length = len(body)
+    if length is None and len(body) < whole_limit:
+        # It ended by itself: where it was cut short, the directory of the wheel is missing.
+        length = len(body)
     if length is None or len(body) < length or length == 0:
         return MetadataRead(None, evidence, "the mirror ignores ranges and the wheel is too large to be read whole")
     archive = PartialFile(length)
