@@ -45,7 +45,7 @@ class NewRelease(Behaviour):
         like = project.files[0]
         self.project, self.listed = project.name, stage.moment()
         for file in release(
-            rng, project.name, "9.9", sized=like.size_told is not None, timed=like.upload_time is not None, core_metadata=False, most=6,
+            rng, project.name, "10.0", sized=like.size_told is not None, timed=like.upload_time is not None, core_metadata=False, most=6,
             uploaded=self.listed,
         ):  # fmt: skip
             file.listed_from = self.listed

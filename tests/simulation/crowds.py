@@ -223,8 +223,12 @@ class ColdCredentials(Behaviour):
         if request.at - self._checked.get(who, ALWAYS) < _CHECKED_FOR:
             self._checked[who] = request.at
             return None
-        if request.at - self._checking.get(who, ALWAYS) < _CHECKS_FOR:
+        began = self._checking.get(who)
+        if began is not None and request.at - began < _CHECKS_FOR:
             return refusal(self.told, head=request.ask.method is Method.HEAD)
+        if began is not None:
+            self._checked[who] = request.at
+            return None
         self._checking[who] = request.at
         request.holders.append(self)
         return None
