@@ -137,7 +137,9 @@ class Oracle:
             self.broken(ended, "added", f"{name} is served, which the mirror never had")
         elif not project.shows(who):
             kind = "rights" if listed else "added"
-            self.broken(ended, kind, f"{who or 'everybody'} is shown {name}, which only others may see")
+            # An empty page is what the mirror itself gave to everybody.
+            if listed or not any("empty page" in each.pages_may_fail(float("-inf"), ended) for each in self._behaviours):
+                self.broken(ended, kind, f"{who or 'everybody'} is shown {name}, which only others may see")
         elif ended >= project.quarantined_from:
             if not stale or name not in self._slow:
                 self._judge_quarantined(project, began, ended, listed)
