@@ -23,7 +23,7 @@ from proxy.core.flows.exchange import Flow
 from proxy.core.flows.probe import plain_probe, probe
 from proxy.core.identity import Identity
 from proxy.core.page import File
-from proxy.core.verdict.judge import PROOF, Cause, Kind, cause_of
+from proxy.core.verdict.judge import PROOF, Cause, Kind, cause_of, is_undeliverable
 from proxy.core.verdict.proof import Suspicion, missing_answers, proves_absence
 from proxy.index.flights import Tasks
 from proxy.index.project import Project
@@ -67,7 +67,7 @@ class Urgency(IntEnum):
 class Suspect:
     """A file that was denied, and how far the proof is.
 
-    `denials` came in a row, the last of them is `evidence`, all with the same `cause`; `delivered_before` is the state's count of
+    `denials` came in a row, `evidence` is one of them, and `cause` its cause; `delivered_before` is the state's count of
     delivered files when the first of them came. `known_good` says that it was delivered once, `proven_before` that it was proven absent.
     `done` is set when it is proven, delivered, or given up for now.
     """
@@ -194,7 +194,7 @@ class DenialProver:
             cause,
             urgency,
             known_good=previous is not None and previous.kind is Kind.DELIVERABLE,
-            proven_before=previous is not None and previous.kind is Kind.UNDELIVERABLE and previous.cause is cause,
+            proven_before=is_undeliverable(previous),
             delivered_before=self._standing.delivered_count,
         )
         self.suspects[suspect.key] = self._queues[urgency][suspect.key] = suspect
@@ -313,20 +313,23 @@ class DenialProver:
         elif cause is Cause.AVAILABLE:
             outcome.delivered.append((suspect, evidence))
         elif cause not in PROOF:
+            # It was not denied this time: the row is broken.
             suspect.failures += 1
+            suspect.denials = 0
         elif question.epoch == self._epoch:
             self._denied_again(suspect, evidence, cause)
 
     def _denied_again(self, suspect: Suspect, evidence: Evidence, cause: Cause) -> None:
-        if cause is not suspect.cause or suspect.denials == 0:
-            # It confirms no other denial, but others may confirm it.
-            suspect.cause, suspect.denials = cause, 0
+        if suspect.denials == 0:
             suspect.delivered_before = self._standing.delivered_count
         suspect.denials += 1
-        same_request = evidence.asked is suspect.evidence.asked and evidence.status == suspect.evidence.status
-        # A ranged request stays the evidence: it can be repeated at no cost.
-        keep = same_request or (evidence.asked is Asked.GET and suspect.evidence.asked is Asked.RANGE and not self._standing.plain_only)
-        suspect.evidence = structs.replace(suspect.evidence, at=evidence.at) if keep else evidence
+        if evidence.asked is Asked.GET and cause is not suspect.cause:
+            # That is how clients ask.
+            suspect.evidence, suspect.cause = evidence, cause
+        elif evidence.asked is suspect.evidence.asked and cause is suspect.cause:
+            suspect.evidence = evidence
+        else:
+            suspect.evidence = structs.replace(suspect.evidence, at=evidence.at)
         if cause is Cause.ABSENT:
             self._standing.platforms.denied(suspect.file)
 

@@ -19,6 +19,7 @@ import structlog
 
 from proxy.core.errors import MetadataUnavailable, UpstreamStatus
 from proxy.core.filling import sha256_of
+from proxy.core.flows.evidence import WHOLE
 from proxy.core.flows.metadata import MetadataFlow, metadata_copy, sdist_metadata, wheel_metadata
 from proxy.core.page import File, Packaging, Page, Sha256
 from proxy.core.render import MetadataOffer, Offer
@@ -238,8 +239,8 @@ class Gate:
                 continue
             found = await self._reader.read(self._mirror, flow, project.who)
             if about_file:
-                if found.evidence.status in {200, 206}:
-                    self._ranges_ignored = found.evidence.status == 200
+                if found.evidence.status in {*WHOLE, 206}:
+                    self._ranges_ignored = found.evidence.status in WHOLE
                 await self._verifier.correct(project, file, found.evidence)
             if found.content is not None:
                 if not about_file:

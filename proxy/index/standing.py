@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.flows.evidence import WHOLE, Asked, Evidence
 from proxy.core.page import File
 from proxy.core.verdict.guard import StormGuard
 from proxy.core.verdict.judge import Cause
@@ -110,6 +110,6 @@ class HeadTrust:
     def weigh(self, evidence: Evidence, cause: Cause) -> None:
         """Notes what came of a probe that may have begun with HEAD."""
         if evidence.asked is _HEAD:
-            self._holds += evidence.status in {200, 203}
+            self._holds += evidence.status in WHOLE
         elif evidence.asked is Asked.RANGE and self.believed and cause is Cause.AVAILABLE:
             self._lies += 1

@@ -188,7 +188,7 @@ class Verifier:
         elif cause in PROOF:
             if cause is Cause.ABSENT:
                 standing.platforms.denied(file)
-            if not self._stands(project, file, evidence, cause):
+            if not self._stands(project, file, evidence):
                 suspect = prover.suspect(project, file, evidence, cause=cause, urgency=urgency)
             if previous is not None and previous.kind is Kind.DELIVERABLE:
                 self._known_good_failed(project, standing, file, evidence)
@@ -196,10 +196,10 @@ class Verifier:
         self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
         return suspect
 
-    def _stands(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> bool:
+    def _stands(self, project: Project, file: File, evidence: Evidence) -> bool:
         """Return whether the file was proven absent so lately that another denial needs no proof of its own."""
         verdict, known = project.verdicts.get(file.key), project.known
-        if verdict is None or verdict.kind is not Kind.UNDELIVERABLE or verdict.cause is not cause:
+        if verdict is None or verdict.kind is not Kind.UNDELIVERABLE:
             return False
         age = evidence.at - verdict.evidence.at
         if not 0 <= age < self._rules.no_keep / _PROVEN_AGAIN:

@@ -292,7 +292,7 @@ class Mirror:
             headers["Range"] = f"bytes={ask.first}-{'' if ask.last is None else ask.last}"
         try:
             async with self._exchange(method.value, ask.url, headers, who) as download:
-                body = await read_at_most(download, ask.read) if ask.read and download.status in {200, 206} else b""
+                body = await read_at_most(download, ask.read) if ask.read and download.status in {200, 203, 206} else b""
                 return Answer(download.status, lowered(download.headers), body, download.url, self._clock())
         except Failure as failure:
             return NoAnswer(failure.trouble, failure.detail, self._clock())

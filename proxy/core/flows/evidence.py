@@ -9,6 +9,9 @@ import msgspec
 from proxy.core.deflate import GZIP
 from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply
 
+WHOLE = frozenset({200, 203})
+"""Statuses of an answer with the whole of a file; 203 is a 200 that a proxy on the way transformed (RFC 9110, section 15.3.4)."""
+
 SIGNATURE_LENGTH = 8
 """Bytes of a body that tell what it is."""
 

@@ -29,7 +29,7 @@ from proxy.core.archives import (
     read_entry,
 )
 from proxy.core.errors import InvalidProjectName
-from proxy.core.flows.evidence import Evidence, asked_as, content_range, evidence_of, whole_length
+from proxy.core.flows.evidence import WHOLE, Evidence, asked_as, content_range, evidence_of, whole_length
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, Reply
 from proxy.core.metadata_headers import MetadataHeaders
 from proxy.core.page import normalised_name, parsed_version
@@ -109,7 +109,7 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
         evidence = evidence_of(asked_as(ask), reply)
         if _refuses_ranges(reply):
             return (yield from _whole_wheel(url, project, version, whole_limit))
-        if not isinstance(reply, Answer) or reply.status not in {200, 206} or not evidence.length:
+        if not isinstance(reply, Answer) or reply.status not in {*WHOLE, 206} or not evidence.length:
             return _failed(reply, evidence)
         size = evidence.length
     ask = Ask(Method.GET, url, first=max(0, size - TAIL), last=size - 1, read=max(TAIL, whole_limit))
@@ -138,7 +138,7 @@ def _whole_wheel(url: str, project: str, version: str, whole_limit: int) -> Meta
 
 
 def _read_whole(reply: Reply, evidence: Evidence, url: str, *, project: str, version: str, whole_limit: int) -> MetadataFlow:
-    if not isinstance(reply, Answer) or reply.status != 200:
+    if not isinstance(reply, Answer) or reply.status not in WHOLE:
         return _failed(reply, evidence)
     body, length = reply.body, whole_length(reply)
     if body.startswith(_GZIP):
@@ -238,7 +238,7 @@ def metadata_copy(url: str, project: str, version: str, sha256: str | None) -> M
     ask = Ask(Method.GET, url, read=_METADATA_LIMIT)
     reply = yield ask
     evidence = evidence_of(asked_as(ask), reply)
-    if not isinstance(reply, Answer) or reply.status != 200:
+    if not isinstance(reply, Answer) or reply.status not in WHOLE:
         return _failed(reply, evidence)
     length = whole_length(reply)
     if length is not None and len(reply.body) != length:
@@ -279,7 +279,7 @@ def sdist_metadata(url: str, filename: str, project: str, version: str) -> Metad
     ask = Ask(Method.GET, url, first=0, last=_PKG_INFO_READ - 1, read=_PKG_INFO_READ)
     reply = yield ask
     evidence = evidence_of(asked_as(ask), reply)
-    if not isinstance(reply, Answer) or reply.status not in {200, 206}:
+    if not isinstance(reply, Answer) or reply.status not in {*WHOLE, 206}:
         return _failed(reply, evidence)
     if not filename.endswith(".tar.gz"):
         return MetadataRead(None, evidence, "only .tar.gz sdists are read")
@@ -357,6 +357,6 @@ def _why(reply: Reply) -> str:
         return f"no answer ({reply.trouble.value})"
     if reply.status == 206:
         return "the mirror's range answer contradicts what was asked"
-    if reply.status == 200:
+    if reply.status in WHOLE:
         return "the mirror does not say how long the file is"
     return f"the mirror answered {reply.status}"

@@ -3,7 +3,7 @@
 Rules for this file: it decides what to ask next, never what the answer means for the page (`verdict` does).
 """
 
-from proxy.core.flows.evidence import SIGNATURE_LENGTH, Asked, Beginning, Evidence, evidence_of
+from proxy.core.flows.evidence import SIGNATURE_LENGTH, WHOLE, Asked, Beginning, Evidence, evidence_of
 from proxy.core.flows.exchange import Ask, Flow, Method
 
 _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
@@ -13,7 +13,7 @@ _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 _HEAD = Method.HEAD
 _BY_HEAD = Asked.HEAD
 
-_SUCCESS = frozenset({200, 203, 206})
+_SUCCESS = WHOLE | {206}
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 

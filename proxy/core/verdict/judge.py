@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from proxy.core.flows.evidence import Asked, Beginning, Evidence
+from proxy.core.flows.evidence import WHOLE, Asked, Beginning, Evidence
 
 
 class Kind(StrEnum):
@@ -71,8 +71,7 @@ def is_undeliverable(verdict: Verdict | None) -> bool:
 
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _PASSING = frozenset({408, 425, 429})
-_SUCCESS = frozenset({200, 203, 206, 416})
-"""203 is a 200 that a proxy on the way transformed (RFC 9110, section 15.3.4)."""
+_SUCCESS = WHOLE | {206, 416}
 
 _DISTRIBUTIONS = frozenset({Beginning.ARCHIVE, Beginning.GZIP})
 
