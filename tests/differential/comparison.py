@@ -21,6 +21,7 @@ _FILE_LIKE = re.compile(
     r"[^\\/]+\.(?:whl|zip|egg|exe|msi|rpm|deb|dmg|tar(?:\.[a-z0-9]+)?|t[a-z]z2?|[a-z]?zma|zst|gz|bz2|xz|asc|sig|json|metadata|provenance)",
     re.IGNORECASE,
 )
+_WITHOUT_METADATA = re.compile(r"\.(?:egg|exe|msi|rpm|deb|dmg|json|asc|sig)$", re.IGNORECASE)
 _FETCHED = frozenset({"http", "https", "git+https", "git+http", "git+ssh", "hg+https", "hg+http", "svn+https", "bzr+https"})
 _API_VERSION = re.compile(r"1\.[0-9]+")
 
@@ -123,9 +124,12 @@ def _paired(mine: Sequence[Entry], theirs: Sequence[Entry], wanted: Collection[i
 def _order(pairs: Sequence[tuple[Entry, Entry]], direct: Reading, proxied: Reading, context: Context) -> Iterator[Difference]:
     mine = {id(entry): place for place, entry in enumerate(direct.entries)}
     theirs = {id(entry): place for place, entry in enumerate(proxied.entries)}
-    order = [theirs[id(after)] for _, after in sorted(pairs, key=lambda pair: mine[id(pair[0])])]
+    # Where links to repositories stand among files is nothing that a client goes by.
+    files = [pair for pair in pairs if "+" not in urlsplit(pair[0].url).scheme]
+    files.sort(key=lambda pair: mine[id(pair[0])])
+    order = [theirs[id(after)] for _, after in files]
     if order != sorted(order):
-        names = [entry.name for entry, _ in sorted(pairs, key=lambda pair: mine[id(pair[0])])]
+        names = [entry.name for entry, _ in files]
         yield context.differs("order", "entries", names, [entry.name for entry in proxied.entries])
 
 
@@ -146,7 +150,8 @@ def _may_become(direct: Entry, key: str, after: object, stated: Sequence[Mapping
     if key == "core-metadata-hashes":
         return not after or not before
     if key == "core-metadata":
-        return bool(after)
+        # Nobody asks for the metadata of what is neither wheel nor source distribution.
+        return bool(after) or _WITHOUT_METADATA.search(direct.name) is not None
     if key == "egg":
         return True
     if key == "candidate" and direct.name != filename_in(direct.url):

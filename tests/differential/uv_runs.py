@@ -140,6 +140,8 @@ async def compare_page(
         entries = READERS["fields"](direct["uv"], page.project).entries
     except Unreadable:
         return []
+    if any(_hidden_from_uv(entry.url) for entry in entries):
+        return []
     found = []
     for command in commands:
         for wish in wishes_for(page.project, entries):
@@ -148,6 +150,12 @@ async def compare_page(
             if succeeded:
                 break
     return found
+
+
+def _hidden_from_uv(url: str) -> bool:
+    """Return whether uv finds no file name in an address where pip finds one: through the proxy, which shows it to both, uv sees more."""
+    path = urlsplit(url).path
+    return path.endswith("/") or "%2f" in path.rpartition("/")[2].lower()
 
 
 def wishes_for(project: str, entries: Sequence[Entry]) -> list[Wish]:
