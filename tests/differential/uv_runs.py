@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from tests.clients import Uv, write_project
+from tests.differential.contents import filename_in
 from tests.differential.harness import Comparison, ContentOf, Differential
 from tests.differential.observations import Difference, Entry, Unreadable, shown
 from tests.differential.readers import READERS
@@ -191,7 +192,9 @@ def _package(package: dict[str, Any], links: dict[tuple[str, str, int], str]) ->
 
 def _locked(file: dict[str, Any], links: dict[tuple[str, str, int], str]) -> tuple[object, ...]:
     url = str(file.get("url", ""))
-    name, digest = unquote(urlsplit(url).path.rstrip("/")).rpartition("/")[2], str(file.get("hash", ""))
+    name, digest = filename_in(url), str(file.get("hash", ""))
+    # Where JSON alone has the name, the address may be anything.
+    name = name if name.endswith((".whl", ".tar.gz", ".zip")) or ".t" in name else ""
     number = sum(each[:2] == (name, digest) for each in links)
     links[name, digest, number] = url
     return name, digest, file.get("size"), str(file.get("upload-time", ""))
