@@ -8,6 +8,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from tests.differential.contents import address_key, filename_in
 from tests.differential.observations import Difference, Entry, Reading, shown
@@ -21,6 +22,7 @@ _FILE_LIKE = re.compile(
     r"[^\\/]+\.(?:whl|zip|egg|exe|msi|rpm|deb|dmg|tar(?:\.[a-z0-9]+)?|t[a-z]z2?|[a-z]?zma|zst|gz|bz2|xz|asc|sig|json|metadata|provenance)",
     re.IGNORECASE,
 )
+_SOURCE = re.compile(r"\.(?:zip|tar(?:\.[a-z0-9]+)?|t[a-z]z2?)$", re.IGNORECASE)
 _FETCHED = frozenset({"http", "https", "git+https", "git+http", "git+ssh", "hg+https", "hg+http", "svn+https", "bzr+https"})
 _API_VERSION = re.compile(r"1\.[0-9]+")
 
@@ -123,9 +125,12 @@ def _paired(mine: Sequence[Entry], theirs: Sequence[Entry], wanted: Collection[i
 def _order(pairs: Sequence[tuple[Entry, Entry]], direct: Reading, proxied: Reading, context: Context) -> Iterator[Difference]:
     mine = {id(entry): place for place, entry in enumerate(direct.entries)}
     theirs = {id(entry): place for place, entry in enumerate(proxied.entries)}
-    order = [theirs[id(after)] for _, after in sorted(pairs, key=lambda pair: mine[id(pair[0])])]
+    # Where links to repositories stand among files is nothing that a client goes by.
+    files = [pair for pair in pairs if "+" not in urlsplit(pair[0].url).scheme]
+    files.sort(key=lambda pair: mine[id(pair[0])])
+    order = [theirs[id(after)] for _, after in files]
     if order != sorted(order):
-        names = [entry.name for entry, _ in sorted(pairs, key=lambda pair: mine[id(pair[0])])]
+        names = [entry.name for entry, _ in files]
         yield context.differs("order", "entries", names, [entry.name for entry in proxied.entries])
 
 
@@ -146,7 +151,8 @@ def _may_become(direct: Entry, key: str, after: object, stated: Sequence[Mapping
     if key == "core-metadata-hashes":
         return not after or not before
     if key == "core-metadata":
-        return bool(after)
+        # pip takes "false" in HTML for a yes, asks, and fails.
+        return bool(after) or not _has_metadata(direct.name) or not any(each.get(key) for each in stated)
     if key == "egg":
         return True
     if key == "candidate" and direct.name != filename_in(direct.url):
@@ -162,6 +168,17 @@ def _may_become(direct: Entry, key: str, after: object, stated: Sequence[Mapping
         return True
     # What the mirror says in its other form, or in a spelling that this client does not read, may be told.
     return before in {None, False, ""} and any(_same(each.get(key), after) for each in stated) if _hashable(before) else False
+
+
+def _has_metadata(filename: str) -> bool:
+    """Return whether anybody asks for the metadata of a file: it is a wheel by its name, or a source distribution."""
+    if not filename.endswith(".whl"):
+        return _SOURCE.search(filename) is not None
+    try:
+        parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        return False
+    return True
 
 
 def _hashable(value: object) -> bool:

@@ -93,9 +93,13 @@ class Comparison:
                 differences, pairs = _read_both(client, project, response, proxied, context)
                 found += differences
                 links |= {(mine.url, theirs.url): replace(context, client="download") for mine, theirs in pairs}
-                # pip alone tells files of this project from others, for which nobody asks here.
+                # pip alone tells files of this project from others, for which nobody asks here. A file has the metadata of one name.
                 if client == "pip":
-                    with_metadata |= {theirs.url for _, theirs in pairs if theirs.facts["core-metadata"]}
+                    with_metadata |= {
+                        theirs.url
+                        for mine, theirs in pairs
+                        if theirs.facts["core-metadata"] and len({each.name for each in stated.get(address_key(mine.url), ())}) == 1
+                    }
         return found + await self._files(links, with_metadata)
 
     async def _files(self, links: Mapping[tuple[str, str], Context], with_metadata: Collection[str]) -> list[Difference]:
@@ -154,6 +158,8 @@ class Differential(Comparison):
     def __init__(self, mirror: StandIn, proxy_url: str, session: aiohttp.ClientSession) -> None:
         super().__init__(mirror.url, proxy_url, session)
         self.mirror = mirror
+        # Files that are not those of the page's digests: only a part of them can be asked for, since the proxy checks a whole.
+        self._of_other_digests: set[str] = set()
 
     async def page(self, page: SourcePage, content: ContentOf | None = None, clients: Sequence[str] = tuple(READERS)) -> list[Difference]:
         """Return how `page` differs through the proxy for these clients, whatever form they ask for."""
@@ -197,16 +203,19 @@ class Differential(Comparison):
                 for entry in entries:
                     if urlsplit(entry.url).netloc.rpartition("@")[2] == urlsplit(self.mirror.origin).netloc:
                         known = stated.get(address_key(entry.url), ())
+                        if content is not None:
+                            self._of_other_digests.add(entry.url)
                         self.mirror.deliver(entry.url, (content or default_content)(entry.url, known))
         return direct
 
     async def _delivered(self, direct: str) -> tuple[bytes | None, dict[str, str]]:
         content = self.mirror.content(direct)
-        if content is None:
+        if content is None or content.size <= 1:
             return None, {}
-        if content.size <= _WHOLE:
+        if content.size <= _WHOLE and direct not in self._of_other_digests:
             return content.whole, {}
-        return content.part(0, _FIRST_BYTES - 1), {"Range": f"bytes=0-{_FIRST_BYTES - 1}"}
+        last = min(_FIRST_BYTES, content.size - 1) - 1
+        return content.part(0, last), {"Range": f"bytes=0-{last}"}
 
     async def _metadata_of(self, direct: str) -> bytes | None:
         content = self.mirror.content(direct)

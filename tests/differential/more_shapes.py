@@ -30,7 +30,7 @@ _SHAPES: dict[str, tuple[Template, ...]] = {
     "anchors in a heading": (Template(f"<html><head>{anchor(WHEEL)}</head><body>{anchor(SDIST)}</body></html>"),),
     "anchors after the end": (Template(f"<html><body>{anchor(WHEEL)}</body></html>{anchor(SDIST)}"),),
     "a line break within an address": (html(f'<a href="../../files/{WHEEL[:14]}\n{WHEEL[14:]}">x</a>', anchor(SDIST)),),
-    "entities without their ends": (html(f'<a href="{_HREF}" data-requires-python="&gt=3.8">x</a>', anchor(SDIST)),),
+    "bare ampersands": (html(f'<a href="{_HREF}?a=1&b=2" data-yanked="this & that">x</a>', anchor(SDIST)),),
     "a bare > in an attribute": (html(f'<a href="{_HREF}" data-requires-python=">=3.8">x</a>', anchor(SDIST)),),
     "an empty requires-python": (html(f'<a href="{_HREF}" data-requires-python="">x</a>', anchor(SDIST)),),
     "a scheme in capitals": (html(f'<a href="HTTP://127.0.0.1:@port@{FILES}{WHEEL}">x</a>', anchor(SDIST)),),

@@ -28,6 +28,7 @@ KNOWN_HASHES = frozenset(hashlib.algorithms_guaranteed)
 _DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 _UNUSED_BY_PIP = {LinkType.format_unsupported, LinkType.format_invalid, LinkType.different_project}
+_METADATA_KEYS = ("core-metadata", "dist-info-metadata")
 _PAGE_KEYS = {"files", "meta", "name", "versions", "alternate-locations", "project-status"}
 _ENTRY_KEYS = {
     *("filename", "url", "hashes", "requires-python", "size", "upload-time", "yanked", "gpg-sig", "provenance", "core-metadata"),
@@ -187,6 +188,7 @@ def _json_entry(listed: object, base: str) -> Entry | None:
         "size": size if type(size) is int and 0 <= size < 2**63 else None,
         "upload-time": _text(listed.get("upload-time")),
         "provenance": _text(listed.get("provenance")),
+        "core-metadata": bool(next((listed[key] for key in _METADATA_KEYS if listed.get(key) is not None), False)),
         "other-keys": {key: value for key, value in listed.items() if key not in _ENTRY_KEYS},
         **_distribution(listed["filename"]),
     }
@@ -228,6 +230,7 @@ def _html_entry(attributes: dict[str, str | None], base: str) -> Entry | None:
         "size": int(size) if size.isdecimal() and size.isascii() else None,
         "upload-time": attributes.get("data-upload-time") or None,
         "provenance": attributes.get("data-provenance") or None,
+        "core-metadata": (attributes.get("data-core-metadata") or attributes.get("data-dist-info-metadata") or "false").lower() != "false",
         **_distribution(name),
     }
     return Entry(name, url, facts)

@@ -1,6 +1,6 @@
 """Made-up pages for the differential: awkward in many ways at once, and readable by real clients."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -141,7 +141,10 @@ def _anchor(draw: st.DrawFn, listed: _Listed, base: str) -> str:
 
 @dataclass(frozen=True)
 class _Said:
-    """What a made-up mirror says of a page as a whole, in whatever form; one that is `strict` writes nothing that uv refuses."""
+    """What a made-up mirror says of a page as a whole, in whatever form; one that is `strict` writes nothing that uv refuses.
+
+    What only one form of a page says, the other need not: both are made of the same facts.
+    """
 
     api_version: str | None
     tracks: bool
@@ -149,6 +152,7 @@ class _Said:
     status: tuple[str, str] | None
     serial: bool
     strict: bool
+    in_json_too: bool = False
 
     @property
     def meta(self) -> list[str]:
@@ -196,7 +200,7 @@ def html_templates(draw: st.DrawFn, files: list[_Listed], said: _Said) -> Templa
     )
     parts = [draw(_anchor(each, link)) for each in files]
     for odd in draw(st.lists(_ODD_ANCHORS, max_size=2)):
-        if base and 'href="../' in odd:
+        if (base and 'href="../' in odd) or (said.in_json_too and "git+" in odd):
             continue
         parts.insert(draw(st.integers(0, len(parts))), odd)
     meta = draw(st.sampled_from([[], ['<meta charset="utf-8">'], ['<meta name="robots" content="noindex">']])) + said.meta
@@ -234,7 +238,7 @@ def json_templates(draw: st.DrawFn, files: list[_Listed], said: _Said) -> Templa
     keys: dict[str, Any] = {"versions": ["1.0", "2.0", "9.9"]} if draw(st.booleans()) else {}
     if draw(_SELDOM):
         keys["x_page"] = {"y": None}
-    meta: dict[str, Any] = draw(st.sampled_from([{}, {"_last-serial": 7}]))
+    meta: dict[str, Any] = draw(st.sampled_from([{}, {"_last-serial": 42}]))
     if said.tracks:
         meta["tracks"] = ["https://mirror.example.com/t/"]
     if said.alternate:
@@ -245,6 +249,7 @@ def json_templates(draw: st.DrawFn, files: list[_Listed], said: _Said) -> Templa
     return Template(template.text, JSON_TYPE, said.headers)
 
 
+_HTML_ONLY = {"egg", "subdirectory"}
 _NULLABLE = ("size", "upload-time", "requires-python", "yanked", "gpg-sig", "provenance")
 _JSON_HASHES = frozenset({"md5", "sha1", "sha256", "sha512", "blake2b"})
 
@@ -255,8 +260,11 @@ def page_templates(draw: st.DrawFn) -> PageTemplate:
     forms, said = [], draw(_SAID)
     files = draw(st.lists(_listed(said.strict), min_size=1, max_size=6))
     speaks = draw(st.sampled_from(["html", "html", "json", "both"]))
+    if speaks == "both":
+        # JSON has no place for these, and the proxy asks for JSON.
+        files = [replace(each, fragment=" ".join(part for part in each.fragment.split() if part not in _HTML_ONLY)) for each in files]
     if speaks != "json":
-        forms.append(draw(html_templates(files, said)))
+        forms.append(draw(html_templates(files, replace(said, in_json_too=speaks == "both"))))
     if speaks != "html":
         forms.append(draw(json_templates(files, said)))
     return PageTemplate(f"made-up, {speaks}", tuple(forms))

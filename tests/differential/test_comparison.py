@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.differential.comparison import Context, compare
-from tests.differential.observations import Reading, Response, Unreadable
+from tests.differential.contents import address_key
+from tests.differential.observations import Entry, Reading, Response, Unreadable
 from tests.differential.readers import READERS
 
 URL = "http://127.0.0.1:1/simple/demo/"
@@ -19,7 +20,10 @@ def _reading(client: str, body: str) -> Reading:
 
 
 def _kinds(client: str, direct: str, proxied: str, dropped: str = "") -> set[str]:
-    context = Context(client, "demo", "html for uv", dropped=frozenset({dropped} - {""}))
+    stated: dict[str, list[Entry]] = {}
+    for entry in _reading("fields", direct).entries:
+        stated.setdefault(address_key(entry.url), []).append(entry)
+    context = Context(client, "demo", "html for uv", stated, dropped=frozenset({dropped} - {""}))
     differences, _ = compare(_reading(client, direct), _reading(client, proxied), context)
     return {each.kind for each in differences}
 
@@ -39,6 +43,8 @@ def _wheel(attributes: str = "") -> str:
         (_wheel() + SDIST, SDIST + _wheel(), "order"),
         (_wheel(), _wheel().replace(SHA256, OTHER), "fact: hashes"),
         (_wheel(), _wheel().replace(f"#sha256={SHA256}", ""), "fact: hashes"),
+        (_wheel('data-core-metadata="true"'), _wheel(), "fact: core-metadata"),
+        (SDIST.replace("<a", '<a data-core-metadata="true"'), SDIST, "fact: core-metadata"),
         (_wheel('data-yanked="bad"'), _wheel(), "fact: yanked"),
         (_wheel('data-yanked="bad"'), _wheel('data-yanked="worse"'), "fact: yanked"),
         (_wheel(), _wheel('data-yanked="bad"'), "fact: yanked"),
@@ -82,6 +88,7 @@ def test_what_is_said_of_the_whole_page_and_lost_is_a_difference(head: str, kind
     [
         (_wheel() + SDIST, _wheel().replace("/f/", "/files/demo/") + SDIST.replace("/f/", "../../files/demo/")),
         (_wheel(), _wheel('data-core-metadata="true"')),
+        (_wheel('data-core-metadata="false"'), _wheel()),
         (_wheel() + '<a href="../">up</a><a href="mailto:a@example.com">m</a><a>n</a>', _wheel()),
         (_wheel(), _wheel().replace("<a", "<A").replace("href", "HREF")),
         (_wheel().replace(SHA256, SHA256.upper()), _wheel()),

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from tests.clients import Uv, write_project
+from tests.differential.contents import filename_in
 from tests.differential.harness import Comparison, ContentOf, Differential
 from tests.differential.observations import Difference, Entry, Unreadable, shown
 from tests.differential.readers import READERS
@@ -140,6 +141,8 @@ async def compare_page(
         entries = READERS["fields"](direct["uv"], page.project).entries
     except Unreadable:
         return []
+    if any(_hidden_from_uv(entry.url) for entry in entries):
+        return []
     found = []
     for command in commands:
         for wish in wishes_for(page.project, entries):
@@ -148,6 +151,12 @@ async def compare_page(
             if succeeded:
                 break
     return found
+
+
+def _hidden_from_uv(url: str) -> bool:
+    """Return whether uv finds no file name in an address where pip finds one: through the proxy, which shows it to both, uv sees more."""
+    path = urlsplit(url).path
+    return path.endswith("/") or "%2f" in path.rpartition("/")[2].lower()
 
 
 def wishes_for(project: str, entries: Sequence[Entry]) -> list[Wish]:
@@ -183,7 +192,9 @@ def _package(package: dict[str, Any], links: dict[tuple[str, str, int], str]) ->
 
 def _locked(file: dict[str, Any], links: dict[tuple[str, str, int], str]) -> tuple[object, ...]:
     url = str(file.get("url", ""))
-    name, digest = unquote(urlsplit(url).path.rstrip("/")).rpartition("/")[2], str(file.get("hash", ""))
+    name, digest = filename_in(url), str(file.get("hash", ""))
+    # Where JSON alone has the name, the address may be anything.
+    name = name if name.endswith((".whl", ".tar.gz", ".zip")) or ".t" in name else ""
     number = sum(each[:2] == (name, digest) for each in links)
     links[name, digest, number] = url
     return name, digest, file.get("size"), str(file.get("upload-time", ""))
