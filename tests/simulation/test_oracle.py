@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 
 from proxy.core.errors import FileNotListed, UpstreamStatus
 from proxy.index import Index
-from proxy.index.gate import CoreMetadata
 from tests.simulation.contents import Quarantine, Rights
 from tests.simulation.history import Drawn, run_history
 from tests.simulation.virtual_loop import Deadlock, VirtualLoop, WallClock
@@ -155,7 +155,7 @@ def test_it_sees_that_metadata_is_anothers(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def foreign(self: Index, *arguments: Any) -> Any:
         found = await metadata(self, *arguments)
-        return CoreMetadata(found.content, "amber-8.8.tar.gz")
+        return replace(found, source="amber-8.8.tar.gz")
 
     monkeypatch.setattr(Index, "metadata", foreign)
     assert kinds() == {"metadata-foreign"}
