@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.behaviours import BEHAVIOURS
-from tests.simulation.history import Report, run_history
+from tests.simulation.history import run_history
+from tests.simulation.report import Report
 
 _SHOWN = 5
 

@@ -1,16 +1,11 @@
 """One history: a world, a mirror that misbehaves, a proxy, and clients, all drawn from a seed; and what the oracle says of it."""
 
 import asyncio
-import logging
 import random
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from random import Random
 from typing import Any, TypeAlias
-
-import structlog
 
 from proxy.config import Settings
 from proxy.core.errors import FileNotListed, MetadataUnavailable, PageUnreadable, UpstreamError
@@ -25,7 +20,8 @@ from tests.simulation.behaviour import Behaviour, Stage
 from tests.simulation.behaviours import BEHAVIOURS, DRAWN
 from tests.simulation.contents import Rights
 from tests.simulation.crowds import ColdCredentials
-from tests.simulation.oracle import Oracle, Tally
+from tests.simulation.oracle import Oracle
+from tests.simulation.report import Report, quiet
 from tests.simulation.simulated_mirror import SimulatedMirror
 from tests.simulation.transport import READ_TIMEOUT, SimulatedUpstream
 from tests.simulation.virtual_loop import VirtualLoop, WallClock
@@ -47,54 +43,10 @@ _GIVE_UP = 3600.0
 Drawn: TypeAlias = str | Callable[[Stage], Behaviour]
 
 
-@dataclass
-class Report:
-    """What became of a history. It is `sound` where no promise was broken."""
-
-    seed: int
-    behaviours: list[str]
-    world: list[str]
-    events: list[str] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
-    exact: bool = True
-    listed: int = 0
-    asked: int = 0
-    most_asked: int = 0
-
-    @property
-    def violations(self) -> list[str]:
-        return self.tally.violations
-
-    @property
-    def sound(self) -> bool:
-        return not self.tally.violations
-
-    def __str__(self) -> str:
-        lines = [f"seed {self.seed}", *self.world, *(f"  {each}" for each in self.behaviours), *self.events]
-        if self.tally.drops:
-            lines.append(f"dropped by chance: {', '.join(self.tally.drops)}")
-        return "\n".join([*lines, *(f"!! {each.strip()}" for each in self.violations)])
-
-
 @cache
 def _settings(kind: str) -> Settings:
     upstream = {"url": f"{ORIGIN}/simple/", "kind": kind, "read_timeout": READ_TIMEOUT}
     return Settings.model_validate({"upstream": upstream, "store": {"location": "memory"}})
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Log nothing meanwhile."""
-    before = structlog.get_config()
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), processors=[], cache_logger_on_first_use=False
-    )
-    state = random.getstate()
-    try:
-        yield
-    finally:
-        random.setstate(state)
-        structlog.configure(**before)
 
 
 def run_history(seed: int, behaviours: Sequence[Drawn] | None = None, *, size: int | None = None, verbose: bool = False) -> Report:

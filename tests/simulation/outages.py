@@ -31,7 +31,7 @@ class Outage(Behaviour):
             return None
         if self.told == "empty page":
             project = self.stage.world.projects.get(request.project)
-            if project is None:
+            if project is None or not project.shows(request.who):
                 return None
             body, kind = project.empty_page(), JSON_TYPE if project.form == "json" else "text/html"
             return Sketch(200, {"content-type": kind, "content-length": str(len(body))}, body)

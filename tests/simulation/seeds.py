@@ -40,6 +40,7 @@ FOUND: tuple[tuple[int, Sequence[str] | None, str], ...] = (
     (2, ("clock", "new-release"), "a clock that went back freezes pages"),  # lost
     (17, ("clock", "absences"), "a clock that went back freezes verdicts"),  # not-back
     (31, ("clock", "dead"), "a clock that went back keeps dead files listed"),  # dead-listed
+    (2, ("range-refused", "dead"), "dead files stay for want of one word, where Range and GET are denied in two"),  # dead-listed
     (541, ("limit",), "the proxy's own crowd opens the breaker for pages"),  # page-refused
-    (43, ("rights", "outage"), "a maintenance page becomes a private project"),  # added
+    (46, ("rights", "outage"), "a maintenance page becomes a private project"),  # added
 )

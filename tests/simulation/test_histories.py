@@ -10,7 +10,8 @@ import pytest
 
 from tests.simulation.contents import Dead
 from tests.simulation.crowds import LimitAtOnce, Nodes, NodesByConnection
-from tests.simulation.history import Drawn, Report, run_history
+from tests.simulation.history import Drawn, run_history
+from tests.simulation.report import Report
 from tests.simulation.seeds import FOUND
 
 SEEDS = 25
