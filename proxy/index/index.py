@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.config import Settings
-from proxy.core.errors import FileNotListed, UpstreamTimeout
+from proxy.core.errors import FileNotListed, PageUnreadable, UpstreamError, UpstreamTimeout
 from proxy.core.flows.evidence import WHOLE, Evidence
 from proxy.core.identity import SHARED, Identity
 from proxy.core.page import File, Page
@@ -245,6 +246,11 @@ class Index:
             await self._pages.ask_again(project)
         _ = _page_of(project)
         file = self._listed(project, key)
+        if file is not None and "?" in file.url and project.known is not None and not self._pages.is_fresh(project.known):
+            # The link may be signed, and its time be over.
+            with suppress(UpstreamError, PageUnreadable):
+                await self._pages.ask_again(project)
+            file = self._listed(project, key) or file
         if file is None:
             raise FileNotListed(name, key.rpartition("/")[2])
         return project, file

@@ -35,6 +35,9 @@ _WITNESS_WITHIN = 5.0
 _PROVEN_AGAIN = 4
 """A proof is renewed after this part of the time for which it stands."""
 
+_SIGNED_FOR = 300.0
+"""Seconds for which a link with a query, which may be a signature, is taken to be good after its page was fetched."""
+
 _WITNESSES_ASKED = 4
 _LOOKED_AT = 300
 _NAMES = {asked: asked.name for asked in Asked}
@@ -179,6 +182,8 @@ class Verifier:
         """Note the verdict that `evidence` of this `cause` allows at once; return the suspect where it denies the file."""
         previous = project.verdicts.get(file.key)
         standing, prover, suspect = judged.standing, judged.prover, None
+        if cause in PROOF and _may_have_expired(project, file, evidence.at):
+            cause = Cause.NOT_UNDERSTOOD
         if cause is _AVAILABLE:
             standing.delivered(file, evidence.at)
             if standing.platforms.files:
@@ -352,3 +357,10 @@ class Verifier:
         standing.delivered(file, evidence.at)
         standing.platforms.delivered(file)
         self._learn_only(project, file, evidence)
+
+
+def _may_have_expired(project: Project, file: File, at: float) -> bool:
+    """Return whether the link of `file` may have been signed, for a time that was over `at` (seconds since the epoch)."""
+    if "?" not in file.url or project.known is None:
+        return False
+    return project.known.page.by_key.get(file.key) is not file or not 0 <= at - project.known.checked < _SIGNED_FOR

@@ -60,9 +60,8 @@ def due(
     if verdict.kind is Kind.UNKNOWN:
         # What stays unknown is asked about ever more rarely: a mirror in trouble is not to be asked more than one in health.
         return age >= max(rules.no_young, min(rules.no, verdict.checked - verdict.since))
-    if awaiting:
-        return age >= rules.confirm
-    return age >= (rules.no_young if is_young(file, seen_since, verdict.evidence.at) else rules.no)
+    interval = rules.confirm if awaiting else rules.no
+    return age >= (min(interval, rules.no_young) if is_young(file, seen_since, verdict.evidence.at) else interval)
 
 
 def is_young(file: File, seen_since: float | None, at: float) -> bool:
