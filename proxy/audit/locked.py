@@ -11,6 +11,7 @@ from proxy.audit.matrix import allowed_files
 from proxy.audit.wanted import LockedFile, Pin, Want
 from proxy.core.page import File, Page, parsed_version
 from proxy.core.platform import platform_of
+from proxy.core.twins import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def lock_findings(page: Page, pinned: Sequence[Pinned], exchange: Exchange) -> I
                 Fault.HASH_DIFFERS, page, each, "", "no file of this release has a hash that the requirement allows", exchange=exchange
             )
         for locked in each.pin.files:
-            file = listed.get(locked.filename)
+            # Of several files of one name, the one that the lock means.
+            file = named(page, locked.filename, locked.hashes.get("sha256", "")) or listed.get(locked.filename)
             if file is None:
                 yield _finding(
                     Fault.FILE_NOT_LISTED, page, each, locked.filename, "the lock names it and the mirror lists it not", exchange=exchange

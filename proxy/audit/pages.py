@@ -58,7 +58,7 @@ def _label(page: Page, content_type: str | None) -> Iterator[Finding]:
         says = f"it is {page.form.value.upper()} and comes as {said}: uv goes by the type, and refuses or misreads it"
         yield Finding(Level.ERROR, Fault.PAGE_MISLABELLED, page.project, says, cause="mislabelled")
     if page.form is SourceForm.HTML and not any(file.upload_time for file in page.files):
-        says = "the page comes in HTML only, and without the upload times that some mirrors write there: exclude-newer excludes every file"
+        says = "the mirror has the page in HTML only, and without upload times: exclude-newer excludes every file"
         yield Finding(Level.NOTE, Fault.PAGE_HTML_ONLY, page.project, says, cause="html-only")
     if not page.files:
         yield Finding(Level.WARNING, Fault.PAGE_EMPTY, page.project, "it lists no file at all", cause="empty")

@@ -45,11 +45,14 @@ def file_at(page: Page, key: str) -> File | None:
     A signature stands beside each file that is said to have one, listed or not (PEP 503, `data-gpg-sig`).
     The plain name of twins means the first of them. A key is also understood if its file has become, or has ceased to be, a twin.
     """
+    found = _listed_at(page, key)
+    return _signature_of(_listed_at(page, key.removesuffix(_SIGNATURE))) if found is None and key.endswith(_SIGNATURE) else found
+
+
+def _listed_at(page: Page, key: str) -> File | None:
     found = page.by_key.get(key)
     if found is not None:
         return found
-    if key.endswith(_SIGNATURE):
-        return _signature_of(file_at(page, key.removesuffix(_SIGNATURE)))
     mark, _, filename = key.rpartition("/")
     if not mark:
         return page.by_filename.get(filename)

@@ -255,10 +255,10 @@ class Index:
             raise FileNotListed(name, key.rpartition("/")[2])
         return project, file
 
-    def same_elsewhere(self, project: Project, file: File) -> tuple[File, ...]:
-        """Gives the files of the project's page that are the same bytes as `file` at other addresses, those first that are not denied."""
+    def addresses(self, project: Project, file: File) -> tuple[File, ...]:
+        """Gives `file` and the files of the page that are the same bytes at other addresses, those first that are not denied."""
         others = () if project.known is None else same_elsewhere(project.known.page, file)
-        return tuple(sorted(others, key=lambda each: is_undeliverable(project.verdicts.get(each.key))))
+        return tuple(sorted((file, *others), key=lambda each: is_undeliverable(project.verdicts.get(each.key)))) if others else (file,)
 
     def _listed(self, project: Project, key: str) -> File | None:
         """Return the file that the mirror's page lists, or listed some hours ago: nodes of one mirror give pages of different age."""

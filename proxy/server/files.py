@@ -82,12 +82,13 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
 
 async def _of_any_address(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
     """Answer with `file`, or with the same bytes from another address on the page if nothing was sent before its own one failed."""
+    first, *others = index.addresses(project, file)
     try:
-        return await _of_mirror(request, index, project, file)
+        return await _of_mirror(request, index, project, first)
     except (FileUndeliverable, UpstreamError) as error:
         if BEGUN in request or not _may_be_elsewhere(error):
             raise
-        for other in index.same_elsewhere(project, file):
+        for other in others:
             try:
                 return await _of_mirror(request, index, project, other)
             except (FileUndeliverable, UpstreamError):
@@ -125,8 +126,9 @@ async def _core_metadata(request: web.Request, index: Index, name: str, key: str
     headers = {"ETag": etag, "Cache-Control": caching, "Vary": "Authorization", "Content-Type": _OF_BYTES}
     facts_of(request)["outcome"] = "metadata"
     if found.source != key:
-        headers["Mirrormend-Metadata-From"] = fitting(found.source)
-        facts_of(request).update(outcome="metadata-of-another-file", source=found.source)
+        source = found.source.rpartition("/")[2]
+        headers["Mirrormend-Metadata-From"] = fitting(source)
+        facts_of(request).update(outcome="metadata-of-another-file", source=source)
     if matches(request.headers.get("If-None-Match"), etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=found.content, headers=headers)

@@ -77,7 +77,6 @@ def test_a_link_to_no_file_is_left_out_and_counted(link: str) -> None:
     [
         "git+https://git.example.com/demo.git@v1#egg=demo-1.0",
         "git+ssh://git@git.example.com/demo.git",
-        "https://git.example.com/demo/tarball/develop#egg=demo-dev",
     ],
 )
 def test_a_link_that_pip_installs_from_and_that_is_no_file_stays_in_html_as_it_is(link: str) -> None:
@@ -247,3 +246,33 @@ def test_the_character_set_of_the_content_type_is_heeded_where_the_bytes_are_not
     for charset in ("iso-8859-1", "utf-8", "UTF-8", "nonsense"):
         told = parse_page(body.encode("iso-8859-1" if charset == "iso-8859-1" else "utf-8"), f"text/html; charset={charset}", URL, "demo")
         assert told.files[0].yanked == "café"
+
+
+@pytest.mark.parametrize("link", ["https://git.example.com/demo/tarball/develop", "tarball/develop"])
+def test_a_link_that_only_its_egg_names_is_a_file_as_pip_takes_it(link: str) -> None:
+    page = html(f"{link}#egg=demo-dev")
+    assert [file.filename for file in page.files] == ["develop"]
+    assert as_json(page)["files"][0]["url"] == "../../files/demo/develop#egg=demo-dev"
+
+
+def test_line_breaks_in_an_address_are_passed_over() -> None:
+    for page in (html(f"pool/\n{WHEEL}"), of_json({"url": f"pool/\r\n\t{WHEEL}"})):
+        assert page.files[0].url == f"{URL}pool/{WHEEL}"
+
+
+def test_a_long_signature_in_an_address_costs_no_entry() -> None:
+    for page in (html(f"{WHEEL}?s={'a' * 6000}"), of_json({"url": f"{WHEEL}?s={'a' * 6000}"})):
+        assert len(page.files) == 1
+
+
+def test_anchors_in_a_template_are_read_as_clients_read_them() -> None:
+    assert parse_page(f'<template><a href="{WHEEL}">x</a></template>'.encode(), None, URL, "demo").files[0].filename == WHEEL
+
+
+@pytest.mark.parametrize("key", ["meta", "name", "versions"])
+@pytest.mark.parametrize("value", [None, 5, [], [None], {}, "x"])
+def test_what_a_json_page_says_of_itself_costs_no_entry_whatever_its_type(key: str, value: Any) -> None:
+    page = of_json({}, **{key: value})
+    assert [file.filename for file in page.files] == [WHEEL]
+    for form in Form:
+        assert WHEEL in written(page, form)

@@ -191,3 +191,8 @@ async def test_metadata_files_that_a_folder_lists_itself_are_served(mirror: Brok
     client = await app_client()
     (entry,) = await files(client)
     assert (await fetched(client, entry["url"]))[0] in {200, 502}
+
+
+async def test_a_name_of_nothing_but_endings_is_not_listed(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(WHEEL)
+    assert (await fetched(await app_client(), "/files/demo/x" + ".asc" * 1500))[0] == 404

@@ -148,3 +148,12 @@ async def test_what_was_learned_of_a_file_is_kept_when_another_one_of_its_name_a
     project, file = await index.file("demo", one["url"].removeprefix("../../files/demo/"), SHARED)
     assert file.key in project.verdicts
     assert WHEEL not in project.verdicts
+
+
+async def test_a_redirect_leads_to_the_address_that_is_not_denied(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    stock(mirror, ("one", None, ONE), ("two", ONE, ONE), ("three", OTHER, OTHER))
+    client = await app_client(links={"mode": "redirect"})
+    one, *_ = await entries(client)
+    async with client.get(urljoin("/simple/demo/", one["url"]), allow_redirects=False) as response:
+        assert response.status == 307
+        assert response.headers["Location"].endswith(f"/two/{WHEEL}")

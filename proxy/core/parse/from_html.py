@@ -15,18 +15,26 @@ from proxy.core.page import LARGEST, File, Fragment, Page, SourceForm
 from proxy.core.parse.files import fragment, make_file
 from proxy.core.parse.hashes import core_metadata, hashes_in_fragment, read_by_pip
 from proxy.core.parse.index import why_no_index
-from proxy.core.parse.links import Joiner, filename_of, is_address, plain_filename_of, split_fragment
+from proxy.core.parse.links import (
+    Joiner,
+    filename_by_egg,
+    filename_of,
+    is_address,
+    plain_filename_of,
+    split_fragment,
+    without_breaks,
+)
 from proxy.core.parse.moments import sound_moment
 from proxy.core.twins import told_apart
 
 _STEP = 250
 _REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+[a-z]+://[!-~]{1,2000}", re.IGNORECASE)
 """A link to version control as pip reads it."""
-_PRINTABLE = re.compile(r"[!-~]{1,2000}")
 _API_VERSION = re.compile(r"1\.[0-9]{1,9}", re.ASCII)
 _SERIAL = re.compile(rb"<!--\s*SERIAL\s+([0-9]{1,18})\s*-->")
 _LONGEST_META = 2000
 _MOST_METAS = 50
+_TEMPLATE = re.compile(rb"<(/?)template\b", re.IGNORECASE)
 _ANCHOR = re.compile(rb"<a[\s/>]", re.IGNORECASE)
 _VERSION, _STATUS, _REASON = "pypi:repository-version", "pypi:project-status", "pypi:project-status-reason"
 _TRACKS, _LOCATIONS = "pypi:tracks", "pypi:alternate-locations"
@@ -35,6 +43,9 @@ _HAVE_KEYS = frozenset({_VERSION, _STATUS, _REASON, _TRACKS, _LOCATIONS})
 
 def html_steps(body: bytes, said: str, url: str, project: str, link_limit: int) -> Generator[None, None, Page]:
     """Reads an HTML page; see `parse_page_in_steps`."""
+    if b"<template" in body or b"<TEMPLATE" in body:
+        # What stands in one is set apart by a reader of HTML5, and not by clients.
+        body = _TEMPLATE.sub(rb"<\1x-template", body)
     document = LexborHTMLParser(body.replace(b"\x00", b" "))
     yield
     anchors = _as_written(document.css("a"), body)
@@ -48,7 +59,7 @@ def html_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
         file = _file(attributes, joiner, project)
         if file is not None:
             files.append(file)
-        elif (link := _link_for_pip(attributes, joiner)) is not None:
+        elif _REPOSITORY.fullmatch(link := (attributes.get("href") or "").strip()):
             links.append((link, anchor.text(strip=True)[:_LONGEST_META] or link))
         if number % _STEP == _STEP - 1:
             yield
@@ -102,10 +113,11 @@ def _file(attributes: dict[str, str | None], joiner: Joiner, project: str) -> Fi
     href = (attributes.get("href") or "").strip()
     link, _, told = href.partition("#")
     filename = plain_filename_of(link)
-    if filename is None:
-        link, told = split_fragment(href, project)
-        filename = filename_of(link, project)
-    address = None if filename is None else joiner.join(link.replace(" ", "%20"))
+    address = None if filename is None else joiner.join(link)
+    if filename is None or address is None:
+        link, told = split_fragment(without_breaks(href), project)
+        filename = filename_of(link, project) or filename_by_egg(link, told)
+        address = None if filename is None else joiner.join(link.replace(" ", "%20"))
     if filename is None or address is None:
         return None
     requires_python = attributes.get("data-requires-python")
@@ -133,17 +145,6 @@ def _kept(told: str) -> Fragment | None:
 def _size(said: str | None) -> int | None:
     text = (said or "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST else None
-
-
-def _link_for_pip(attributes: dict[str, str | None], joiner: Joiner) -> str | None:
-    """Return the address of a link that leads to no file and that pip takes for a release: version control, or an `egg=` says so."""
-    link = (attributes.get("href") or "").strip()
-    if _REPOSITORY.fullmatch(link):
-        return link
-    path, _, told = link.partition("#")
-    names = "egg=" in read_by_pip(told) and _PRINTABLE.fullmatch(told) is not None
-    address = joiner.join(path.replace(" ", "%20")) if names else None
-    return None if address is None else f"{address}#{told}"
 
 
 def _metas(document: LexborHTMLParser) -> Sequence[tuple[str, str]]:

@@ -14,7 +14,7 @@ from proxy.core.errors import PageUnreadable, UpstreamOverLimit
 from proxy.core.page import LARGEST, File, Fragment, Page, Sha256, SourceForm
 from proxy.core.parse.files import fragment, make_file
 from proxy.core.parse.hashes import are_digests, core_metadata, hashes_in_fragment, read_by_pip, sound_hashes
-from proxy.core.parse.links import Joiner, are_filenames, is_safe
+from proxy.core.parse.links import Joiner, are_filenames, is_safe, without_breaks
 from proxy.core.parse.moments import are_moments, sound_moment
 from proxy.core.twins import told_apart
 
@@ -50,10 +50,12 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
 
 
 class _OddBody(msgspec.Struct):
+    """A page of which nothing but the list of files has to be of its type."""
+
     files: list[msgspec.Raw]
-    meta: dict[str, msgspec.Raw] = {}
-    name: str | None = None
-    versions: list[Any] | None = None
+    meta: msgspec.Raw = msgspec.Raw(b"null")
+    name: msgspec.Raw = msgspec.Raw(b"null")
+    versions: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
@@ -76,28 +78,28 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
         besides = _decode_object(body) if plain is None else _said_besides(plain)
     except _UNREADABLE as error:
         raise PageUnreadable(url, said, f"its JSON cannot be read ({error})") from None
-    content = plain or odd
-    if len(content.files) > link_limit:
+    content = plain or _Body([], _one_of(odd.meta, dict[str, msgspec.Raw], {}), *_said_of_itself(odd))
+    entries = odd.files if plain is None else plain.files
+    if len(entries) > link_limit:
         raise UpstreamOverLimit(url, link_limit, "links")
     api_version = str(_value(content.meta.get("api-version")) or "1.0")
     if api_version.partition(".")[0] != "1":
         raise PageUnreadable(url, said, f"its API version is {api_version[:20]}, and only 1 is known")
-    if not content.files and not {"error", "errors"}.isdisjoint(besides):
+    if not entries and not {"error", "errors"}.isdisjoint(besides):
         raise PageUnreadable(url, said, "it is an error in JSON")
     joiner = Joiner(url)
     files = yield from (_made_sound(plain.files, joiner) if plain is not None else _read_one_by_one(odd.files, joiner))
-    versions = None if content.versions is None else tuple(each for each in content.versions if isinstance(each, str))
     return Page(
         project=project,
         name=content.name or project,
         files=told_apart(files),
         form=SourceForm.JSON,
         api_version=api_version if _API_VERSION.fullmatch(api_version) else "1.0",
-        versions=versions,
+        versions=None if content.versions is None else tuple(content.versions),
         meta=fragment({key: value for key, value in content.meta.items() if key != "api-version"}),
         extra=fragment(_extra(besides)),
         serial=_serial(content.meta),
-        skipped=len(content.files) - len(files),
+        skipped=len(entries) - len(files),
     )
 
 
@@ -112,6 +114,19 @@ def _plain_body(body: bytes) -> _Body | None:
         return _decode_body(body) if len(body) <= _READ_AT_ONE_GO else None
     except _UNREADABLE:
         return None
+
+
+def _one_of(raw: msgspec.Raw, kind: type[Kind], otherwise: Kind) -> Kind:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except _UNREADABLE:
+        return otherwise
+
+
+def _said_of_itself(odd: _OddBody) -> tuple[str | None, list[str] | None]:
+    versions: list[Any] = _one_of(odd.versions, list[Any], [None])
+    named = [each for each in versions if isinstance(each, str)]
+    return _one_of(odd.name, str, "") or None, named if named or not versions else None
 
 
 def _said_besides(body: _Body) -> dict[str, msgspec.Raw]:
@@ -204,7 +219,7 @@ def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
     filename, link = _value(entry.pop("filename", None)), _value(entry.pop("url", None))
     if not isinstance(filename, str) or not isinstance(link, str) or not is_safe(filename):
         return None
-    link, mark, link_fragment = link.strip().partition("#")
+    link, mark, link_fragment = without_breaks(link.strip()).partition("#")
     address = joiner.join(link.replace(" ", "%20"))
     if address is None:
         return None

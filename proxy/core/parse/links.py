@@ -8,8 +8,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from proxy.core.letters import ALPHANUMERIC, FILENAME, Letters
 from proxy.core.page import normalised_spelling
+from proxy.core.parse.hashes import read_by_pip
 
-_LONGEST = 4096
+_LONGEST = 16_384
+_BREAKS = str.maketrans("", "", "\t\r\n")
 _LONGEST_NAME = 300
 _BAD_START = re.compile(r"\n[^A-Za-z0-9_]")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
@@ -121,6 +123,17 @@ def filename_of(url: str, project: str = "") -> str | None:
     if path.endswith("/"):
         return name if is_filename(name) else None
     return name if is_filename(name) or (project and _is_of(name, project)) else None
+
+
+def filename_by_egg(url: str, fragment: str) -> str | None:
+    """Gives the end of a URL's path where its `fragment` says what project it is of: pip takes that for a release, whatever its ending."""
+    name = unquote(url.partition("?")[0], errors="replace").rpartition("/")[2]
+    return name if "egg=" in read_by_pip(fragment) and is_safe(name) else None
+
+
+def without_breaks(link: str) -> str:
+    """Gives a link without line breaks and tabs, which clients pass over (URL Standard, basic URL parser)."""
+    return link.translate(_BREAKS)
 
 
 def _is_of(name: str, project: str) -> bool:
