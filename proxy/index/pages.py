@@ -179,7 +179,7 @@ class Pages:
         deadline = self._probe.deadline
         if project.known is not None:
             # A page is at hand: a mirror that hangs must not hold it back for long, and not at all where it is known to hang.
-            waited = 0.0 if project.refreshing_since is None else self._clock() - project.refreshing_since
+            waited = 0.0 if project.refreshing_since is None else max(0.0, self._clock() - project.refreshing_since)
             deadline = min(deadline, self._patience((project.who.key, project.name)) - waited)
         try:
             async with asyncio.timeout(deadline):

@@ -111,7 +111,8 @@ class Schedule:
         if progress is None or progress.rest.is_set():
             return
         deadline = started + self._probe.deadline
-        await _wait(progress.first, deadline - self._clock())
+        # The clock may go back meanwhile.
+        await _wait(progress.first, min(deadline - self._clock(), self._probe.deadline))
         if progress.began >= started and self._alone(started):
             await self._wait_alone(progress.rest, min(deadline - self._clock(), self._probe.patience))
 
