@@ -160,7 +160,7 @@ async def _absolute(index: Index, project: Project, file: File, asked: ByteRange
 async def _head(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
     ask = Ask(Method.HEAD, file.url)
     reply = _counted_as_200(await index.mirror.ask(ask, project.who))
-    if isinstance(reply, Answer) and cause_of(evidence_of(Asked.HEAD, reply), file.size) is not Cause.AVAILABLE:
+    if isinstance(reply, Answer) and _cause(evidence_of(Asked.HEAD, reply), file) is not Cause.AVAILABLE:
         ask = Ask(Method.GET, file.url, first=0, last=SIGNATURE_LENGTH - 1, read=SIGNATURE_LENGTH)
         reply = _counted_as_200(await index.mirror.ask(ask, project.who))
     if isinstance(reply, NoAnswer):
@@ -169,13 +169,19 @@ async def _head(request: web.Request, index: Index, project: Project, file: File
     length = evidence.length
     if reply.status in {200, 206} and file.size is not None and length not in {None, file.size} and await _is_coded(index, project, file):
         length = file.size
-    elif cause_of(evidence, file.size) is not Cause.AVAILABLE:
+    elif _cause(evidence, file) is not Cause.AVAILABLE:
         await _refuse(index, project, file, evidence, reply.headers)
     response = web.Response(headers=_headers(reply.headers, request, file))
     length = length if length is not None else file.size
     if length is not None:
         response.headers["Content-Length"] = str(length)
     return response
+
+
+def _cause(evidence: Evidence, file: File) -> Cause:
+    """Return what `evidence` shows; a link that is no wheel or sdist may lead to text, such as a signature or a list of variants."""
+    cause = cause_of(evidence, file.size)
+    return Cause.AVAILABLE if cause is Cause.NO_FILE and not file.probeable else cause
 
 
 def _counted_as_200(reply: Reply) -> Reply:
@@ -260,7 +266,7 @@ async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ra
     answer = Answer(status, {name.lower(): value for name, value in download.headers.items()})
     evidence = evidence_of(Asked.GET, answer)
     evidence = Evidence(evidence.asked, evidence.status, wanted.index.now(), evidence.media_type, evidence.length)
-    cause = cause_of(evidence, file.size)
+    cause = _cause(evidence, file)
     whole = evidence.length
     labelled = labelled_gzip(answer.headers.get("content-encoding"))
     if status == 416 and whole is not None:
@@ -272,7 +278,7 @@ async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ra
     if status == 200 and (labelled or whole is None or whole != file.size):
         start, body = await with_its_start(body)
         evidence = msgspec.structs.replace(evidence, begins=Beginning.UNREAD if labelled else beginning_of(start))
-        cause = cause_of(evidence, file.size)
+        cause = _cause(evidence, file)
         whole = _content_length(answer)
         coded = is_gzip_coded(file.filename, start, labelled=labelled, size=file.size, length=whole)
         if coded:

@@ -70,5 +70,5 @@ BEHAVIOURS: dict[str, type[Behaviour]] = {
 }
 """By the names that `--behaviour` takes."""
 
-DRAWN = tuple(name for name in BEHAVIOURS if name != "signed-links")
+DRAWN = tuple(BEHAVIOURS)
 """Those that a history draws by itself. Links that expire are not among them: nothing is promised yet for what an older page links to."""

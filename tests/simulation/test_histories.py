@@ -191,3 +191,7 @@ def test_a_history_is_a_function_of_its_seed() -> None:
     for seed in range(5):
         one, other = run_history(seed, verbose=True), run_history(seed, verbose=True)
         assert str(one) == str(other)
+
+
+def test_links_that_are_signed_for_some_minutes_lose_no_file() -> None:
+    lived(["signed-links"], range(2 * SEEDS))
