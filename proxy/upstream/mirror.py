@@ -378,10 +378,10 @@ class Mirror:
         except (UpstreamStatus, UpstreamBroke, UpstreamTimeout) as error:
             return error
         except Failure as failure:
-            told = self._error(failure)
+            # An error holds the frames that it passes: no name of this one may hold it.
             if failure.trouble not in _IN_PASSING:
-                raise told from None
-            return told
+                raise self._error(failure) from None
+            return self._error(failure)
         if url not in self._good_pages:
             self._good_pages.append(url)
         return answer
