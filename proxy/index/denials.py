@@ -39,6 +39,12 @@ _SHARE_OF_WINDOW = 4
 """A round has at most one of so many of the requests that the mirror is asked at once."""
 
 _FILES_PER_WITNESS = 8
+_WIDENED_AFTER = 3600.0
+"""Seconds without a contradiction after which a round may have twice as many requests again."""
+
+_RANGED_DENIALS = 3
+"""After so many denials of ranged requests an ordinary GET that is delivered shows that Range is refused, rather than a contradiction."""
+
 _EVERY_PLAIN = 4
 """One of so many repetitions is an ordinary GET, without Range."""
 
@@ -63,11 +69,15 @@ class _Question:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What a round showed: which suspects were delivered, how many of the files known to be good were, and which of these were denied."""
+    """What a round showed: which suspects were delivered, how many of the files known to be good were, and which of these were denied.
+
+    `flickers` says that a good file was denied, and delivered when it was asked for alone.
+    """
 
     delivered: list[tuple[Suspect, Evidence]] = field(default_factory=list)
     good: int = 0
     bad: list[tuple[File, Evidence]] = field(default_factory=list)
+    flickers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,7 @@ class DenialProver:
         self._tasks = tasks
         self._clock = clock
         self._width = _WIDTH
+        self._narrowed = 0.0
         self._pause = 0.0
         self._epoch = 0
         self._running = False
@@ -173,7 +184,9 @@ class DenialProver:
                     await asyncio.sleep(self._pause)
                 chunk = self._next_chunk()
                 if chunk and await self._has_witness(chunk):
-                    self._take(chunk, await self._ask(chunk))
+                    outcome = await self._ask(chunk)
+                    await self._look_closer(outcome)
+                    self._take(chunk, outcome)
                 else:
                     self._finish_all(chunk)
         finally:
@@ -186,6 +199,8 @@ class DenialProver:
         return list(islice(queue.values(), self._round_width()))
 
     def _round_width(self) -> int:
+        if self._width < _WIDTH and abs(self._clock() - self._narrowed) > _WIDENED_AFTER:
+            self._width, self._narrowed = self._width * 2, self._clock()
         return max(1, min(self._width, self._mirror.window // _SHARE_OF_WINDOW))
 
     async def _has_witness(self, chunk: list[Suspect]) -> bool:
@@ -194,7 +209,7 @@ class DenialProver:
         return await self._ledger.find_witness(chunk[0].project, frozenset(name for _, name in self.suspects))
 
     def _known_good(self, most: int) -> list[File]:
-        good = list({file.url: file for file in self._standing.good if file.url not in self._urls}.values())
+        good = [file for file in self._standing.known_good(self._clock()) if file.url not in self._urls]
         if len(good) >= most:
             return random.sample(good, most)
         return random.choices(good, k=most) if good else []  # noqa: S311 - it mixes requests, it guards nothing
@@ -208,15 +223,16 @@ class DenialProver:
             repetitions = self._repetitions(suspect, max(1, min(copies, denials)))
             questions += [_Question(suspect, suspect.file, plain, epoch) for plain in repetitions]
         witnesses = self._known_good(max(1 + len(questions) // _FILES_PER_WITNESS, min(copies, good)))
-        questions += [_Question(None, file, self._standing.plain_only, epoch) for file in witnesses]
+        questions += [_Question(None, file, self._standing.plain_only(self._clock()), epoch) for file in witnesses]
         random.shuffle(questions)
         return questions
 
     def _repetitions(self, suspect: Suspect, count: int) -> Iterator[bool]:
         """Tell for each of the next repetitions whether it is an ordinary GET."""
+        plain_only = self._standing.plain_only(self._clock())
         for _ in range(count):
             suspect.repetitions += 1
-            yield self._standing.plain_only or suspect.repetitions % _EVERY_PLAIN == 0
+            yield plain_only or suspect.repetitions % _EVERY_PLAIN == 0
 
     def _missing(self, suspect: Suspect) -> tuple[int, int]:
         between = self._standing.delivered_count - suspect.delivered_before
@@ -275,20 +291,35 @@ class DenialProver:
         if cause is Cause.ABSENT:
             self._standing.platforms.denied(suspect.file)
 
+    async def _look_closer(self, outcome: _Outcome) -> None:
+        """Find out whether good files that were denied are gone, or are delivered to who asks alone."""
+        plain_only = self._standing.plain_only(self._clock())
+        bad, outcome.bad = outcome.bad, []
+        for file, evidence in bad:
+            question = _Question(None, file, plain_only, self._epoch)
+            again = await self._mirror.converse(question.flow(), self._who)
+            if cause_of(again, file.size) is Cause.AVAILABLE:
+                outcome.flickers = True
+            else:
+                outcome.bad.append((file, evidence))
+
     def _take(self, chunk: list[Suspect], outcome: _Outcome) -> None:
         """Draw the conclusions of a round."""
-        contradicted = False
-        for suspect, evidence in outcome.delivered:
-            if evidence.asked is Asked.GET and not self._standing.plain_only and suspect.denials:
-                self._standing.only_plain_get_delivered()
+        contradicted = outcome.flickers
+        plain_only = self._standing.plain_only(self._clock())
+        by_plain_get = {suspect.key for suspect, evidence in outcome.delivered if evidence.asked is Asked.GET}
+        for suspect, evidence in {suspect.key: (suspect, evidence) for suspect, evidence in outcome.delivered}.values():
+            if not plain_only and suspect.key in by_plain_get and suspect.denials >= _RANGED_DENIALS:
+                # Where the ordinary GET filled a cache, ranged requests are delivered after it.
+                self._standing.only_plain_get_delivered(self._clock())
             else:
                 contradicted |= suspect.denials > 0 and not self._ledger.is_young(suspect.project, suspect.file)
             self._finish(suspect)
             self._ledger.note(suspect.project, suspect.file, evidence)
         for file, evidence in outcome.bad:
             self._ledger.known_good_failed(chunk[0].project, file, evidence)
-        if outcome.delivered or outcome.bad:
-            self._start_over(crowded=contradicted or bool(outcome.bad and outcome.good))
+        if outcome.delivered or outcome.bad or outcome.flickers:
+            self._start_over(crowded=contradicted)
         elif outcome.good:
             self._pause = 0.0
             for suspect in chunk:
@@ -312,7 +343,7 @@ class DenialProver:
         if not crowded:
             return
         self._standing.contradicted(self._clock())
-        self._width = max(1, self._width // 2)
+        self._width, self._narrowed = max(1, self._width // 2), self._clock()
         self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
         self._mirror.ask_less_at_once()
         _log.warning(

@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from proxy.core.errors import UpstreamOverLimit
-from proxy.core.verdict.judge import Verdict
+from proxy.core.verdict.judge import Kind, Verdict, is_undeliverable
 from proxy.index.project import Read
 from proxy.upstream import FetchedPage, Packed, Validators
 
@@ -51,11 +51,26 @@ class PageDocument(msgspec.Struct, frozen=True, array_like=True):
         return FetchedPage(body, self.content_type, self.url, Validators(self.etag, self.last_modified), headers, packed)
 
 
+PROOF_RULES = 1
+"""The number of the rules by which denials are proven at present; documents of before have 0."""
+
+
 class VerdictsDocument(msgspec.Struct, frozen=True, array_like=True):
-    """The verdicts on a project's files by name, and the digest of the page that they were made for."""
+    """The verdicts on a project's files by key, the digest of the page that they were made for, and the rules by which they were proven."""
 
     digest: str
     verdicts: dict[str, Verdict]
+    rules: int = 0
+
+    @property
+    def believed(self) -> dict[str, Verdict]:
+        """The verdicts; a denial that was proven by other rules is unknown, so that the file is listed until it is asked for again."""
+        if self.rules == PROOF_RULES:
+            return self.verdicts
+        return {
+            key: msgspec.structs.replace(verdict, kind=Kind.UNKNOWN, checked=0.0) if is_undeliverable(verdict) else verdict
+            for key, verdict in self.verdicts.items()
+        }
 
 
 class MetadataDocument(msgspec.Struct, frozen=True, array_like=True):

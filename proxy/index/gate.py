@@ -241,7 +241,7 @@ class Gate:
             if about_file:
                 if found.evidence.status in {*WHOLE, 206}:
                     self._ranges_ignored = found.evidence.status in WHOLE
-                await self._verifier.correct(project, file, found.evidence)
+                await self._verifier.correct(project, file, found.evidence, wait=False)
             if found.content is not None:
                 if not about_file:
                     project.copied.add(file.key)

@@ -5,7 +5,7 @@ Only what the shared identity learned is kept, and the commons; what a client's 
 
 import msgspec
 
-from proxy.index.documents import Document, MetadataDocument, NamesDocument, PageDocument, VerdictsDocument, decode, encode
+from proxy.index.documents import PROOF_RULES, Document, MetadataDocument, NamesDocument, PageDocument, VerdictsDocument, decode, encode
 from proxy.index.project import Commons, Project
 from proxy.store import Lease, Room, Store
 from proxy.upstream import FetchedPage, Validators
@@ -41,7 +41,7 @@ class Keeper:
         if project.stored_revision != project.revision and project.verdicts:
             project.stored_revision = project.revision
             digest = project.known.digest if project.known is not None else ""
-            document = VerdictsDocument(digest, project.verdicts)
+            document = VerdictsDocument(digest, project.verdicts, PROOF_RULES)
             self._put(Room.VERDICTS, self._key(project.name), document, self._verdicts_for)
         if project.read_since_stored:
             project.read_since_stored = False
@@ -54,7 +54,9 @@ class Keeper:
 
     def keep_commons(self, name: str, commons: Commons) -> None:
         """Keeps what clients with credentials of their own found deliverable."""
-        self._put(Room.VERDICTS, self._commons_key(name), VerdictsDocument(commons.digest, commons.verdicts), self._verdicts_for)
+        self._put(
+            Room.VERDICTS, self._commons_key(name), VerdictsDocument(commons.digest, commons.verdicts, PROOF_RULES), self._verdicts_for
+        )
 
     def forget_page(self, name: str) -> None:
         """Forgets the mirror's page: it may not be served any more."""
@@ -72,7 +74,7 @@ class Keeper:
         key = self._key(project.name)
         verdicts = decode(await self._store.get(Room.VERDICTS, key), VerdictsDocument)
         if verdicts is not None:
-            project.verdicts = verdicts.verdicts | project.verdicts
+            project.verdicts = verdicts.believed | project.verdicts
             project.revision += 1
             project.stored_revision = project.revision
         metadata = decode(await self._store.get(Room.METADATA, key), MetadataDocument)
@@ -93,7 +95,7 @@ class Keeper:
         key = self._key(project.name)
         verdicts = decode(await self._store.get(Room.VERDICTS, key, anew=True), VerdictsDocument)
         if verdicts is not None:
-            project.take_over(verdicts.verdicts)
+            project.take_over(verdicts.believed)
             if project.verdicts == verdicts.verdicts:
                 # Writing it again would only overwrite what others learn meanwhile.
                 project.stored_revision = project.revision

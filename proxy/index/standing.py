@@ -24,7 +24,18 @@ _CAREFUL_FOR = 3600.0
 """Seconds after a contradiction for which more denials are asked for before a file is dropped."""
 
 _ONLY_PLAIN = 2
-"""So many files that only an ordinary GET delivers, and the mirror is asked by nothing else."""
+"""So many files within the hour that only an ordinary GET delivers, and the mirror is asked by nothing else."""
+
+SIGNED_FOR = 300.0
+"""Seconds for which a link with a query, which may be a signature, is taken to be good after its page was fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGood:
+    """A file that was delivered, and when (seconds since the epoch)."""
+
+    file: File
+    at: float
 
 
 @dataclass(slots=True)
@@ -38,12 +49,12 @@ class Standing:
     """
 
     guard: StormGuard = field(default_factory=StormGuard)
-    good: deque[File] = field(default_factory=lambda: deque(maxlen=16))
+    good: deque[KnownGood] = field(default_factory=lambda: deque(maxlen=16))
     searched: dict[str, float] = field(default_factory=dict)
     platforms: PlatformDenials = field(default_factory=PlatformDenials)
     delivered_count: int = 0
     contradicted_at: float | None = None
-    plain_deliveries: int = 0
+    plain_deliveries: deque[float] = field(default_factory=lambda: deque(maxlen=_ONLY_PLAIN))
     misses: int = 0
     tries: int = 0
     tried: float = 0.0
@@ -51,7 +62,7 @@ class Standing:
     def delivered(self, file: File, at: float) -> None:
         """Record that `file` was delivered at `at`, in seconds since the epoch."""
         self.guard.good(at)
-        self.good.append(file)
+        self.good.append(KnownGood(file, at))
         self.delivered_count += 1
         self.misses = self.tries = 0
 
@@ -64,15 +75,27 @@ class Standing:
         """Return whether the mirror contradicted itself lately."""
         return self.contradicted_at is not None and abs(now - self.contradicted_at) < _CAREFUL_FOR
 
-    def only_plain_get_delivered(self) -> None:
-        """Record that a file was delivered by an ordinary GET, though HEAD and Range were denied."""
-        self.plain_deliveries += 1
+    def known_good(self, now: float) -> list[File]:
+        """Return the files that were delivered last, the latest first, without those whose links may have expired by `now`."""
+        usable = (good for good in reversed(self.good) if "?" not in good.file.url or 0 <= now - good.at < SIGNED_FOR)
+        return list({good.file.url: good.file for good in usable}.values())
+
+    def forget(self, file: File) -> bool:
+        """Take `file` for good no more; return whether it was."""
+        kept = [good for good in self.good if good.file.url != file.url]
+        was = len(kept) < len(self.good)
+        self.good = deque(kept, maxlen=self.good.maxlen)
+        return was
+
+    def only_plain_get_delivered(self, now: float) -> None:
+        """Record that a file was delivered by an ordinary GET, though Range was denied before it and after it."""
+        self.plain_deliveries.append(now)
         self.platforms.reset()
 
-    @property
-    def plain_only(self) -> bool:
-        """Whether the mirror is to be asked by an ordinary GET, since it denies HEAD and Range for files that it has."""
-        return self.plain_deliveries >= _ONLY_PLAIN
+    def plain_only(self, now: float) -> bool:
+        """Return whether to ask by an ordinary GET, since the mirror denied HEAD and Range lately for files that it has."""
+        lately = self.plain_deliveries
+        return len(lately) == _ONLY_PLAIN and all(abs(now - at) < _CAREFUL_FOR for at in lately)
 
     def may_try(self, now: float, longest: float) -> bool:
         """Whether it is time to try a file alone, while asking is in vain; that is ever more rarely, at the end every `longest` seconds."""

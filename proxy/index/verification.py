@@ -4,7 +4,6 @@ A denial raises a suspicion; `denials` asks again until it is proven, or the fil
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +20,7 @@ from proxy.core.verdict.plan import is_young, order
 from proxy.index.denials import DenialProver, Ledger
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project
-from proxy.index.standing import HeadTrust, Standing
+from proxy.index.standing import SIGNED_FOR, HeadTrust, Standing
 from proxy.index.suspects import Suspect, Urgency
 from proxy.upstream import Mirror
 
@@ -35,9 +34,6 @@ _WITNESS_WITHIN = 5.0
 
 _PROVEN_AGAIN = 4
 """A proof is renewed after this part of the time for which it stands."""
-
-_SIGNED_FOR = 300.0
-"""Seconds for which a link with a query, which may be a signature, is taken to be good after its page was fetched."""
 
 _WITNESSES_ASKED = 4
 _LOOKED_AT = 300
@@ -125,7 +121,7 @@ class Verifier:
         standing = judged.standing
 
         def flows() -> Iterator[tuple[File, Flow[Evidence]]]:
-            head, platforms, plain_only = self._head, standing.platforms, standing.plain_only
+            head, platforms, plain_only = self._head, standing.platforms, standing.plain_only(self._clock())
             file: File | None = next_one
             while file is not None:
                 if plain_only:
@@ -147,8 +143,9 @@ class Verifier:
         background, patient = urgency is Urgency.BACKGROUND, urgency is Urgency.PATIENT
         await self._mirror.converse_all(flows(), project.who, learned=learned, background=background, patient=patient)
 
-    async def _proven(self, prover: DenialProver, suspects: list[Suspect]) -> None:
-        await prover.wait(suspects, self._patience)
+    async def _proven(self, prover: DenialProver, suspects: list[Suspect], *, wait: bool = True) -> None:
+        if wait:
+            await prover.wait(suspects, self._patience)
         late = [suspect for suspect in suspects if not suspect.done.is_set()]
         if late and self._learned is not None:
             self._tasks.start(self._tell_late(prover, late), f"late verdicts of {late[0].project.name}")
@@ -172,12 +169,12 @@ class Verifier:
     def _in_vain(self, standing: Standing) -> bool:
         return standing.doubtful and standing.in_vain(self._clock(), self._rules.witness)
 
-    async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
-        """Note what a request for the file itself showed; a denial is proven, or not, as that of a probe."""
+    async def correct(self, project: Project, file: File, evidence: Evidence, *, wait: bool = True) -> None:
+        """Note what a request for the file itself showed; a denial is proven, or not, as that of a probe, and that is waited for or not."""
         judged = self._of(project.who)
         suspect = self._note(project, judged, file, evidence, cause=cause_of(evidence, file.size), urgency=Urgency.AWAITED)
         if suspect is not None:
-            await self._proven(judged.prover, [suspect])
+            await self._proven(judged.prover, [suspect], wait=wait)
 
     def _note(self, project: Project, judged: _Judged, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect | None:
         """Note the verdict that `evidence` of this `cause` allows at once; return the suspect where it denies the file."""
@@ -246,7 +243,7 @@ class Verifier:
                 self._note_of_page(project, file, evidence)
                 standing.searched.pop(flight, None)
                 return not standing.guard.storm
-            if file in standing.good:
+            if standing.forget(file):
                 self._known_good_failed(project, standing, file, evidence)
             self._note_of_page(project, file, evidence)
         if len(standing.searched) > 10_000:
@@ -263,14 +260,15 @@ class Verifier:
 
     async def _ask_as_witness(self, project: Project, standing: Standing, file: File) -> Evidence:
         """Ask for `file` by HEAD or Range and, where these are denied, by an ordinary GET: there are mirrors that know nothing else."""
-        if not standing.plain_only:
+        plain_only = standing.plain_only(self._clock())
+        if not plain_only:
             flow = probe(file.url, size=file.size, head=self._head.believed)
             evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
             if cause_of(evidence, file.size) not in PROOF:
                 return evidence
         plain = await self._mirror.converse(plain_probe(file.url), project.who, within=_WITNESS_WITHIN)
-        if not standing.plain_only and cause_of(plain, file.size) is Cause.AVAILABLE:
-            standing.only_plain_get_delivered()
+        if not plain_only and cause_of(plain, file.size) is Cause.AVAILABLE:
+            standing.only_plain_get_delivered(self._clock())
         return plain
 
     def _note_of_page(self, project: Project, file: File, evidence: Evidence) -> None:
@@ -293,7 +291,7 @@ class Verifier:
                 yield file
 
     def _possible(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
-        yield from [file for file in reversed(standing.good) if file.key not in denied][:2]
+        yield from [file for file in standing.known_good(self._clock()) if file.key not in denied][:2]
         if project.known is None:
             return
         verdicts = project.verdicts
@@ -325,7 +323,7 @@ class Verifier:
         return sorted({file.key: file for file in islice(untold, _LOOKED_AT)}.values(), key=worth)
 
     def _known_good_failed(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
-        standing.good = deque((each for each in standing.good if each.url != file.url), maxlen=standing.good.maxlen)
+        standing.forget(file)
         was_storm = standing.guard.storm
         standing.guard.known_good_failed(file.url, evidence.at)
         if standing.guard.storm and not was_storm:
@@ -364,4 +362,4 @@ def _may_have_expired(project: Project, file: File, at: float) -> bool:
     """Return whether the link of `file` may have been signed, for a time that was over `at` (seconds since the epoch)."""
     if "?" not in file.url or project.known is None:
         return False
-    return project.known.page.by_key.get(file.key) is not file or not 0 <= at - project.known.checked < _SIGNED_FOR
+    return project.known.page.by_key.get(file.key) is not file or not 0 <= at - project.known.checked < SIGNED_FOR

@@ -30,7 +30,7 @@ from proxy.core.redaction import Redaction
 from proxy.core.verdict.budget import BUDGETS
 from proxy.telemetry import withhold
 from proxy.telemetry.counts import MirrorCounts
-from proxy.upstream.addresses import is_loopback, origin_of, shown
+from proxy.upstream.addresses import dialled, is_loopback, origin_of, shown
 from proxy.upstream.again import RetryBudget
 from proxy.upstream.client import Client, Download
 from proxy.upstream.contact import FirstContact
@@ -117,6 +117,7 @@ class Mirror:
         self.key = f"{section.name}@{sha256(f'{self.address}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self.counts = counts if counts is not None else MirrorCounts()
+        self._pages_at = str(dialled(section.url))
         self._observer = Observer(section.name, steady, self.counts, is_page=self._is_page, suspected=self._find_out)
         self._good_pages: deque[str] = deque(maxlen=4)
         self._finding_out: asyncio.Task[None] | None = None
@@ -486,7 +487,7 @@ class Mirror:
         return breaker.admits(self._steady())
 
     def _is_page(self, url: str) -> bool:
-        return url.startswith(self._section.url)
+        return url.startswith(self._pages_at)
 
     def _find_out(self, failing: Collection[str]) -> None:
         """Asks for a page that was well before, to tell the trouble of some paths from the mirror's own; `failing` are those."""
@@ -498,7 +499,7 @@ class Mirror:
         self._finding_out = asyncio.get_running_loop().create_task(self._found_out(ask), context=Context())
 
     async def _found_out(self, ask: Ask) -> None:
-        self._observer.witness = ask.url
+        self._observer.witness = str(dialled(ask.url))
         try:
             await self.ask(ask, SHARED)
             if not self._observer.breaker.failures:
@@ -509,7 +510,7 @@ class Mirror:
 
     def _heard(self, replies: Sequence[Reply], path: str | None = None) -> None:
         """Learns from answers of the mirror's own origin, or from there being none, how it does and what it is."""
-        self._observer.hear(replies, path)
+        self._observer.hear(replies, None if path is None else str(dialled(path)))
         if self.kind is MirrorKind.AUTO:
             kinds = (kind_by_headers(reply.headers) for reply in replies if isinstance(reply, Answer))
             self.kind = next((kind for kind in kinds if kind is not MirrorKind.AUTO), MirrorKind.AUTO)

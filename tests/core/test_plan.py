@@ -96,13 +96,17 @@ def test_what_stays_unknown_is_asked_ever_more_rarely_but_as_often_as_a_no() -> 
     assert not nothing_is_asked(one, since_the_beginning(80_000.0), now=80_600.0)
 
 
-def test_a_yes_is_asked_again_after_a_week_a_no_after_ten_minutes_an_unknown_after_one() -> None:
+def test_a_yes_is_asked_again_after_a_week_a_no_after_a_minute_and_later_after_ten_an_unknown_after_one() -> None:
     one = page("demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz")
     wheel, sdist = names(one.files)
     assert nothing_is_asked(one, {wheel: yes(0.0), sdist: yes(0.0)}, now=6 * 86400.0)
     assert not nothing_is_asked(one, {wheel: yes(0.0), sdist: yes(0.0)}, now=7 * 86400.0)
-    assert nothing_is_asked(one, {wheel: no(0.0), sdist: yes(0.0)}, now=599.0)
-    assert names(planned(one, {wheel: no(0.0), sdist: yes(0.0)}, now=600.0).first) == [wheel]
+    assert nothing_is_asked(one, {wheel: no(0.0), sdist: yes(0.0)}, now=59.0)
+    assert names(planned(one, {wheel: no(0.0), sdist: yes(0.0)}, now=60.0).first) == [wheel]
+    assert nothing_is_asked(one, {wheel: no(0.0, at=120.0), sdist: yes(0.0)}, now=239.0)
+    assert not nothing_is_asked(one, {wheel: no(0.0, at=120.0), sdist: yes(0.0)}, now=240.0)
+    assert nothing_is_asked(one, {wheel: no(0.0, at=3600.0), sdist: yes(0.0)}, now=4199.0)
+    assert not nothing_is_asked(one, {wheel: no(0.0, at=3600.0), sdist: yes(0.0)}, now=4200.0)
     assert nothing_is_asked(one, {wheel: unknown(0.0), sdist: yes(0.0)}, now=59.0)
     assert not nothing_is_asked(one, {wheel: unknown(0.0), sdist: yes(0.0)}, now=60.0)
 
@@ -191,10 +195,10 @@ def test_a_verdict_from_the_future_is_due_since_the_clock_went_back(verdict: Ver
 
 def test_a_denied_file_is_asked_for_again_after_a_minute_within_the_hour_in_which_its_page_listed_it_first() -> None:
     denied = file(MAC.format("1.0"))
-    assert not due(denied, no(1000.0), 1059.0, RULES, seen_since=900.0)
-    assert due(denied, no(1000.0), 1060.0, RULES, seen_since=900.0)
-    assert not due(denied, no(5000.0), 5060.0, RULES, seen_since=900.0)
-    assert not due(denied, no(1000.0), 1060.0, RULES)
+    assert not due(denied, no(900.0, at=2000.0), 2059.0, RULES, seen_since=900.0)
+    assert due(denied, no(900.0, at=2000.0), 2060.0, RULES, seen_since=900.0)
+    assert not due(denied, no(900.0, at=5000.0), 5060.0, RULES, seen_since=900.0)
+    assert not due(denied, no(900.0, at=2000.0), 2060.0, RULES)
 
 
 def test_files_that_were_asked_about_since_then_are_left_out_of_a_plan() -> None:

@@ -60,8 +60,12 @@ def due(
     if verdict.kind is Kind.UNKNOWN:
         # What stays unknown is asked about ever more rarely: a mirror in trouble is not to be asked more than one in health.
         return age >= max(rules.no_young, min(rules.no, verdict.checked - verdict.since))
-    interval = rules.confirm if awaiting else rules.no
-    return age >= (min(interval, rules.no_young) if is_young(file, seen_since, verdict.evidence.at) else interval)
+    if is_young(file, seen_since, verdict.evidence.at):
+        return age >= min(rules.no, rules.no_young)
+    if awaiting:
+        return age >= rules.confirm
+    # The longer a file was denied, the more rarely it is asked for: what was an outage is put right soon after it.
+    return age >= min(rules.no, max(rules.no_young, verdict.checked - verdict.since))
 
 
 def is_young(file: File, seen_since: float | None, at: float) -> bool:
