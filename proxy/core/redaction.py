@@ -10,13 +10,14 @@ import html
 import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 _WORDS = "+simple api artifactory content dists files index mirror mirrors nexus packages pip pulp pypi python repository root simple"
 WELL_KNOWN = frozenset(_WORDS.split())
 """Words of which the paths of mirrors are made; a path of nothing else holds no secret, and is told as it is."""
 
 ELIDED = "…"
+_SHORTEST_SECRET = 6
 _LOOKS_RANDOM = re.compile(r"(?=.*\d)(?=.*[A-Za-z]).{8,}|.{20,}")
 _END = r"(?=[/?#\s\"'<>&,;:)\]}]|$)"
 
@@ -42,6 +43,15 @@ class Redaction:
     def body(self, body: bytes) -> bytes:
         """Return the UTF-8 `body` of an answer likewise."""
         return self.text(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape") if self._patterns else body
+
+
+def without_query(text: str, url: str) -> str:
+    """Return `text`, in which a mirror may repeat the address `url`, without the query of that address: it may be a signature."""
+    query = urlsplit(url).query
+    secrets = {query, unquote(query), *(value for _, value in parse_qsl(query) if len(value) >= _SHORTEST_SECRET)}
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, ELIDED)
+    return text
 
 
 def _patterns(address: str, harmless: AbstractSet[str]) -> list[tuple[re.Pattern[str], str]]:

@@ -57,12 +57,13 @@ _WHEEL_DASHES = (4, 5)
 class CoreMetadata:
     """Core metadata for a file: the `content`, its SHA-256, and the key of the file of the same release that it was read from.
 
-    It is `immutable` where it is the file's own, and the mirror's page gives the file's SHA-256.
+    `own` says that this is the file itself; then it is `immutable` if the mirror's page gives the file's SHA-256.
     """
 
     content: bytes
     source: str
     sha256: str
+    own: bool = True
     immutable: bool = False
 
 
@@ -290,7 +291,8 @@ def _offers_by_default(files: Sequence[File], names: Sequence[str]) -> list[Offe
 
 
 def _given(file: File, read: Read) -> CoreMetadata:
-    return CoreMetadata(read.content, read.source, read.sha256, immutable=read.source == file.key and sha256_of(file) is not None)
+    own = read.source == file.key
+    return CoreMetadata(read.content, read.source, read.sha256, own=own, immutable=own and sha256_of(file) is not None)
 
 
 def _source_of(project: Project, file: File, source: File) -> str:

@@ -23,7 +23,7 @@ from proxy.index.flights import Tasks
 from proxy.index.gate import CoreMetadata, Gate
 from proxy.index.keeper import Keeper
 from proxy.index.pages import Pages
-from proxy.index.project import Project
+from proxy.index.project import Project, mark_of
 from proxy.index.projects import Projects
 from proxy.index.repairs import NO_REPAIRS, Repairs
 from proxy.index.replicas import Replicas
@@ -264,7 +264,11 @@ class Index:
         """Return the file that the mirror's page lists, or listed some hours ago: nodes of one mirror give pages of different age."""
         if project.known is None:
             return None
-        file = file_at(project.known.page, key)
+        page = project.known.page
+        # A lock that was made before the name had twins means the file that it had then.
+        mark = project.plain_names.get(key)
+        before = next((twin for twin in page.namesakes.get(key, ()) if mark_of(twin) == mark), None) if mark is not None else None
+        file = before or file_at(page, key)
         return project.past_file(key, self._clock()) if file is None else file
 
     async def mirror_page(self, name: str, who: Identity) -> Page:

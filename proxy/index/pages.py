@@ -9,6 +9,7 @@ import structlog
 
 from proxy.config import ProbeSection, UpstreamSection
 from proxy.core.errors import (
+    OwnLimit,
     PageUnreadable,
     UpstreamBroke,
     UpstreamDoubted,
@@ -184,7 +185,7 @@ class Pages:
         try:
             async with asyncio.timeout(deadline):
                 await asyncio.shield(flight)
-        except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke, UpstreamDoubted, UpstreamStatus, PageUnreadable) as error:
+        except (UpstreamTimeout, UpstreamUnreachable, UpstreamBroke, UpstreamDoubted, UpstreamStatus, OwnLimit, PageUnreadable) as error:
             if not self._may_serve_stale(project, error):
                 raise
             _log.warning("stale-page", project=project.name, why=str(error))

@@ -92,6 +92,7 @@ class Project:
     `held_since` is when it came into memory (seconds since the epoch).
     `first_listed` is when its page was first seen, None where the store knew it; `appeared` says when a file that an earlier page lacked
     was first listed (both in seconds since the epoch).
+    `plain_names` says by name what marked the file that had this name alone, before the page got twins of it.
     `past` holds files by key that the mirror's page listed before and does not list now, and since when it does not.
     `confirmed_since` is when the page was confirmed for the first time since its files were planned for.
     `sources` says by key and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
@@ -129,6 +130,7 @@ class Project:
     looked_ahead_for: float = 0.0
     first_listed: float | None = None
     appeared: dict[str, float] = field(default_factory=dict)
+    plain_names: dict[str, str] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
@@ -194,6 +196,7 @@ class Project:
         was, now = before.bare.by_key, known.bare.by_key
         self._note_new_files(was.keys(), now.keys(), known.checked)
         self._note_past(was, now, known)
+        self.plain_names |= {name: mark_of(was[name]) for name in known.bare.namesakes if name in was}
         pairs = ((key, was[key], now[key]) for key in self.verdicts if key in was and key in now)
         self.forget([key for key, one, other in pairs if _replaced(one, other) or (self._denied(key) and _path(one) != _path(other))])
         self._rename(was, now, known.bare.by_filename)

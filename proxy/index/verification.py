@@ -188,7 +188,7 @@ class Verifier:
                 standing.platforms.delivered(file)
             if prover.suspects:
                 prover.delivered(project, file)
-        elif cause in PROOF:
+        elif cause in PROOF and file.probeable:
             if cause is Cause.ABSENT:
                 standing.platforms.denied(file)
             if not self._stands(project, file, evidence):

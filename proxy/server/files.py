@@ -27,6 +27,7 @@ from proxy.core.flows.evidence import SIGNATURE_LENGTH, Asked, Beginning, Eviden
 from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply, Trouble
 from proxy.core.flows.probe import probe
 from proxy.core.page import File, normalised_name
+from proxy.core.redaction import without_query
 from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.index import Index
 from proxy.index.gate import CoreMetadata
@@ -122,10 +123,10 @@ def _address(file: File) -> URL:
 async def _core_metadata(request: web.Request, index: Index, name: str, key: str) -> web.StreamResponse:
     found = await index.metadata(name, key, identity_of(request))
     etag = f'"{found.sha256[:32]}"'
-    caching = _metadata_caching(request, found, key)
+    caching = _metadata_caching(request, found)
     headers = {"ETag": etag, "Cache-Control": caching, "Vary": "Authorization", "Content-Type": _OF_BYTES}
     facts_of(request)["outcome"] = "metadata"
-    if found.source != key:
+    if not found.own:
         source = found.source.rpartition("/")[2]
         headers["Mirrormend-Metadata-From"] = fitting(source)
         facts_of(request).update(outcome="metadata-of-another-file", source=source)
@@ -134,9 +135,9 @@ async def _core_metadata(request: web.Request, index: Index, name: str, key: str
     return web.Response(body=found.content, headers=headers)
 
 
-def _metadata_caching(request: web.Request, found: CoreMetadata, key: str) -> str:
+def _metadata_caching(request: web.Request, found: CoreMetadata) -> str:
     """Return the Cache-Control (RFC 9111, RFC 8246): metadata is immutable as the file is, but for that of another file."""
-    if found.source != key:
+    if not found.own:
         return "no-store"
     caching = _UNCHANGED if found.immutable else "no-cache"
     # Of those who signed in at the proxy `server.access.admission` sees to it.
@@ -284,7 +285,7 @@ async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ra
         if coded:
             body, whole, cause = decoded(body, download.url), file.size, Cause.AVAILABLE
     if status not in {200, 206} or cause is Cause.NO_FILE:
-        said = (await status_error(download)).detail if status >= 400 else ""
+        said = without_query((await status_error(download)).detail, file.url) if status >= 400 else ""
         await _refuse(wanted.index, wanted.project, file, evidence, download.headers, said=said)
     if status == 206:
         return _begin_partial(wanted, download, answer, ranged=ranged)
@@ -342,7 +343,7 @@ async def _refuse(
     lowered = {name.lower(): value for name, value in headers.items()}
     if status in {401, 407}:
         challenge = lowered.get("www-authenticate")
-        raise UpstreamStatus(url, 401, challenges=() if challenge is None else (challenge,))
+        raise UpstreamStatus(url, 401, challenges=() if challenge is None else (without_query(challenge, file.url),))
     if status in {200, 206, 416}:
         sent = f"{evidence.length} bytes" if evidence.length is not None else "a body"
         why = f"answered {status} with {sent} of {evidence.media_type or 'no type'}, which is not this file"

@@ -7,8 +7,9 @@ spelling for two hosts.
 import re
 from hashlib import sha256
 from ipaddress import ip_address
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from aiohttp import encode_basic_auth
 from yarl import URL
 
 _PRINTABLE = "".join(chr(each) for each in range(0x21, 0x7F))
@@ -64,6 +65,15 @@ def without_credentials(url: str) -> str:
     end = _AUTHORITY_ENDS.search(rest)
     at = len(rest) if end is None else end.start()
     return f"{scheme}{mark}{rest[:at].rpartition('@')[2]}{rest[at:]}"
+
+
+def link_authorization(url: str) -> str | None:
+    """Return the Authorization header for the user information that stands in a link (RFC 3986, section 3.2.1), None where it has none.
+
+    Clients send it to the link's own host, and so does the proxy. Raises ValueError where `url` is no address.
+    """
+    user, mark, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    return encode_basic_auth(unquote(user), unquote(password)) if user or mark else None
 
 
 def address_digest(url: str) -> str:

@@ -25,7 +25,7 @@ from proxy import __version__
 from proxy.config import UpstreamSection
 from proxy.core.errors import UpstreamBroke, UpstreamTimeout
 from proxy.core.flows.exchange import Answer, NoAnswer, Reply, Trouble
-from proxy.upstream.addresses import dialled, origin_of, origin_of_dialled, redirected, shown
+from proxy.upstream.addresses import dialled, link_authorization, origin_of, origin_of_dialled, redirected, shown
 from proxy.upstream.destinations import Destinations, literal_address
 from proxy.upstream.failure import Failure, failure_of, sentence
 from proxy.upstream.resolver import GuardedResolver
@@ -219,6 +219,9 @@ class Client:
             at_home = origin_of_dialled(address) == self._origin
             trusted = trusted and at_home
             authorization = self.authorization_for(own) if trusted else None
+            if len(visited) == 1 and not url.startswith(self._section.url):
+                # What a page says in a link itself is for that link, wherever it leads.
+                authorization = link_authorization(url) or authorization
             options = await self._options(address, headers, authorization)
             response = await self._one_hop(session, method, address, options, at_home=at_home)
             location = response.headers.get("Location")

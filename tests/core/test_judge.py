@@ -40,7 +40,7 @@ def seen(
         (seen(200, media="application/zip", length=15, begins=Beginning.TEXT), None, Cause.NO_FILE),
         (seen(200, media="text/html", length=15, begins=Beginning.TEXT), None, Cause.NO_FILE),
         (seen(200, media="text/html", length=15, begins=Beginning.OTHER), None, Cause.NOT_UNDERSTOOD),
-        (seen(206, length=5, begins=Beginning.ARCHIVE), 10, Cause.NO_FILE),
+        (seen(206, length=5, begins=Beginning.ARCHIVE), 10, Cause.NOT_UNDERSTOOD),
         (seen(206, length=5, begins=Beginning.GZIP), 10, Cause.NOT_UNDERSTOOD),
         (seen(206, media="text/html", begins=Beginning.GZIP), None, Cause.AVAILABLE),
         (seen(404), None, Cause.ABSENT),

@@ -14,6 +14,8 @@ from tests.differential.templates import PageTemplate
 from tests.differential.uv_runs import UvRuns, compare_page
 
 MADE_UP, SEED = 60, 1
+NOT_READ_BY_UV = {"a line break within an address"}
+"""Shapes with an address that uv leaves out at the mirror itself, and reads from the proxy, which writes it properly; pip reads both."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def uv_runs(tmp_path_factory: pytest.TempPathFactory) -> UvRuns:
     return UvRuns(tmp_path_factory.mktemp("uv-runs"))
 
 
-@pytest.mark.parametrize("page", PAGES + MORE_PAGES, ids=lambda page: page.title)
+@pytest.mark.parametrize("page", [page for page in PAGES + MORE_PAGES if page.title not in NOT_READ_BY_UV], ids=lambda page: page.title)
 def test_uv_locks_through_the_proxy_what_it_locks_at_the_mirror(run: InBackground, uv_runs: UvRuns, page: PageTemplate) -> None:
     differences = run.wait(compare_page(uv_runs, run.started, run.listed(page)))
     assert not differences, "\n" + describe(differences)

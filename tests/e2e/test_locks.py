@@ -159,5 +159,5 @@ async def test_what_the_proxy_learned_survives_its_restart(full: BrokenMirror, p
     is_whole(mended)
     assert not [name for name in mended.files if MACOS(name)]
     asked_again = {each.path.rstrip("/").rpartition("/")[2] for each in full.asked if each.kind == "page"}
-    # What is required and not on the mirror is looked for again.
-    assert not asked_again & set(mended.packages)
+    # What is required and not on the mirror is looked for again, and before its 404 is believed one or two pages bear witness.
+    assert len(asked_again & set(mended.packages)) <= 2

@@ -12,7 +12,7 @@ from proxy.core.flows.exchange import Ask, Method
 from proxy.core.identity import SHARED, Identity
 from proxy.upstream.credentials import configured_authorization
 from tests.edge.dialling import answer, file_of, headers_of, mirror_at, page, path_of, saying
-from tests.edge.scripted import Server, always, serving
+from tests.edge.scripted import Server, Wire, always, serving
 
 CLIENT = Identity("digest", "Bearer of-the-client")
 
@@ -146,12 +146,6 @@ async def test_another_host_cannot_send_the_proxy_back_with_credentials() -> Non
             assert credentials_at(server) == {"/file": "Bearer configured", "/private": None}
 
 
-async def test_user_information_in_a_link_is_never_used() -> None:
-    async with serving(always(answer(200))) as server, mirror_at(server.url("/simple/")) as mirror:
-        await file_of(mirror, server.url("/file").replace("://", "://eve:secret@"))
-        assert credentials_at(server) == {"/file": None}
-
-
 async def test_cookies_are_neither_kept_nor_sent() -> None:
     async with serving(always(page(set_cookie="session=1; Path=/"))) as server:
         # Cookie jars keep nothing of hosts without a name anyway.
@@ -159,3 +153,17 @@ async def test_cookies_are_neither_kept_nor_sent() -> None:
             await mirror.fetch_page("demo", SHARED)
             await mirror.fetch_page("demo", SHARED)
         assert [headers_of(head).get("cookie") for head in server.requests] == [None, None]
+
+
+async def test_the_credentials_that_stand_in_a_link_go_to_its_host_and_not_along_with_a_redirect() -> None:
+    async def script(wire: Wire) -> None:
+        head = await wire.request()
+        seen.append(b"Authorization: Basic bWU6c2VjcmV0" in head)
+        await wire.say(answer(302, b"", Location="/elsewhere") if b"/file" in head else answer(200, b"x"))
+
+    seen: list[bool] = []
+    async with serving(script) as server, mirror_at(server.url("/simple/")) as mirror:
+        link = server.url("/file").replace("http://", "http://me:secret@")
+        async with mirror.download("GET", link, SHARED) as download:
+            assert download.status == 200
+    assert seen == [True, False]

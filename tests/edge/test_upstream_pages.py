@@ -157,7 +157,7 @@ class TestWhatIsNoPage:
             (b'{"errors":[{"status":404,"message":"Could not find resource"}]}', "Could not find resource"),
             (b'{"title":"Blocked","detail":"by\\tpolicy\\u0007 7"}', "by policy 7"),
             (b"plain \x1b[31m words\n", "plain [31m words"),
-            (b"<html><title>Not found</title>", ""),
+            (b"<html><title>Not found</title>", "Not found"),
             (b"x" * 5000, "x" * 200),
             (b"", ""),
             (b'["a", "list"]', '["a", "list"]'),

@@ -106,8 +106,8 @@ def _cause_of_success(evidence: Evidence, size: int | None) -> Cause:
         return Cause.NOT_UNDERSTOOD if evidence.status == 416 else Cause.AVAILABLE
     if size is None:
         return Cause.AVAILABLE
-    # What is gzip-coded is shorter than the file, and can be decoded.
-    return Cause.NO_FILE if evidence.length < size and evidence.begins is not Beginning.GZIP else Cause.NOT_UNDERSTOOD
+    # An archive of another length may be the file all the same: the page's size may be wrong, or the file gzip-coded on its way.
+    return Cause.NO_FILE if evidence.length < size and evidence.begins not in _DISTRIBUTIONS else Cause.NOT_UNDERSTOOD
 
 
 PROOF = {Cause.ABSENT, Cause.BLOCKED, Cause.NO_FILE}
