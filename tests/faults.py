@@ -231,3 +231,26 @@ def typed(content_type: str) -> Fault:
         return ranged(target.request, target.data, content_type, '"typed"')
 
     return fault
+
+
+def cold_cache(at_once: int, answer: Fault, seconds: float, warm: Callable[[str], bool]) -> Fault:
+    """Delivers at once what it has; fetches the rest from afar, so many files at a time, and answers otherwise beyond that."""
+    fetching = 0
+    fetched: set[str] = set()
+
+    async def fault(target: Target) -> web.StreamResponse | None:
+        nonlocal fetching
+        path = target.request.path
+        if path in fetched or warm(path):
+            return None
+        if fetching >= at_once:
+            return await answer(target)
+        fetching += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            fetching -= 1
+        fetched.add(path)
+        return None
+
+    return fault

@@ -83,6 +83,13 @@ class OverheardMirror(Mirror):
 
         await super().converse_all(listened(), who, learned=ended, background=background, patient=patient)
 
+    async def converse_alone(
+        self, flows: Iterable[tuple[K, Flow[T]]], who: Identity, *, learned: Callable[[K, T], None], within: float
+    ) -> bool:
+        """As Mirror."""
+        listened = ((key, _overheard(flow, self.ear)) for key, flow in flows)
+        return await super().converse_alone(listened, who, learned=learned, within=within)
+
     def credentials_for(self, url: str) -> str:
         """Names the kind of credentials that requests to `url` carry: `basic`, `bearer`, or nothing."""
         authorization = self._client.authorization_for(SHARED.authorization) if self._client.own_origin(url) else None

@@ -7,27 +7,25 @@ once from then on, and the denied files are asked for once more from the beginni
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
-from typing import Any
 
 import structlog
 from msgspec import structs
 
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.flows.exchange import Flow
-from proxy.core.flows.probe import plain_probe, probe
+from proxy.core.flows.probe import probe_alone
 from proxy.core.identity import Identity
 from proxy.core.page import File
 from proxy.core.verdict.judge import PROOF, Cause, Kind, cause_of, is_undeliverable
-from proxy.core.verdict.proof import Suspicion, missing_answers, proves_absence
+from proxy.core.verdict.proof import PLATFORM_FILES, Suspicion, missing_answers, platform_tag, proves_absence
 from proxy.index.flights import Tasks
 from proxy.index.project import Project
 from proxy.index.standing import Standing
-from proxy.index.suspects import Key, Suspect, Urgency
+from proxy.index.suspects import PASSING_FAILURES, Key, Ledger, Outcome, Question, Suspect, Urgency
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
@@ -39,6 +37,19 @@ _SHARE_OF_WINDOW = 4
 """A round has at most one of so many of the requests that the mirror is asked at once."""
 
 _FILES_PER_WITNESS = 8
+_ROUND_WITHIN = 5.0
+"""Seconds within which the answers of a round have to come; what does not answer holds up nobody else's proof."""
+
+_BACKGROUND_WIDTH = 4
+_COPIES = 4
+"""Times that one file is asked for in a round, at most."""
+
+_LOOKED_AT = 200
+"""Suspects that are looked at when a round is made up."""
+
+_DRAINED_WITHIN = {Urgency.AWAITED: 1.0, Urgency.PATIENT: 0.5, Urgency.BACKGROUND: 0.3}
+"""Seconds within which the probes under way have to end, so that a file can be asked for alone."""
+
 _WIDENED_AFTER = 3600.0
 """Seconds without a contradiction after which a round may have twice as many requests again."""
 
@@ -50,50 +61,6 @@ _EVERY_PLAIN = 4
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """One request of a round; without a suspect it is for a file known to be good."""
-
-    suspect: Suspect | None
-    file: File
-    plain: bool
-    epoch: int
-
-    def flow(self) -> Flow[Evidence]:
-        if self.plain:
-            return plain_probe(self.file.url, spread=True)
-        return probe(self.file.url, size=self.file.size, head=False, spread=True)
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What a round showed: which suspects were delivered, how many of the files known to be good were, and which of these were denied.
-
-    `flickers` says that a good file was denied, and delivered when it was asked for alone.
-    """
-
-    delivered: list[tuple[Suspect, Evidence]] = field(default_factory=list)
-    good: int = 0
-    bad: list[tuple[File, Evidence]] = field(default_factory=list)
-    flickers: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """Where a prover writes what it finds out.
-
-    `note` takes evidence that is not yet a proof, `conclude` a proof, `known_good_failed` says that a file known to be good is denied.
-    `find_witness` looks for a file that the mirror delivers, other than those named. `is_young` says whether a file may lag behind
-    its page.
-    """
-
-    note: Callable[[Project, File, Evidence], None]
-    conclude: Callable[[Project, File, Evidence, Cause], None]
-    known_good_failed: Callable[[Project, File, Evidence], None]
-    find_witness: Callable[[Project, frozenset[str]], Coroutine[Any, Any, bool]]
-    is_young: Callable[[Project, File], bool]
 
 
 class DenialProver:
@@ -187,6 +154,9 @@ class DenialProver:
                     outcome = await self._ask(chunk)
                     await self._look_closer(outcome)
                     self._take(chunk, outcome)
+                    await self._ask_alone(
+                        [suspect for suspect in chunk if suspect.key in self.suspects and self._lacks_only_alone(suspect)]
+                    )
                 else:
                     self._finish_all(chunk)
         finally:
@@ -195,8 +165,19 @@ class DenialProver:
 
     def _next_chunk(self) -> list[Suspect]:
         """Return the suspects of the next round: those of one urgency, the most urgent, that have waited longest."""
-        queue = next((queue for queue in self._queues.values() if queue), {})
-        return list(islice(queue.values(), self._round_width()))
+        urgency, queue = next(((urgency, queue) for urgency, queue in self._queues.items() if queue), (Urgency.AWAITED, {}))
+        width = min(self._round_width(), _BACKGROUND_WIDTH) if urgency is Urgency.BACKGROUND else self._round_width()
+        chosen: list[Suspect] = []
+        platforms: Counter[str] = Counter()
+        for suspect in islice(queue.values(), _LOOKED_AT):
+            tag = platform_tag(suspect.file)
+            # The proof of some files of a platform may spare the others theirs.
+            if platforms[tag] < PLATFORM_FILES or self._suspicion(suspect) is not Suspicion.OF_FILE:
+                platforms[tag] += 1
+                chosen.append(suspect)
+                if len(chosen) >= width:
+                    break
+        return chosen
 
     def _round_width(self) -> int:
         if self._width < _WIDTH and abs(self._clock() - self._narrowed) > _WIDENED_AFTER:
@@ -214,16 +195,16 @@ class DenialProver:
             return random.sample(good, most)
         return random.choices(good, k=most) if good else []  # noqa: S311 - it mixes requests, it guards nothing
 
-    def _questions(self, chunk: list[Suspect]) -> list[_Question]:
-        copies, epoch = max(1, self._round_width() // len(chunk)), self._epoch
+    def _questions(self, chunk: list[Suspect]) -> list[Question]:
+        copies, epoch = min(_COPIES, max(1, self._round_width() // len(chunk))), self._epoch
         questions, good = [], 0
         for suspect in chunk:
             denials, delivered = self._missing(suspect)
             good = max(good, delivered)
             repetitions = self._repetitions(suspect, max(1, min(copies, denials)))
-            questions += [_Question(suspect, suspect.file, plain, epoch) for plain in repetitions]
+            questions += [Question(suspect, suspect.file, plain, epoch) for plain in repetitions]
         witnesses = self._known_good(max(1 + len(questions) // _FILES_PER_WITNESS, min(copies, good)))
-        questions += [_Question(None, file, self._standing.plain_only(self._clock()), epoch) for file in witnesses]
+        questions += [Question(None, file, self._standing.plain_only(self._clock()), epoch) for file in witnesses]
         random.shuffle(questions)
         return questions
 
@@ -245,21 +226,30 @@ class DenialProver:
         lacking = not suspect.known_good and self._standing.platforms.lacks(suspect.file)
         return Suspicion.OF_PLATFORM if lacking else Suspicion.OF_FILE
 
-    async def _ask(self, chunk: list[Suspect]) -> _Outcome:
-        outcome = _Outcome()
+    async def _ask(self, chunk: list[Suspect]) -> Outcome:
+        outcome = Outcome()
         questions = self._questions(chunk)
         background = chunk[0].urgency is Urgency.BACKGROUND
         alone = self._round_width() == 1
-        for asked in [[question] for question in questions] if alone else [questions]:
-            await self._mirror.converse_all(
-                ((question, question.flow()) for question in asked),
-                self._who,
-                learned=partial(self._learned, outcome),
-                background=background,
-            )
+        unanswered = {id(question): question for question in questions}
+
+        def learned(question: Question, evidence: Evidence) -> None:
+            del unanswered[id(question)]
+            self._learned(outcome, question, evidence)
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ROUND_WITHIN):
+                for asked in [[question] for question in questions] if alone else [questions]:
+                    flows = ((question, question.flow()) for question in asked)
+                    await self._mirror.converse_all(flows, self._who, learned=learned, background=background)
+        for question in unanswered.values():
+            if question.suspect is not None:
+                question.suspect.failures = PASSING_FAILURES
+            else:
+                self._standing.forget(question.file)
         return outcome
 
-    def _learned(self, outcome: _Outcome, question: _Question, evidence: Evidence) -> None:
+    def _learned(self, outcome: Outcome, question: Question, evidence: Evidence) -> None:
         suspect, file = question.suspect, question.file
         cause = cause_of(evidence, file.size)
         if suspect is None:
@@ -291,19 +281,19 @@ class DenialProver:
         if cause is Cause.ABSENT:
             self._standing.platforms.denied(suspect.file)
 
-    async def _look_closer(self, outcome: _Outcome) -> None:
+    async def _look_closer(self, outcome: Outcome) -> None:
         """Find out whether good files that were denied are gone, or are delivered to who asks alone."""
         plain_only = self._standing.plain_only(self._clock())
         bad, outcome.bad = outcome.bad, []
         for file, evidence in bad:
-            question = _Question(None, file, plain_only, self._epoch)
+            question = Question(None, file, plain_only, self._epoch)
             again = await self._mirror.converse(question.flow(), self._who)
             if cause_of(again, file.size) is Cause.AVAILABLE:
                 outcome.flickers = True
             else:
                 outcome.bad.append((file, evidence))
 
-    def _take(self, chunk: list[Suspect], outcome: _Outcome) -> None:
+    def _take(self, chunk: list[Suspect], outcome: Outcome) -> None:
         """Draw the conclusions of a round."""
         contradicted = outcome.flickers
         plain_only = self._standing.plain_only(self._clock())
@@ -329,13 +319,67 @@ class DenialProver:
             self._void(chunk)
         self._finish_all([suspect for suspect in chunk if suspect.exhausted])
 
-    def _judge(self, suspect: Suspect) -> None:
+    async def _ask_alone(self, suspects: list[Suspect]) -> None:
+        """Ask for files one after the other with no other probe under way, until one is delivered; conclude what is denied."""
+        if not suspects:
+            return
+        delivered: list[Suspect] = []
+
+        def flows() -> Iterator[tuple[Suspect, Flow[tuple[Evidence, Evidence | None]]]]:
+            for suspect in suspects:
+                # What was learned meanwhile may spare the others that.
+                if not delivered and suspect.key in self.suspects and not self._judge(suspect):
+                    suspect.repetitions += 1
+                    yield suspect, probe_alone(suspect.file.url, size=suspect.file.size)
+
+        def learned(suspect: Suspect, seen: tuple[Evidence, Evidence | None]) -> None:
+            plain, ranged = seen
+            cause = cause_of(plain, suspect.file.size)
+            if cause is Cause.AVAILABLE:
+                delivered.append(suspect)
+                self._delivered_alone(suspect, plain, ranged)
+            elif cause in PROOF:
+                suspect.alone = True
+                self._denied_again(suspect, plain, cause)
+                self._judge(suspect)
+            else:
+                suspect.failures, suspect.denials = suspect.failures + 1, 0
+
+        within = _DRAINED_WITHIN[suspects[0].urgency]
+        if not await self._mirror.converse_alone(flows(), self._who, learned=learned, within=within):
+            # Something is under way for long: this is tried again in a moment.
+            self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+            for suspect in suspects:
+                suspect.failures += 1
+        self._finish_all([suspect for suspect in suspects if suspect.exhausted])
+
+    def _delivered_alone(self, suspect: Suspect, plain: Evidence, ranged: Evidence | None) -> None:
+        shown = None if ranged is None else cause_of(ranged, suspect.file.size)
+        if shown in PROOF:
+            self._standing.only_plain_get_delivered(self._clock())
+        young = self._ledger.is_young(suspect.project, suspect.file)
+        self._finish(suspect)
+        self._ledger.note(suspect.project, suspect.file, plain)
+        self._start_over(crowded=shown is Cause.AVAILABLE and not young)
+
+    def _is_proven(self, suspect: Suspect) -> bool:
         between = self._standing.delivered_count - suspect.delivered_before
         inconsistent = self._standing.inconsistent(self._clock())
-        if proves_absence(suspect.denials, between, self._suspicion(suspect), inconsistent=inconsistent):
-            if not self._standing.guard.storm:
-                self._ledger.conclude(suspect.project, suspect.file, suspect.evidence, suspect.cause)
-            self._finish(suspect)
+        return proves_absence(suspect.denials, between, self._suspicion(suspect), inconsistent=inconsistent)
+
+    def _lacks_only_alone(self, suspect: Suspect) -> bool:
+        return not suspect.alone and self._suspicion(suspect) is Suspicion.OF_FILE and self._is_proven(suspect)
+
+    def _judge(self, suspect: Suspect) -> bool:
+        """Conclude that `suspect` is absent if that is proven, and return whether it is."""
+        if not self._is_proven(suspect) or self._lacks_only_alone(suspect):
+            return False
+        if not self._standing.guard.storm:
+            if suspect.alone and not suspect.known_good:
+                self._standing.platforms.proven(suspect.file)
+            self._ledger.conclude(suspect.project, suspect.file, suspect.evidence, suspect.cause)
+        self._finish(suspect)
+        return True
 
     def _start_over(self, *, crowded: bool) -> None:
         """Void all denials so far; where a crowd may have caused them, ask the mirror for fewer files at once from now on."""

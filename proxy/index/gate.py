@@ -23,7 +23,7 @@ from proxy.core.flows.evidence import WHOLE
 from proxy.core.flows.metadata import MetadataFlow, metadata_copy, sdist_metadata, wheel_metadata
 from proxy.core.page import File, Packaging, Page, Sha256
 from proxy.core.render import MetadataOffer, Offer
-from proxy.core.verdict.judge import Cause, cause_of, is_undeliverable
+from proxy.core.verdict.judge import PROOF, Cause, cause_of, is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
@@ -69,10 +69,11 @@ class CoreMetadata:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a file gave no metadata, and whether that may pass: no answer, or an error of the mirror's own."""
+    """Why a file gave no metadata; `passing` if there was no answer or an error of the mirror's own, `refused` if it answered with a denial or error."""
 
     why: str
     passing: bool
+    refused: bool
 
 
 def _told(tried: Mapping[str, _Failure]) -> dict[str, str]:
@@ -183,6 +184,9 @@ class Gate:
                 # What is known of it is another file's, whose turn comes.
                 continue
             content = known.content if known is not None else await self._read_one(project, source, release.spelling, tried)
+            if content is None and source is file and tried[file.key].refused and not self._is_denied(project, file):
+                # The proxy's own probes may be the crowd that it was refused for; before another file speaks for it, it is asked for alone.
+                content = await self._read_one(project, source, release.spelling, tried, alone=True)
             if content is not None:
                 if source.key != file.key:
                     _log.warning(
@@ -230,15 +234,17 @@ class Gate:
             project.offers += 1
         return read
 
-    async def _read_one(self, project: Project, file: File, version: str, tried: dict[str, _Failure]) -> bytes | None:
-        failures, passing = [], False
+    async def _read_one(
+        self, project: Project, file: File, version: str, tried: dict[str, _Failure], *, alone: bool = False
+    ) -> bytes | None:
+        failures, passing, refused = [], False, False
         for about_file, flow in self._ways(project, file, version):
             known = self._known_unreadable(file) if about_file else ""
             if known:
                 failures.append(known)
                 passing = False
                 continue
-            found = await self._reader.read(self._mirror, flow, project.who)
+            found = await self._reader.read(self._mirror, flow, project.who, alone=alone)
             if about_file:
                 if found.evidence.status in {*WHOLE, 206}:
                     self._ranges_ignored = found.evidence.status in WHOLE
@@ -254,8 +260,10 @@ class Gate:
             if found.costly:
                 self._note_unreadable(file, found.why)
             failures.append(found.why)
-            passing = cause_of(found.evidence, None) in _PASSING
-        tried[file.key] = _Failure(" and ".join(dict.fromkeys(failures)), passing)
+            cause = cause_of(found.evidence, None)
+            passing = cause in _PASSING
+            refused |= cause in PROOF or cause is Cause.MIRROR_ERROR
+        tried[file.key] = _Failure(" and ".join(dict.fromkeys(failures)), passing, refused)
         return None
 
     def _known_unreadable(self, file: File) -> str:

@@ -13,6 +13,8 @@ from proxy.upstream import Mirror
 T = TypeVar("T")
 
 _HASHED_INLINE = 256 * 1024
+_DRAINED_WITHIN = 1.0
+"""Seconds within which the probes under way have to end, so that something can be asked for alone."""
 
 
 class MetadataReader:
@@ -21,8 +23,8 @@ class MetadataReader:
     def __init__(self) -> None:
         self._at_work = asyncio.Semaphore(1)
 
-    async def read(self, mirror: Mirror, flow: MetadataFlow, who: Identity) -> MetadataRead:
-        """Return what `flow` learns when `mirror` is asked as `who`."""
+    async def read(self, mirror: Mirror, flow: MetadataFlow, who: Identity, *, alone: bool = False) -> MetadataRead:
+        """Return what `flow` learns when `mirror` is asked as `who`, with no other probe under way where it is to be `alone`."""
         sent: Any = None
 
         def until_work() -> Flow[MetadataRead | Work]:
@@ -35,7 +37,7 @@ class MetadataReader:
                 return learned
             return step
 
-        while isinstance(reached := await mirror.converse(until_work(), who), Work):
+        while isinstance(reached := await (_alone(mirror, until_work, who) if alone else mirror.converse(until_work(), who)), Work):
             sent = await self.apart(reached.run)
         return reached
 
@@ -49,6 +51,13 @@ class MetadataReader:
         if len(content) <= _HASHED_INLINE:
             return _sha256(content)
         return await self.apart(lambda: _sha256(content))
+
+
+async def _alone(mirror: Mirror, flow: Callable[[], Flow[T]], who: Identity) -> T:
+    learned: list[T] = []
+    if not await mirror.converse_alone([(None, flow())], who, learned=lambda _, each: learned.append(each), within=_DRAINED_WITHIN):
+        return await mirror.converse(flow(), who)
+    return learned[0]
 
 
 def _sha256(content: bytes) -> str:

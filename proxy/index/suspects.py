@@ -1,10 +1,14 @@
-"""A file that the mirror denied, and how far the proof of its absence is."""
+"""Files that the mirror denied, how far the proof of their absence is, and what is asked and learned for it."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from proxy.core.flows.evidence import Evidence
+from proxy.core.flows.exchange import Flow
+from proxy.core.flows.probe import plain_probe, probe
 from proxy.core.page import File
 from proxy.core.verdict.judge import Cause
 from proxy.index.project import Project
@@ -15,7 +19,7 @@ _ATTEMPTS = 4
 _MOST_REPETITIONS = 64
 """So often a file is asked for again at most, for one proof."""
 
-_PASSING_FAILURES = 6
+PASSING_FAILURES = 6
 
 Key = tuple[str, str]
 
@@ -34,6 +38,7 @@ class Suspect:
 
     `denials` came in a row, `evidence` is one of them, and `cause` its cause; `delivered_before` is the state's count of
     delivered files when the first of them came. `known_good` says that it was delivered once, `proven_before` that it was proven absent.
+    `alone` says that it was denied when it was asked for with no other probe under way.
     `done` is set when it is proven, delivered, or given up for now.
     """
 
@@ -50,6 +55,7 @@ class Suspect:
     failures: int = 0
     repetitions: int = 0
     repetitions_before: int = 0
+    alone: bool = False
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -59,11 +65,56 @@ class Suspect:
 
     def restart(self, delivered: int) -> None:
         """Count denials from the beginning: those that came so far prove nothing."""
-        self.denials, self.delivered_before = 0, delivered
+        self.denials, self.delivered_before, self.alone = 0, delivered, False
         self.attempts += self.repetitions > self.repetitions_before
         self.repetitions_before = self.repetitions
 
     @property
     def exhausted(self) -> bool:
         """Whether it was asked for often enough for this time."""
-        return self.attempts >= _ATTEMPTS or self.failures >= _PASSING_FAILURES or self.repetitions >= _MOST_REPETITIONS
+        return self.attempts >= _ATTEMPTS or self.failures >= PASSING_FAILURES or self.repetitions >= _MOST_REPETITIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request of a round; without a suspect it is for a file known to be good."""
+
+    suspect: Suspect | None
+    file: File
+    plain: bool
+    epoch: int
+
+    def flow(self) -> Flow[Evidence]:
+        """Return what is asked."""
+        if self.plain:
+            return plain_probe(self.file.url, spread=True)
+        return probe(self.file.url, size=self.file.size, head=False, spread=True)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a round showed: which suspects were delivered, how many of the files known to be good were, and which of these were denied.
+
+    `flickers` says that a good file was denied, and delivered when it was asked for alone.
+    """
+
+    delivered: list[tuple[Suspect, Evidence]] = field(default_factory=list)
+    good: int = 0
+    bad: list[tuple[File, Evidence]] = field(default_factory=list)
+    flickers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where a prover writes what it finds out.
+
+    `note` takes evidence that is not yet a proof, `conclude` a proof, `known_good_failed` says that a file known to be good is denied.
+    `find_witness` looks for a file that the mirror delivers, other than those named. `is_young` says whether a file may lag behind
+    its page.
+    """
+
+    note: Callable[[Project, File, Evidence], None]
+    conclude: Callable[[Project, File, Evidence, Cause], None]
+    known_good_failed: Callable[[Project, File, Evidence], None]
+    find_witness: Callable[[Project, frozenset[str]], Coroutine[Any, Any, bool]]
+    is_young: Callable[[Project, File], bool]

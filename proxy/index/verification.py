@@ -17,11 +17,11 @@ from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
 from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, is_undeliverable, judge
 from proxy.core.verdict.plan import is_young, order
-from proxy.index.denials import DenialProver, Ledger
+from proxy.index.denials import DenialProver
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project
 from proxy.index.standing import SIGNED_FOR, HeadTrust, Standing
-from proxy.index.suspects import Suspect, Urgency
+from proxy.index.suspects import Ledger, Suspect, Urgency
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -76,6 +76,7 @@ class Conversations:
         self._wishes = again.Wishes()
         self._ailing = again.Ailing()
         self._resuming: deque[_AnyTalk] = deque()
+        self._alone: deque[_AnyBatch] = deque()
         self._urgent: deque[_AnyBatch] = deque()
         self._ahead: deque[_AnyBatch] = deque()
         self._patient: deque[_AnyBatch] = deque()
@@ -126,6 +127,34 @@ class Conversations:
         batch = self._batch(flows, who, learned, background=background)
         await self._driven(batch, self._behind if background else self._patient if patient else self._ahead)
 
+    async def alone(self, flows: Iterable[tuple[K, Flow[T]]], who: Identity, *, learned: Callable[[K, T], None], within: float) -> bool:
+        """Drive conversations one after the other while nothing else is under way at the mirror, and call `learned` as each ends.
+
+        Nothing new starts until what is under way has ended. Return False where that takes longer than `within` seconds.
+        """
+        begun = False
+
+        def noted() -> Iterator[tuple[K, Flow[T]]]:
+            nonlocal begun
+            begun = True
+            yield from flows
+
+        def give_up() -> None:
+            if not begun:
+                batch.fail(TimeoutError())
+
+        batch = self._batch(noted(), who, learned, background=False)
+        timer = asyncio.get_running_loop().call_later(within, give_up)
+        try:
+            await self._driven(batch, self._alone)
+        except TimeoutError:
+            if begun:
+                raise
+            return False
+        finally:
+            timer.cancel()
+        return True
+
     async def close(self) -> None:
         """Ends every conversation: who waits for one is cancelled."""
         for batch in list(self._batches):
@@ -153,15 +182,17 @@ class Conversations:
 
     def _drop(self, batch: _AnyBatch) -> None:
         """Forgets what is left of a batch."""
+        held = batch in self._alone
         self._batches.discard(batch)
         batch.flows = None
-        for queue in (self._urgent, self._ahead, self._patient, self._behind):
+        for queue in (self._alone, self._urgent, self._ahead, self._patient, self._behind):
             if batch in queue:
                 queue.remove(batch)
-        if batch.talks:
-            for talk in list(batch.talks):
-                self._release(talk)
-                talk.close()
+        talks = list(batch.talks)
+        for talk in talks:
+            self._release(talk)
+            talk.close()
+        if talks or held:
             self._pump_soon()
 
     def _release(self, talk: _AnyTalk) -> None:
@@ -181,6 +212,12 @@ class Conversations:
     def _pump(self) -> None:
         """Starts what the pace allows: first those that go on, then the urgent, then batches in turn, then the background."""
         self._account()
+        if self._alone:
+            self._pump_alone(self._time())
+        else:
+            self._pump_all()
+
+    def _pump_all(self) -> None:
         pace, now = self._pace, self._time()
         for _ in range(_AT_ONE_GO):
             if pace.room(now) <= 0:
@@ -203,9 +240,26 @@ class Conversations:
                 return
         self._pump_soon()
 
+    def _pump_alone(self, now: float) -> None:
+        """Start what is to be alone, as soon as nothing is under way."""
+        if self._pace.under_way > 0:
+            return
+        if self._pace.paused_until > now:
+            self._wake_at(self._pace.paused_until)
+            return
+        batch = self._alone[0]
+        goes_on = next((talk for talk in self._resuming if talk.batch is batch), None)
+        if goes_on is not None:
+            self._resuming.remove(goes_on)
+            self._send(goes_on, now)
+        elif not batch.talks:
+            self._start(self._alone, now)
+            if self._pace.under_way == 0:
+                self._pump_soon()
+
     def _wake_at(self, at: float) -> None:
         """Looks again then: no answer may come before that would."""
-        if self._resuming or self._urgent or self._ahead or self._patient or self._behind:
+        if self._alone or self._resuming or self._urgent or self._ahead or self._patient or self._behind:
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm = asyncio.get_running_loop().call_at(at + 0.001, self._pump)

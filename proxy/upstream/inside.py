@@ -44,7 +44,8 @@ class PagesInside:
             try:
                 return await fetch(folder + self.page, True)
             except UpstreamStatus as error:
-                if error.status != 404:
+                # Object stores answer 403 for what is not there.
+                if error.status not in {403, 404}:
                     raise
         try:
             fetched = await fetch(folder, True)

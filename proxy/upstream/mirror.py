@@ -264,6 +264,16 @@ class Mirror:
                 learned(key, await self.converse(flow, who))
         await self._talking().all(flows, who, learned=learned, background=background, patient=patient)
 
+    async def converse_alone(
+        self, flows: Iterable[tuple[K, Flow[T]]], who: Identity, *, learned: Callable[[K, T], None], within: float
+    ) -> bool:
+        """Drive conversations one after the other with no other probe under way, and call `learned` as each ends.
+
+        Return False where the probes under way do not end within `within` seconds: then nothing was asked.
+        """
+        async with self._contact.made(self._contact_key(who)):
+            return await self._talking().alone(flows, who, learned=learned, within=within)
+
     def _contact_key(self, who: Identity) -> str | None:
         return None if self._client.authorization_for(who.authorization) is None else who.key
 

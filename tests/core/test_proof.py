@@ -10,6 +10,7 @@ from proxy.core.verdict.proof import (
     CONFIRMED_WRONGLY,
     DENIALS,
     DENIALS_IF_INCONSISTENT,
+    PLATFORM_FILES,
     WRONG_DROP,
     PlatformDenials,
     Suspicion,
@@ -88,12 +89,13 @@ def test_a_limit_that_denies_what_is_above_it_is_hardly_ever_taken_for_absence(l
     assert wrong / files < WRONG_DROP
 
 
-def test_a_platform_is_lacking_once_many_of_its_files_were_denied_often_and_none_was_delivered() -> None:
+def test_a_platform_is_lacking_once_some_of_its_files_were_proven_absent_and_none_was_delivered() -> None:
     platforms = PlatformDenials()
-    for number in range(8):
-        for _ in range(6):
-            assert not platforms.lacks(wheel(100))
-            platforms.denied(wheel(number))
+    for number in range(PLATFORM_FILES):
+        assert not platforms.lacks(wheel(100))
+        platforms.denied(wheel(number))
+        platforms.proven(wheel(number))
+        platforms.proven(wheel(number))
     assert platforms.lacks(wheel(100))
     assert not platforms.lacks(wheel(100, "win_amd64"))
     platforms.delivered(wheel(200, "macosx_10_9_x86_64"))

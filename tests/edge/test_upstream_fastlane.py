@@ -534,12 +534,18 @@ async def test_a_server_that_takes_few_connections_is_served_by_few() -> None:
 
 
 @on_both_loops
-async def test_requests_that_are_spread_take_new_connections_until_there_are_sixteen_and_these_in_turn() -> None:
+async def test_requests_that_are_spread_take_new_connections_in_the_place_of_idle_ones_unless_there_are_many() -> None:
     async with serving(always(OK)) as server, lane_to(server.port, connections=32) as lane:
-        for _ in range(40):
+        for _ in range(5):
             reply = await lane.ask(Ask(Method.HEAD, server.url(), spread=True))
             assert isinstance(reply, Answer)
-    assert len(server.wires) == 16
+            assert len(lane._all) == 1
+        await asyncio.gather(*(lane.ask(head(server.url(f"/{number}"))) for number in range(100)))
+        made = len(server.wires)
+        for _ in range(40):
+            await lane.ask(Ask(Method.HEAD, server.url(), spread=True))
+    assert made >= 5 + 15
+    assert len(server.wires) == made
 
 
 @on_both_loops

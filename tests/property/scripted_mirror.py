@@ -110,6 +110,13 @@ class ScriptedMirror:
         for key, flow in flows:
             learned(key, await self.converse(flow, who))
 
+    async def converse_alone(
+        self, flows: Iterable[tuple[Any, Flow[Any]]], who: Identity, *, learned: Callable[[Any, Any], None], within: float
+    ) -> bool:
+        del within
+        await self.converse_all(flows, who, learned=learned)
+        return True
+
     def _reply(self, ask: Ask, who: Identity) -> Reply:
         if self.coming is not None:
             left, outage = self.coming

@@ -95,6 +95,8 @@ class SimulatedLane:
         if not connection:
             if not spread:
                 self._idle.clear()
+            elif self._idle:
+                self._idle.popleft()
             connection, connecting = self._mirror.connected(), self._mirror.near
         exchange.connection = connection
         if connecting:

@@ -1,12 +1,13 @@
 """What a mirror denies to a crowd of requests, or by some of its nodes, stays on the page: only what is really absent leaves it."""
 
+import asyncio
 from collections import Counter
 
 import pytest
 
 from proxy.core.verdict.proof import DENIALS
 from tests.conftest import MakeClient
-from tests.faults import Fault, artifactory_404, delivers_only_plain_get, limited, some_nodes, status, typed, wrong_type
+from tests.faults import Fault, artifactory_404, cold_cache, delivers_only_plain_get, limited, some_nodes, status, typed, wrong_type
 from tests.mirror import BrokenMirror
 from tests.web.test_pages import names
 
@@ -101,3 +102,33 @@ async def test_the_page_says_how_many_denials_wait_for_their_proof(mirror: Broke
     client = await app_client()
     async with client.get("/simple/demo/") as response:
         assert response.headers["Mirrormend-Unproven"] == str(len(MACOS))
+
+
+@pytest.mark.parametrize("answer", [status(403), status(404), wrong_type()], ids=["403", "404", "page"])
+@pytest.mark.parametrize("at_once", [1, 3, 16])
+async def test_a_cache_that_fetches_few_files_at_a_time_loses_none_though_warm_files_are_delivered(
+    mirror: BrokenMirror, app_client: MakeClient, at_once: int, answer: Fault
+) -> None:
+    stock(mirror, LINUX)
+    warm = frozenset(LINUX[::2])
+    mirror.fault(is_linux, cold_cache(at_once, answer, 0.3, lambda path: path.rpartition("/")[2] in warm))
+    client = await app_client(upstream={"fresh": 0}, verdict={"no": 0, "no_young": 0})
+    for _ in range(3):
+        assert await names(client) == LINUX
+
+
+@pytest.mark.parametrize("answer", [status(403), status(404), status(503), wrong_type()], ids=["403", "404", "503", "page"])
+async def test_under_a_limit_on_simultaneous_requests_metadata_stays_the_files_own(
+    mirror: BrokenMirror, app_client: MakeClient, answer: Fault
+) -> None:
+    names_of = [f"demo-1.0-cp3{minor}-cp3{minor}-manylinux_2_28_x86_64.whl" for minor in range(8, 15)]
+    stock(mirror, [*names_of, *LINUX])
+    mirror.fault("*", limited(4, answer, 0.03))
+    client = await app_client()
+
+    async def source(name: str) -> str | None:
+        async with client.get(f"/files/demo/{name}.metadata") as response:
+            return response.headers.get("Mirrormend-Metadata-From") if response.status == 200 else str(response.status)
+
+    _, *sources = await asyncio.gather(names(client), *map(source, names_of))
+    assert sources == [None] * len(names_of)

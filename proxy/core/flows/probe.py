@@ -47,6 +47,17 @@ def plain_probe(url: str, *, spread: bool = False) -> Flow[Evidence]:
     return evidence_of(Asked.GET, reply)
 
 
+def probe_alone(url: str, *, size: int | None = None) -> Flow[tuple[Evidence, Evidence | None]]:
+    """Ask for the file as clients do, by an ordinary GET that is hung up on, and return the evidence.
+
+    If that delivers the file, ask by Range as well, and return that evidence beside it: so it shows whether Range is refused.
+    """
+    plain = yield from plain_probe(url)
+    if plain.status not in _SUCCESS:
+        return plain, None
+    return plain, (yield from probe(url, size=size, head=False))
+
+
 def is_doubtful(evidence: Evidence, size: int | None) -> bool:
     """Return whether a success looks like something else than the file of `size` bytes, and the first bytes were not read yet."""
     if evidence.status not in _SUCCESS or evidence.begins is not Beginning.UNREAD:

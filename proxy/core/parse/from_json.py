@@ -85,7 +85,7 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     api_version = str(_value(content.meta.get("api-version")) or "1.0")
     if api_version.partition(".")[0] != "1":
         raise PageUnreadable(url, said, f"its API version is {api_version[:20]}, and only 1 is known")
-    if not entries and not {"error", "errors"}.isdisjoint(besides):
+    if not entries and any(_value(besides.get(key)) for key in ("error", "errors")):
         raise PageUnreadable(url, said, "it is an error in JSON")
     joiner = Joiner(url)
     files = yield from (_made_sound(plain.files, joiner) if plain is not None else _read_one_by_one(odd.files, joiner))

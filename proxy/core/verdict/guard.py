@@ -27,7 +27,8 @@ class StormGuard:
     def good(self, at: float) -> None:
         """Record that some file was delivered: a witness, and the end of a storm that began before."""
         self.last_good = max(self.last_good, at)
-        if self._storm_since is not None and at > self._storm_since:
+        # A clock that went back ends it as well: nobody knows when it began.
+        if self._storm_since is not None and not 0 <= self._storm_since - at < _WINDOW:
             self._storm_since = None
             self._failed.clear()
 

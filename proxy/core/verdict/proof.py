@@ -12,12 +12,12 @@ Two kinds of false denials are held below `WRONG_DROP`, the probability of a wro
   them are as improbable as that where half of the nodes lack the file, `DENIALS_IF_INCONSISTENT` where two of three do. The second
   number is asked for once the mirror denied and delivered the same file.
 
-For a platform that the mirror lacks altogether (`PlatformDenials`) the denials of all its files count together: each of the many macOS
-wheels of a mirror that has none costs two requests.
+A crowd of our own requests may deny what no repetition in it shows, such as the slots of a cache for files that it has not yet. So the last
+repetition is made alone, with no other probe under way. For a platform that the mirror lacks altogether (`PlatformDenials`) some files are
+proven so, and each of the many others costs two requests.
 Rules for this file: pure arithmetic and counters; it asks nothing and knows no clock.
 """
 
-from collections import Counter
 from enum import Enum
 from math import exp, log
 
@@ -41,8 +41,8 @@ DENIALS_TO_CONFIRM = 2
 CONFIRMED_WRONGLY = 1e-2
 """The greatest probability that a proof is confirmed wrongly: it was below WRONG_DROP before."""
 
-_PLATFORM_FILES = 8
-_PLATFORM_DENIALS = 48
+PLATFORM_FILES = 4
+"""Files of a platform that are proven absent, each on its own account, before the mirror is taken to lack all of that platform."""
 
 
 def chance_of_false_denials(denials: int, delivered: int) -> float:
@@ -101,7 +101,7 @@ def _enough(suspicion: Suspicion, inconsistent: bool) -> int:
 
 
 class PlatformDenials:
-    """Counts denials by platform, to know which platforms the mirror lacks: it denied all wheels of them and delivered none.
+    """Knows which platforms the mirror lacks: files of them were proven absent, and none was delivered.
 
     `files` are the names of files that were denied, by the part of the name that files of one platform share, at most some of each.
     """
@@ -110,38 +110,41 @@ class PlatformDenials:
 
     def __init__(self) -> None:
         self.files: dict[str, set[str]] = {}
-        self._denials: Counter[str] = Counter()
+        self._proven: dict[str, set[str]] = {}
 
     def delivered(self, file: File) -> None:
         """Record that `file` was delivered: the mirror has its platform."""
         for tag in [tag for tag in self.files if tag in file.filename]:
             del self.files[tag]
-            self._denials.pop(tag, None)
+            self._proven.pop(tag, None)
 
     def denied(self, file: File) -> None:
         """Record that `file` was denied."""
-        tag = _platform_tag(file)
-        names = self.files.setdefault(tag, set())
-        if len(names) < _PLATFORM_FILES:
+        names = self.files.setdefault(platform_tag(file), set())
+        if len(names) < self._EXPECTED_AFTER:
             names.add(file.filename)
-        self._denials[tag] += 1
+
+    def proven(self, file: File) -> None:
+        """Record that `file` was proven absent on its own account."""
+        names = self._proven.setdefault(platform_tag(file), set())
+        if len(names) < PLATFORM_FILES:
+            names.add(file.filename)
 
     def reset(self) -> None:
         """Forget all: the mirror contradicted itself."""
         self.files.clear()
-        self._denials.clear()
+        self._proven.clear()
 
     def expects_denial(self, file: File) -> bool:
         """Return whether `file` will probably be denied, so that asking by HEAD first is a wasted request."""
         return any(len(names) >= self._EXPECTED_AFTER and tag in file.filename for tag, names in self.files.items())
 
     def lacks(self, file: File) -> bool:
-        """Return whether the platform of `file` was denied so often, and never delivered, that one repetition is enough for it."""
-        tag = _platform_tag(file)
-        return len(self.files.get(tag, ())) >= _PLATFORM_FILES and self._denials[tag] >= _PLATFORM_DENIALS
+        """Return whether so many files of this platform were proven absent, and none was delivered, that one repetition is enough."""
+        return len(self._proven.get(platform_tag(file), ())) >= PLATFORM_FILES
 
 
-def _platform_tag(file: File) -> str:
+def platform_tag(file: File) -> str:
     """Return the part of the name that all wheels for one system share, such as `-macosx_`; for an sdist its suffix."""
     name = file.filename
     if not name.endswith(".whl"):

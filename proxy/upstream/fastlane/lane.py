@@ -109,6 +109,9 @@ class FastLane:
             return request
         if ask.spread and len(self._all) + len(self._openers) < min(_SPREAD, self._most):
             request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
+            if self._idle:
+                # A server may have no more workers than there are connections.
+                self._idle.popleft().close()
             self._again.append(request)
             self._open_more()
         elif self._idle and not self._waiting:
