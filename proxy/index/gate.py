@@ -69,7 +69,7 @@ class CoreMetadata:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a file gave no metadata; `passing` if there was no answer or an error of the mirror's own, `refused` if it answered with a denial or error."""
+    """Why a file gave no metadata; `passing`: no answer, or an error of the mirror's own; `refused`: a denial, or such an error."""
 
     why: str
     passing: bool
