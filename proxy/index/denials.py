@@ -25,7 +25,7 @@ from proxy.core.verdict.proof import PLATFORM_FILES, Suspicion, missing_answers,
 from proxy.index.flights import Tasks
 from proxy.index.project import Project
 from proxy.index.standing import Standing
-from proxy.index.suspects import PASSING_FAILURES, Key, Ledger, Outcome, Question, Suspect, Urgency
+from proxy.index.suspects import ALONE, PASSING_FAILURES, Key, Ledger, Outcome, Question, Suspect, Urgency
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
@@ -40,6 +40,10 @@ _FILES_PER_WITNESS = 8
 _ROUND_WITHIN = 5.0
 """Seconds within which the answers of a round have to come; what does not answer holds up nobody else's proof."""
 
+_APART = 1.0
+"""Seconds between two requests for a file alone while clients are being sent files."""
+
+_LOOK_AGAIN = 0.1
 _BACKGROUND_WIDTH = 4
 _COPIES = 4
 """Times that one file is asked for in a round, at most."""
@@ -150,18 +154,25 @@ class DenialProver:
                 if self._pause:
                     await asyncio.sleep(self._pause)
                 chunk = self._next_chunk()
-                if chunk and await self._has_witness(chunk):
-                    outcome = await self._ask(chunk)
-                    await self._look_closer(outcome)
-                    self._take(chunk, outcome)
-                    await self._ask_alone(
-                        [suspect for suspect in chunk if suspect.key in self.suspects and self._lacks_only_alone(suspect)]
-                    )
+                if not chunk:
+                    # All that is left was asked for alone a moment ago.
+                    await asyncio.sleep(_LOOK_AGAIN)
+                elif await self._has_witness(chunk):
+                    await self._prove(chunk)
                 else:
                     self._finish_all(chunk)
         finally:
             self._running = False
             self._finish_all(list(self.suspects.values()))
+
+    async def _prove(self, chunk: list[Suspect]) -> None:
+        """Take the proof of these files one round further."""
+        unready = [suspect for suspect in chunk if not self._lacks_only_alone(suspect)]
+        if unready:
+            outcome = await self._ask(unready)
+            await self._look_closer(outcome)
+            self._take(unready, outcome)
+        await self._ask_alone([suspect for suspect in chunk if suspect.key in self.suspects and self._lacks_only_alone(suspect)])
 
     def _next_chunk(self) -> list[Suspect]:
         """Return the suspects of the next round: those of one urgency, the most urgent, that have waited longest."""
@@ -169,7 +180,10 @@ class DenialProver:
         width = min(self._round_width(), _BACKGROUND_WIDTH) if urgency is Urgency.BACKGROUND else self._round_width()
         chosen: list[Suspect] = []
         platforms: Counter[str] = Counter()
+        now = self._clock()
         for suspect in islice(queue.values(), _LOOKED_AT):
+            if suspect.alone and abs(now - suspect.alone_at) < _APART:
+                continue
             tag = platform_tag(suspect.file)
             # The proof of some files of a platform may spare the others theirs.
             if platforms[tag] < PLATFORM_FILES or self._suspicion(suspect) is not Suspicion.OF_FILE:
@@ -324,11 +338,14 @@ class DenialProver:
         if not suspects:
             return
         delivered: list[Suspect] = []
+        quiet_before = False
 
         def flows() -> Iterator[tuple[Suspect, Flow[tuple[Evidence, Evidence | None]]]]:
+            nonlocal quiet_before
             for suspect in suspects:
                 # What was learned meanwhile may spare the others that.
                 if not delivered and suspect.key in self.suspects and not self._judge(suspect):
+                    quiet_before = self._mirror.downloads == 0
                     suspect.repetitions += 1
                     yield suspect, probe_alone(suspect.file.url, size=suspect.file.size)
 
@@ -339,7 +356,8 @@ class DenialProver:
                 delivered.append(suspect)
                 self._delivered_alone(suspect, plain, ranged)
             elif cause in PROOF:
-                suspect.alone = True
+                quiet = quiet_before and self._mirror.downloads == 0
+                suspect.alone, suspect.alone_at = ALONE if quiet else suspect.alone + 1, self._clock()
                 self._denied_again(suspect, plain, cause)
                 self._judge(suspect)
             else:
@@ -368,14 +386,14 @@ class DenialProver:
         return proves_absence(suspect.denials, between, self._suspicion(suspect), inconsistent=inconsistent)
 
     def _lacks_only_alone(self, suspect: Suspect) -> bool:
-        return not suspect.alone and self._suspicion(suspect) is Suspicion.OF_FILE and self._is_proven(suspect)
+        return suspect.alone < ALONE and self._suspicion(suspect) is Suspicion.OF_FILE and self._is_proven(suspect)
 
     def _judge(self, suspect: Suspect) -> bool:
         """Conclude that `suspect` is absent if that is proven, and return whether it is."""
         if not self._is_proven(suspect) or self._lacks_only_alone(suspect):
             return False
         if not self._standing.guard.storm:
-            if suspect.alone and not suspect.known_good:
+            if suspect.alone >= ALONE and not suspect.known_good:
                 self._standing.platforms.proven(suspect.file)
             self._ledger.conclude(suspect.project, suspect.file, suspect.evidence, suspect.cause)
         self._finish(suspect)

@@ -20,6 +20,9 @@ _MOST_REPETITIONS = 64
 """So often a file is asked for again at most, for one proof."""
 
 PASSING_FAILURES = 6
+ALONE = 3
+"""So many denials of a file that was asked for alone prove its absence, if clients are sent files meanwhile; else one does."""
+
 
 Key = tuple[str, str]
 
@@ -38,7 +41,8 @@ class Suspect:
 
     `denials` came in a row, `evidence` is one of them, and `cause` its cause; `delivered_before` is the state's count of
     delivered files when the first of them came. `known_good` says that it was delivered once, `proven_before` that it was proven absent.
-    `alone` says that it was denied when it was asked for with no other probe under way.
+    `alone` counts the denials that came when it was asked for with no other probe under way, the last of them at `alone_at` (seconds since
+    the epoch); one that came while no client was sent a file counts as `ALONE`.
     `done` is set when it is proven, delivered, or given up for now.
     """
 
@@ -55,7 +59,8 @@ class Suspect:
     failures: int = 0
     repetitions: int = 0
     repetitions_before: int = 0
-    alone: bool = False
+    alone: int = 0
+    alone_at: float = float("-inf")
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -65,7 +70,7 @@ class Suspect:
 
     def restart(self, delivered: int) -> None:
         """Count denials from the beginning: those that came so far prove nothing."""
-        self.denials, self.delivered_before, self.alone = 0, delivered, False
+        self.denials, self.delivered_before, self.alone = 0, delivered, 0
         self.attempts += self.repetitions > self.repetitions_before
         self.repetitions_before = self.repetitions
 

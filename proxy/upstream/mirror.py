@@ -125,6 +125,8 @@ class Mirror:
         self._client = self._new_client(authorization)
         self._pace = Pace(probe.concurrency, rate=self._rate())
         self._contact = FirstContact(steady)
+        self.downloads = 0
+        """Files that clients are being sent."""
         self._page_retries = RetryBudget()
         self._pages_asked = 0
         self.inside = PagesInside(section.name, looks=looks_inside)
@@ -462,6 +464,7 @@ class Mirror:
 
     @asynccontextmanager
     async def _streamed(self, method: str, url: str, headers: Mapping[str, str], who: Identity) -> AsyncIterator[Download]:
+        self.downloads += 1
         try:
             began = self._steady()
             async with AsyncExitStack() as stack:
@@ -471,6 +474,8 @@ class Mirror:
                 yield download
         except Failure as failure:
             raise self._error(failure) from None
+        finally:
+            self.downloads -= 1
 
     @asynccontextmanager
     async def _exchange(

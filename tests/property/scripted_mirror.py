@@ -43,6 +43,7 @@ class ScriptedMirror:
     kind = MirrorKind.STATIC
     breaker_open = False
     window = 64
+    downloads = 0
 
     def __init__(self) -> None:
         self.counts = MirrorCounts()

@@ -19,6 +19,7 @@ from tests.simulation.behaviour import Behaviour
 from tests.simulation.contents import Absences, Dead, Lag, NewRelease, Quarantine, Rights, SignedLinks
 from tests.simulation.crowds import (
     BrownOut,
+    ColdCache,
     ColdCredentials,
     Hiccups,
     LimitAtOnce,
@@ -32,6 +33,7 @@ from tests.simulation.outages import ClockJumps, DenyingOutage, OlderPage, Outag
 
 BEHAVIOURS: dict[str, type[Behaviour]] = {
     "limit": LimitAtOnce,
+    "cold-cache": ColdCache,
     "rate": LimitPerSecond,
     "nodes": Nodes,
     "nodes-by-connection": NodesByConnection,

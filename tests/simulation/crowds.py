@@ -48,6 +48,51 @@ class LimitAtOnce(Behaviour):
         self._under_way -= 1
 
 
+class ColdCache(Behaviour):
+    """The mirror fetches what it does not have yet from afar, so many files at a time, and refuses more; warm files come at once."""
+
+    before_all = True
+    after_all = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        rng = stage.rng
+        self.at_once = rng.choice((1, 3, 8, 16))
+        self.seconds = rng.choice((0.3, 1.0))
+        self.told = rng.choice((403, 404, 503, "page"))
+        self.share = rng.choice((0.0, 0.5))
+        self.control = None
+        self.slack = 6
+        self._warm: set[str] = set()
+        self._seen: set[str] = set()
+        self._fetching = 0
+
+    def before(self, request: Incoming) -> Outcome | None:
+        if request.kind != "file" or request.file is None or self._is_warm(request.filename):
+            return None
+        if self._fetching >= self.at_once:
+            return refusal(self.told, head=request.ask.method is Method.HEAD)
+        self._fetching += 1
+        request.holders.append(self)
+        return None
+
+    def after(self, request: Incoming, outcome: Outcome) -> Outcome:
+        if self in request.holders and isinstance(outcome, Sketch):
+            self._warm.add(request.filename)
+            outcome.headers["x-seconds"] = str(self.seconds)
+        return outcome
+
+    def left(self, request: Incoming) -> None:
+        self._fetching -= 1
+
+    def _is_warm(self, filename: str) -> bool:
+        if filename not in self._seen:
+            self._seen.add(filename)
+            if self.stage.rng.random() < self.share:
+                self._warm.add(filename)
+        return filename in self._warm
+
+
 class LimitPerSecond(Behaviour):
     """More requests in a second than so many are refused, in bursts of as many."""
 

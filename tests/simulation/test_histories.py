@@ -47,6 +47,10 @@ def test_a_limit_on_simultaneous_requests_hides_no_dead_file_and_loses_no_other(
     lived(["dead", "limit"], range(SEEDS))
 
 
+def test_a_cache_that_fetches_few_files_at_a_time_loses_none() -> None:
+    lived(["cold-cache"], range(SEEDS))
+
+
 @pytest.mark.parametrize(("limit", "told"), [(18, 403), (24, 404), (18, "page"), (5, 503), (3, 429)])
 def test_a_release_of_182_healthy_files_is_whole_at_a_mirror_that_bears_few_requests(limit: int, told: int | str) -> None:
     lived([lambda stage: LimitAtOnce(stage, limit, told, pages=False)], range(4), size=182)

@@ -11,8 +11,8 @@ from tests.faults import Fault, artifactory_404, cold_cache, delivers_only_plain
 from tests.mirror import BrokenMirror
 from tests.web.test_pages import names
 
-LINUX = [f"demo-{major}.{minor}-cp312-cp312-manylinux_2_28_x86_64.whl" for major in range(1, 13) for minor in range(8)]
-MACOS = [f"demo-{major}.1-cp312-cp312-macosx_11_0_arm64.whl" for major in range(1, 13)]
+LINUX = [f"demo-{major}.0-cp3{minor}-cp3{minor}-manylinux_2_28_x86_64.whl" for major in range(1, 13) for minor in range(8, 16)]
+MACOS = [f"demo-{major}.0-cp312-cp312-macosx_11_0_arm64.whl" for major in range(1, 13)]
 SOME = [name for name in LINUX if name.startswith("demo-12.")]
 
 
@@ -121,8 +121,8 @@ async def test_a_cache_that_fetches_few_files_at_a_time_loses_none_though_warm_f
 async def test_under_a_limit_on_simultaneous_requests_metadata_stays_the_files_own(
     mirror: BrokenMirror, app_client: MakeClient, answer: Fault
 ) -> None:
-    names_of = [f"demo-1.0-cp3{minor}-cp3{minor}-manylinux_2_28_x86_64.whl" for minor in range(8, 15)]
-    stock(mirror, [*names_of, *LINUX])
+    names_of = LINUX[:7]
+    stock(mirror, LINUX)
     mirror.fault("*", limited(4, answer, 0.03))
     client = await app_client()
 
