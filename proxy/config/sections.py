@@ -180,8 +180,8 @@ class VerdictSection(Section):
     """How long answers are remembered, and what is done with them."""
 
     yes: Seconds = Field(7 * 86400.0, description="How long a deliverable file is not asked about again.")
-    no: Seconds = Field(600.0, description="After how long an undeliverable file is asked about again; it stays dropped meanwhile.")
-    no_young: Seconds = Field(60.0, description="The same for files uploaded within the hour.")
+    no: Seconds = Field(600.0, description="After how long at most an undeliverable file is asked about again; it stays dropped meanwhile.")
+    no_young: Seconds = Field(60.0, description="The same at first, and for files uploaded or first listed within the hour.")
     no_keep: Seconds = Field(86400.0, description="How long an undeliverable file stays dropped while no answer can be had.")
     witness: Seconds = Field(10.0, description="How recent a good answer must be for a 404 to count.")
     confirm: Seconds = Field(180.0, description="How far apart the two answers lie that drop the last file of a release.")

@@ -201,7 +201,11 @@ async def _is_coded(index: Index, project: Project, file: File) -> bool:
 
 
 class _RangeContradicted(Exception):
-    """The mirror sends another part than the one that was asked for."""
+    """The mirror sends another part than the one that was asked for, or none though it is a part of the file."""
+
+
+_REFUSES_RANGES = frozenset({400, 405, 416, 501})
+"""Statuses that say of a request with Range that the request is wrong, and nothing of the file."""
 
 
 async def _stream(request: web.Request, wanted: Wanted) -> web.StreamResponse:
@@ -243,6 +247,11 @@ async def _streamed(request: web.Request, wanted: Wanted, *, ranged: bool) -> we
         raise
 
 
+def _is_beyond(wanted: Wanted, length: int) -> bool:
+    """Tell whether the range that is asked for begins after the end of a file of `length` bytes, as its page has it too."""
+    return wanted.span is not None and wanted.span[0] >= length and wanted.file.size in {None, length}
+
+
 def _client_has_it(request: web.Request, download: Download) -> bool:
     etag = download.headers.get("ETag")
     return etag is not None and matches(request.headers.get("If-None-Match"), etag)
@@ -270,9 +279,9 @@ async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ra
     cause = _cause(evidence, file)
     whole = evidence.length
     labelled = labelled_gzip(answer.headers.get("content-encoding"))
-    if status == 416 and whole is not None:
+    if status == 416 and whole and _is_beyond(wanted, whole):
         raise _BeyondTheEnd(whole)
-    if status == 206 and ranged and (labelled or cause is Cause.NO_FILE):
+    if ranged and (status in _REFUSES_RANGES or (status == 206 and (labelled or cause is Cause.NO_FILE))):
         # Of a coded file, parts say nothing.
         raise _RangeContradicted
     body, coded = download.chunks(), False

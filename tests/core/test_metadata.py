@@ -79,13 +79,20 @@ def test_a_mirror_without_ranges_is_read_whole_where_the_wheel_is_small() -> Non
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 405, 500, 501])
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 416, 500, 501])
 @pytest.mark.parametrize("told", [True, False], ids=["size on the page", "size unknown"])
 def test_a_wheel_of_a_mirror_that_refuses_ranges_is_read_whole(status: int, told: bool) -> None:
     content = wheel()
     whole = serving(content, ranges=False)
     refusing = lambda ask: whole(ask) if ask.first is None else Answer(status)  # noqa: E731 - said at once
     found, asked = converse(wheel_metadata(URL, "demo", "1.0", len(content) if told else None, WHOLE), refusing)
+    assert found.content == METADATA
+    assert len(asked) == 2
+
+
+def test_a_wheel_is_read_whole_where_neither_page_nor_mirror_tells_its_length() -> None:
+    content = wheel()
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", None, WHOLE), lambda ask: Answer(200, {}, content[: ask.read]))
     assert found.content == METADATA
     assert len(asked) == 2
 

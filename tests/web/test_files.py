@@ -10,7 +10,18 @@ import pytest
 from aiohttp import web
 
 from tests.conftest import MakeClient
-from tests.faults import artifactory_404, cut, empty, ignores_range, lies_on_head, reset, status, wrong_content_range, wrong_type
+from tests.faults import (
+    artifactory_404,
+    cut,
+    delivers_only_plain_get,
+    empty,
+    ignores_range,
+    lies_on_head,
+    reset,
+    status,
+    wrong_content_range,
+    wrong_type,
+)
 from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
 
@@ -69,6 +80,16 @@ async def test_a_range_beyond_the_end_is_416_with_the_length(stocked: BrokenMirr
     status_, _, headers = await get(await app_client(), Range=f"bytes={len(WHEEL)}-")
     assert status_ == 416
     assert headers["Content-Range"] == f"bytes */{len(WHEEL)}"
+
+
+@pytest.mark.parametrize("code", [400, 405, 416, 501])
+async def test_a_part_is_cut_out_of_the_whole_where_the_mirror_answers_every_range_with_an_error(
+    stocked: BrokenMirror, app_client: MakeClient, code: int
+) -> None:
+    stocked.fault(NAME, delivers_only_plain_get(status(code, {"Content-Range": "bytes */0"})))
+    status_, body, headers = await get(await app_client(), Range="bytes=1-5")
+    assert (status_, body) == (206, WHEEL[1:6])
+    assert headers["Content-Range"] == f"bytes 1-5/{len(WHEEL)}"
 
 
 @pytest.mark.parametrize("asked", ["bytes=1-2,5-6", "items=0-1", "bytes=5-2", "nonsense"])

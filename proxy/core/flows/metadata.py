@@ -62,7 +62,7 @@ class Work:
     run: Callable[[], Any]
 
 
-_MAY_REFUSE_RANGES = frozenset({400, 403, 404, 405, 500, 501})
+_MAY_REFUSE_RANGES = frozenset({400, 403, 404, 405, 416, 500, 501})
 """Statuses that some mirrors give to a request with Range for a file that they deliver without."""
 
 
@@ -107,7 +107,7 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
         ask = Ask(Method.GET, url, first=0, last=0, read=1)
         reply = yield ask
         evidence = evidence_of(asked_as(ask), reply)
-        if _refuses_ranges(reply):
+        if _refuses_ranges(reply) or (isinstance(reply, Answer) and reply.status in {*WHOLE, 206} and not evidence.length):
             return (yield from _whole_wheel(url, project, version, whole_limit))
         if not isinstance(reply, Answer) or reply.status not in {*WHOLE, 206} or not evidence.length:
             return _failed(reply, evidence)
