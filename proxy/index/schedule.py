@@ -127,11 +127,12 @@ class Schedule:
         """Waits until all that the budget allows was asked, and the metadata read that a resolver reads first."""
         if project.verification is not None:
             await project.verification.rest.wait()
+        await self._verifier.settled(project)
         await self._gate.read_ahead(project, page, list(self._to_read_ahead(project, page, None)))
         self._projects.learned(project)
 
     async def prepare(self, project: Project, page: Page, releases: Collection[str]) -> None:
-        """Asks about what a page waits for and about these releases, what a resolver reads first, and reads the metadata of that."""
+        """Ask about what a page waits for and these releases, wait for the proof of denials, and read the metadata that is read first."""
         chosen = [release for release in page.releases if release.spelling in releases]
         picks = [file for release in chosen for file in resolver_picks(release)[:1]]
         unread = [file for file in picks if file.filename.endswith(".whl") and not self._gate.has_read(project, file)]
@@ -140,6 +141,7 @@ class Schedule:
         if self._costly:
             # What is read answers for the file, too.
             await reading
+            await self._verifier.settled(project)
             self._projects.learned(project)
             return
         first = self._plan(project, page, budget, None, awaited_only=True).first
@@ -151,6 +153,7 @@ class Schedule:
             if due(listed[name], verdicts.get(name), now, self._rules, seen_since=project.seen_since(listed[name]))
         ]
         await asyncio.gather(reading, self._verifier.ask(project, wanted[:budget]))
+        await self._verifier.settled(project)
         self._projects.learned(project)
 
     def look_ahead(self, project: Project, client: ClientPlatform | None) -> None:

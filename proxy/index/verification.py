@@ -32,6 +32,7 @@ _WITNESS_PAUSE = 5.0
 _WITNESS_WITHIN = 5.0
 """Seconds that one witness has to answer in."""
 
+_SETTLED_WITHIN = 30.0
 _PROVEN_AGAIN = 4
 """A proof is renewed after this part of the time for which it stands."""
 
@@ -155,6 +156,11 @@ class Verifier:
         for project in {id(suspect.project): suspect.project for suspect in late}.values():
             if self._learned is not None:
                 self._learned(project)
+
+    async def settled(self, project: Project) -> None:
+        """Wait until each denial of a file of `project` is proven, contradicted, or left for another time, half a minute at most."""
+        prover = self._of(project.who).prover
+        await prover.wait([suspect for suspect in prover.suspects.values() if suspect.project is project], _SETTLED_WITHIN)
 
     def in_vain(self, who: Identity) -> bool:
         """Whether the mirror delivers nothing to this identity just now, as far as was seen."""
