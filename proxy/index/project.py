@@ -16,12 +16,15 @@ from msgspec import structs
 from proxy.core.filling import sha256_of
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page
-from proxy.core.verdict.judge import Kind, Verdict, is_undeliverable
+from proxy.core.verdict.judge import PROOF, Kind, Verdict, is_undeliverable
 from proxy.index.served import ServedPage
 from proxy.upstream import Validators
 
 _NEW_FOR = 3600.0
 """Seconds for which it is remembered when a file was first listed."""
+
+_SAME_DENIAL = 60.0
+"""Seconds within which the denials that two replicas saw count as one."""
 
 _WEIGHT, _WEIGHT_OF_FIRST_LINK, _WEIGHT_OF_LINK = 6000, 1500, 850
 """Bytes that a project takes with an empty page, those that the first file takes besides, and those of each, as tracemalloc and the
@@ -162,12 +165,15 @@ class Project:
         self.revision += bool(keys)
 
     def take_over(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Notes those of the `verdicts` of a replica that came later than what is known, or was known and is forgotten."""
+        """Note those of the `verdicts` of a replica that came later than what is known, or was known and is forgotten.
+
+        A proof that a file is absent counts as well if this replica was denied the file a little later and has not proven it yet.
+        """
         mine, forgotten, never = self.verdicts, self.forgotten, float("-inf")
         newer = {
             name: each
             for name, each in verdicts.items()
-            if each.checked > (mine[name].checked if name in mine else forgotten.get(name, never))
+            if each.checked > (mine[name].checked if name in mine else forgotten.get(name, never)) or _proves(each, mine.get(name))
         }
         mine.update(newer)
         self.revision += bool(newer)
@@ -252,6 +258,13 @@ class Project:
 
 def _path(file: File) -> str:
     return file.url.partition("?")[0]
+
+
+def _proves(proven: Verdict, pending: Verdict | None) -> bool:
+    """Return whether `proven` is the proof for which the denial in `pending`, which came later, is waiting."""
+    if pending is None or pending.kind is not Kind.UNKNOWN or pending.cause not in PROOF:
+        return False
+    return is_undeliverable(proven) and pending.checked - proven.checked <= _SAME_DENIAL
 
 
 def _replaced(before: File, after: File) -> bool:
