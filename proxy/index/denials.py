@@ -128,6 +128,10 @@ class DenialProver:
             self._tasks.start(self._run(), f"prove denials for {project.name}")
         return suspect
 
+    def of(self, project: Project) -> list[Suspect]:
+        """Return the suspects among the files of `project`."""
+        return [suspect for suspect in self.suspects.values() if suspect.project is project]
+
     @staticmethod
     async def wait(suspects: Iterable[Suspect], seconds: float | None) -> None:
         """Wait until all `suspects` are proven, delivered or given up, at most so many seconds (None: however long)."""

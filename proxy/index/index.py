@@ -226,6 +226,8 @@ class Index:
         known, served = project.known, project.served
         if not self._pages.is_fresh(known) or project.planned_for != known.checked or project.verification is not None:
             return None
+        if self._verifier.is_proving(project):
+            return None
         if project.stale_since is not None or served.stale_for is not None or not self._serving.is_current(project, served):
             return None
         self._schedule.arrived(name, now)

@@ -23,6 +23,7 @@ from proxy.index.project import Progress, Project
 from proxy.index.projects import Projects
 from proxy.index.replicas import Replicas, Work
 from proxy.index.rescue import Rescue
+from proxy.index.suspects import Urgency
 from proxy.index.verification import Verifier
 from proxy.upstream import Mirror
 
@@ -107,12 +108,14 @@ class Schedule:
 
         Who asks for one page alone waits a little for the others as well.
         """
-        progress = project.verification
+        deadline, progress = started + self._probe.deadline, project.verification
+        if progress is not None and not progress.rest.is_set():
+            # The clock may go back meanwhile.
+            await _wait(progress.first, min(deadline - self._clock(), self._probe.deadline))
+        # What was denied when metadata was read was not waited for then.
+        await self._verifier.settled(project, min(deadline - self._clock(), self._probe.patience), least=Urgency.AWAITED)
         if progress is None or progress.rest.is_set():
             return
-        deadline = started + self._probe.deadline
-        # The clock may go back meanwhile.
-        await _wait(progress.first, min(deadline - self._clock(), self._probe.deadline))
         if progress.began >= started and self._alone(started):
             await self._wait_alone(progress.rest, min(deadline - self._clock(), self._probe.patience))
 

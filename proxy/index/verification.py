@@ -157,10 +157,19 @@ class Verifier:
             if self._learned is not None:
                 self._learned(project)
 
-    async def settled(self, project: Project) -> None:
-        """Wait until each denial of a file of `project` is proven, contradicted, or left for another time, half a minute at most."""
-        prover = self._of(project.who).prover
-        await prover.wait([suspect for suspect in prover.suspects.values() if suspect.project is project], _SETTLED_WITHIN)
+    async def settled(self, project: Project, seconds: float = _SETTLED_WITHIN, *, least: Urgency = Urgency.BACKGROUND) -> None:
+        """Wait until the denials of files of `project` are proven, contradicted, or left for another time, at most so many seconds.
+
+        Those that are less urgent than `least` are not waited for.
+        """
+        judged = self._identities.get(project.who.key)
+        if judged is not None and judged.prover.suspects:
+            await judged.prover.wait([each for each in judged.prover.of(project) if each.urgency <= least], seconds)
+
+    def is_proving(self, project: Project) -> bool:
+        """Return whether somebody waits for the proof of a denial of a file of `project`."""
+        judged = self._identities.get(project.who.key)
+        return judged is not None and any(each.urgency is Urgency.AWAITED for each in judged.prover.of(project))
 
     def in_vain(self, who: Identity) -> bool:
         """Whether the mirror delivers nothing to this identity just now, as far as was seen."""
