@@ -27,7 +27,7 @@ from proxy.core.errors import MirrormendError, PageUnreadable, UpstreamBroke, Up
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
 from proxy.core.verdict.budget import BUDGETS
-from proxy.core.verdict.judge import Cause, Kind, Verdict, VerdictRules
+from proxy.core.verdict.judge import PASSING, Kind, Verdict, VerdictRules
 from proxy.core.verdict.plan import plan
 from proxy.core.verdict.settle import Mended, Policy, settle
 from proxy.index.flights import Tasks
@@ -43,7 +43,6 @@ _log = structlog.get_logger("mirrormend.audit")
 _AT_ONCE = 12
 """Projects that are looked at together: enough to keep the probes' window full."""
 
-_PASSING = frozenset({Cause.MIRROR_ERROR, Cause.NO_ANSWER})
 _ABSENT = frozenset({404, 410})
 
 
@@ -250,7 +249,7 @@ class Survey:
             wanted = plan(page, subject.project.verdicts, self._clock(), rules=self._rules, budget=budget).files
         await self._ask(subject, wanted)
         verdicts = subject.project.verdicts
-        passing = [file for file in wanted if file.key in verdicts and verdicts[file.key].cause in _PASSING]
+        passing = [file for file in wanted if file.key in verdicts and verdicts[file.key].cause in PASSING]
         if passing and self._section.retries:
             await self._ask(subject, passing)
         if budget != 0:

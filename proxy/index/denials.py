@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
+from typing import TypeVar
 
 import structlog
 from msgspec import structs
@@ -29,6 +30,8 @@ from proxy.index.suspects import ALONE, PASSING_FAILURES, Key, Ledger, Outcome, 
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
+
+T = TypeVar("T")
 
 _WIDTH = 16
 """Requests of a round at most; halved whenever the mirror contradicts itself."""
@@ -217,7 +220,7 @@ class DenialProver:
         copies, epoch = min(_COPIES, max(1, self._round_width() // len(chunk))), self._epoch
         questions, good = [], 0
         for suspect in chunk:
-            denials, delivered = self._missing(suspect)
+            denials, delivered = self._weighed(missing_answers, suspect)
             good = max(good, delivered)
             repetitions = self._repetitions(suspect, max(1, min(copies, denials)))
             questions += [Question(suspect, suspect.file, plain, epoch) for plain in repetitions]
@@ -233,10 +236,10 @@ class DenialProver:
             suspect.repetitions += 1
             yield plain_only or suspect.repetitions % _EVERY_PLAIN == 0
 
-    def _missing(self, suspect: Suspect) -> tuple[int, int]:
+    def _weighed(self, rule: Callable[..., T], suspect: Suspect) -> T:
+        """Return what a rule of `core.verdict.proof` says of the answers so far."""
         between = self._standing.delivered_count - suspect.delivered_before
-        inconsistent = self._standing.inconsistent(self._clock())
-        return missing_answers(suspect.denials, between, self._suspicion(suspect), inconsistent=inconsistent)
+        return rule(suspect.denials, between, self._suspicion(suspect), inconsistent=self._standing.inconsistent(self._clock()))
 
     def _suspicion(self, suspect: Suspect) -> Suspicion:
         if suspect.proven_before:
@@ -370,7 +373,7 @@ class DenialProver:
         within = _DRAINED_WITHIN[suspects[0].urgency]
         if not await self._mirror.converse_alone(flows(), self._who, learned=learned, within=within):
             # Something is under way for long: this is tried again in a moment.
-            self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+            self._slow_down()
             for suspect in suspects:
                 suspect.failures += 1
         self._finish_all([suspect for suspect in suspects if suspect.exhausted])
@@ -385,9 +388,7 @@ class DenialProver:
         self._start_over(crowded=shown is Cause.AVAILABLE and not young)
 
     def _is_proven(self, suspect: Suspect) -> bool:
-        between = self._standing.delivered_count - suspect.delivered_before
-        inconsistent = self._standing.inconsistent(self._clock())
-        return proves_absence(suspect.denials, between, self._suspicion(suspect), inconsistent=inconsistent)
+        return self._weighed(proves_absence, suspect)
 
     def _lacks_only_alone(self, suspect: Suspect) -> bool:
         return suspect.alone < ALONE and self._suspicion(suspect) is Suspicion.OF_FILE and self._is_proven(suspect)
@@ -410,7 +411,7 @@ class DenialProver:
             return
         self._standing.contradicted(self._clock())
         self._width, self._narrowed = max(1, self._width // 2), self._clock()
-        self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+        self._slow_down()
         self._mirror.ask_less_at_once()
         _log.warning(
             "denials-contradicted",
@@ -418,6 +419,9 @@ class DenialProver:
             at_once=self._mirror.window,
             meaning="the mirror denied files that it delivers: nothing is dropped for these answers, and it is asked for fewer at once",
         )
+
+    def _slow_down(self) -> None:
+        self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
 
     def _void(self, suspects: Iterable[Suspect]) -> None:
         self._epoch += 1

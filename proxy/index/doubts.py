@@ -100,7 +100,10 @@ class Doubts:
 
     def lasts(self, who: Identity) -> bool:
         """Return whether the mirror was not believed a moment ago, and gave no page since."""
-        return 0 <= self._clock() - self._doubted.get(who.key, float("-inf")) < _DOUBTED_FOR
+        return self._lately(_DOUBTED_FOR, self._doubted, who)
+
+    def _lately(self, seconds: float, moments: dict[str, float], who: Identity) -> bool:
+        return 0 <= self._clock() - moments.get(who.key, float("-inf")) < seconds
 
     def denied(self, project: Project) -> bool:
         """Return whether the last answer about the project, which the mirror had, was a denial."""
@@ -122,9 +125,9 @@ class Doubts:
         It may be absent; but while the mirror denies what it had, that means nothing, and would send a client to its next index.
         """
         async with self._one_at_a_time:
-            if 0 <= self._clock() - self._doubted.get(project.who.key, float("-inf")) < _RECENTLY:
+            if self._lately(_RECENTLY, self._doubted, project.who):
                 return Belief.DOUBTED
-            if 0 <= self._clock() - self._gave_at.get(project.who.key, float("-inf")) < _RECENTLY:
+            if self._lately(_RECENTLY, self._gave_at, project.who):
                 return Belief.UNOPPOSED
             witnessed = await self._witnessed(project)
         if witnessed is None:

@@ -19,11 +19,11 @@ import structlog
 
 from proxy.core.errors import MetadataUnavailable, UpstreamStatus
 from proxy.core.filling import sha256_of
-from proxy.core.flows.evidence import WHOLE
+from proxy.core.flows.evidence import DELIVERED, WHOLE
 from proxy.core.flows.metadata import MetadataFlow, metadata_copy, sdist_metadata, wheel_metadata
 from proxy.core.page import File, Packaging, Page, Sha256
 from proxy.core.render import MetadataOffer, Offer
-from proxy.core.verdict.judge import PROOF, Cause, cause_of, is_undeliverable
+from proxy.core.verdict.judge import PASSING, PROOF, Cause, cause_of, is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
@@ -48,7 +48,6 @@ _UNREADABLE_REMEMBERED = 4096
 _DENIAL_STANDS_FOR = 3600.0
 """Seconds for which a denial is reason enough to go on serving another file's metadata, without a look at the file itself."""
 
-_PASSING = frozenset({Cause.MIRROR_ERROR, Cause.NO_ANSWER})
 _WHEEL_DASHES = (4, 5)
 """Between the parts of a wheel's name (PyPA specifications, binary distribution format), without and with a build tag."""
 
@@ -246,7 +245,7 @@ class Gate:
                 continue
             found = await self._reader.read(self._mirror, flow, project.who, alone=alone)
             if about_file:
-                if found.evidence.status in {*WHOLE, 206}:
+                if found.evidence.status in DELIVERED:
                     self._ranges_ignored = found.evidence.status in WHOLE
                 await self._verifier.correct(project, file, found.evidence, wait=False)
             if found.content is not None:
@@ -261,7 +260,7 @@ class Gate:
                 self._note_unreadable(file, found.why)
             failures.append(found.why)
             cause = cause_of(found.evidence, None)
-            passing = cause in _PASSING
+            passing = cause in PASSING
             refused |= cause in PROOF or cause is Cause.MIRROR_ERROR
         tried[file.key] = _Failure(" and ".join(dict.fromkeys(failures)), passing, refused)
         return None

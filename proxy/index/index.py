@@ -9,7 +9,7 @@ from typing import Any
 
 from proxy.config import Settings
 from proxy.core.errors import FileNotListed, PageUnreadable, UpstreamError, UpstreamTimeout
-from proxy.core.flows.evidence import WHOLE, Evidence
+from proxy.core.flows.evidence import DELIVERED, Evidence
 from proxy.core.identity import SHARED, Identity
 from proxy.core.page import File, Page
 from proxy.core.twins import file_at, same_elsewhere
@@ -327,7 +327,7 @@ class Index:
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
         """Notes what a request for `file` itself showed: a verdict at once."""
         before = project.verdicts.get(file.key)
-        if evidence.status in {*WHOLE, 206}:
+        if evidence.status in DELIVERED:
             self._pages.delivered()
         await self._verifier.correct(project, file, evidence)
         after = project.verdicts.get(file.key)

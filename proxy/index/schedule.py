@@ -1,7 +1,7 @@
 """When what is asked about a project: what its page waits for, what goes on behind it, and what a resolver will want next."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 
 import structlog
@@ -9,7 +9,7 @@ import structlog
 from proxy.config import ProbeSection
 from proxy.core.errors import PageUnreadable, UpstreamError
 from proxy.core.identity import Identity
-from proxy.core.page import File, Page
+from proxy.core.page import File, Page, Release
 from proxy.core.requires import required_projects
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
@@ -144,20 +144,20 @@ class Schedule:
         if self._costly:
             # What is read answers for the file, too.
             await reading
-            await self._verifier.settled(project)
-            self._projects.learned(project)
-            return
-        first = self._plan(project, page, budget, None, awaited_only=True).first
+        else:
+            await asyncio.gather(reading, self._verifier.ask(project, self._to_prepare(project, page, chosen, picks)[:budget]))
+        await self._verifier.settled(project)
+        self._projects.learned(project)
+
+    def _to_prepare(self, project: Project, page: Page, chosen: Sequence[Release], picks: Sequence[File]) -> list[File]:
+        first = self._plan(project, page, self._budget(), None, awaited_only=True).first
         files = dict.fromkeys(file.key for file in (*picks, *first, *(file for release in chosen for file in release.files)))
         now, listed, verdicts = self._clock(), page.by_key, project.verdicts
-        wanted = [
+        return [
             listed[name]
             for name in files
             if due(listed[name], verdicts.get(name), now, self._rules, seen_since=project.seen_since(listed[name]))
         ]
-        await asyncio.gather(reading, self._verifier.ask(project, wanted[:budget]))
-        await self._verifier.settled(project)
-        self._projects.learned(project)
 
     def look_ahead(self, project: Project, client: ClientPlatform | None) -> None:
         """Fetches the pages of what a project requires that a resolver has just asked for: it will ask for these next.

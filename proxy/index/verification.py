@@ -15,7 +15,7 @@ from proxy.core.flows.exchange import Flow
 from proxy.core.flows.probe import plain_probe, probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
-from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, is_undeliverable, judge
+from proxy.core.verdict.judge import PROOF, Cause, Kind, VerdictRules, cause_of, is_undeliverable, judge
 from proxy.core.verdict.plan import is_young, order
 from proxy.index.denials import DenialProver
 from proxy.index.flights import SingleFlight, Tasks
@@ -210,8 +210,7 @@ class Verifier:
                 suspect = prover.suspect(project, file, evidence, cause=cause, urgency=urgency)
             if previous is not None and previous.kind is Kind.DELIVERABLE:
                 self._known_good_failed(project, standing, file, evidence)
-        self._counts.probes[_NAMES[evidence.asked], cause] += 1
-        self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
+        self._learn_from_probe(project, file, evidence, cause)
         return suspect
 
     def _stands(self, project: Project, file: File, evidence: Evidence) -> bool:
@@ -229,14 +228,15 @@ class Verifier:
         # The last file of a release leaves only after two proofs some minutes apart.
         return not all(is_undeliverable(project.verdicts.get(each.key)) for each in known.page.release_of(file).files)
 
-    def _learn(self, project: Project, file: File, previous: Verdict | None, verdict: Verdict) -> None:
+    def _learn(self, project: Project, file: File, evidence: Evidence, cause: Cause, *, proven: bool) -> None:
+        previous = project.verdicts.get(file.key)
+        verdict = judge(cause, evidence, previous, proven=proven, rules=self._rules)
         if previous is None or previous.kind is not verdict.kind:
             self._counts.verdicts[verdict.kind, verdict.cause] += 1
         project.learn(file, verdict)
 
     def _conclude(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
-        previous = project.verdicts.get(file.key)
-        self._learn(project, file, previous, judge(cause, evidence, previous, proven=True, rules=self._rules))
+        self._learn(project, file, evidence, cause, proven=True)
 
     async def _find_witness(self, project: Project, standing: Standing, denied: frozenset[str]) -> bool:
         """Look for a file that the mirror delivers, none of those `denied`, and return whether one was found and there is no storm.
@@ -289,13 +289,12 @@ class Verifier:
     def _note_of_page(self, project: Project, file: File, evidence: Evidence) -> None:
         listed = project.known is not None and project.known.page.by_key.get(file.key) is file
         if listed and evidence.at:
-            self._learn_only(project, file, evidence)
+            self._learn_from_probe(project, file, evidence, cause_of(evidence, file.size))
 
-    def _learn_only(self, project: Project, file: File, evidence: Evidence) -> None:
-        """Note what `evidence` allows at once; a denial is not looked into."""
-        cause, previous = cause_of(evidence, file.size), project.verdicts.get(file.key)
+    def _learn_from_probe(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
+        """Note what `evidence` of this `cause` allows at once; a denial is not looked into."""
         self._counts.probes[_NAMES[evidence.asked], cause] += 1
-        self._learn(project, file, previous, judge(cause, evidence, previous, proven=False, rules=self._rules))
+        self._learn(project, file, evidence, cause, proven=False)
 
     def _candidates(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
         """Gives files to look for a witness in, none of those `denied`, and each once; mostly the first one is enough."""
@@ -370,7 +369,7 @@ class Verifier:
     def _delivered_again(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
         standing.delivered(file, evidence.at)
         standing.platforms.delivered(file)
-        self._learn_only(project, file, evidence)
+        self._learn_from_probe(project, file, evidence, cause_of(evidence, file.size))
 
 
 def _may_have_expired(project: Project, file: File, at: float) -> bool:

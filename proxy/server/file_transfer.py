@@ -21,7 +21,7 @@ from proxy.core.page import File
 from proxy.index import Index
 from proxy.index.project import Project
 from proxy.server.context import abort, facts_of
-from proxy.upstream import Download
+from proxy.upstream import Download, lowered
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -270,7 +270,7 @@ async def _resume(delivery: Delivery, wanted: Wanted, broken: Download, begun_at
             headers["If-Range"] = validator
         try:
             async with wanted.index.mirror.download("GET", wanted.file.url, wanted.project.who, headers) as rest:
-                answer = Answer(rest.status, {name.lower(): value for name, value in rest.headers.items()})
+                answer = Answer(rest.status, lowered(rest.headers))
                 given = content_range(answer)
                 if rest.status != 206 or given is None or given[:2] != (first, last):
                     return False

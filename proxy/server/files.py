@@ -23,7 +23,17 @@ from proxy.core.errors import (
     UpstreamUnreachable,
 )
 from proxy.core.filling import sha256_of
-from proxy.core.flows.evidence import SIGNATURE_LENGTH, Asked, Beginning, Evidence, asked_as, beginning_of, content_range, evidence_of
+from proxy.core.flows.evidence import (
+    SIGNATURE_LENGTH,
+    Asked,
+    Beginning,
+    Evidence,
+    asked_as,
+    beginning_of,
+    content_length,
+    content_range,
+    evidence_of,
+)
 from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply, Trouble
 from proxy.core.flows.probe import probe
 from proxy.core.page import File, normalised_name
@@ -39,7 +49,7 @@ from proxy.server.pages import matches
 from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
 from proxy.server.rescues import may_rescue, rescued_file
-from proxy.upstream import Download, retry_after, status_error
+from proxy.upstream import Download, lowered, retry_after, status_error
 from proxy.upstream.addresses import dialled, shown
 
 _log = structlog.get_logger("mirrormend.server")
@@ -186,7 +196,7 @@ def _cause(evidence: Evidence, file: File) -> Cause:
 
 
 def _counted_as_200(reply: Reply) -> Reply:
-    return msgspec.structs.replace(reply, status=200) if isinstance(reply, Answer) and reply.status == 203 else reply
+    return msgspec.structs.replace(reply, status=_status(reply.status)) if isinstance(reply, Answer) else reply
 
 
 async def _is_coded(index: Index, project: Project, file: File) -> bool:
@@ -194,10 +204,10 @@ async def _is_coded(index: Index, project: Project, file: File) -> bool:
     async with index.mirror.download("GET", file.url, project.who) as download:
         if _status(download.status) != 200:
             return False
-        answer = Answer(200, {name.lower(): value for name, value in download.headers.items()})
+        answer = Answer(200, lowered(download.headers))
         start, _ = await with_its_start(download.chunks())
         labelled = labelled_gzip(answer.headers.get("content-encoding"))
-        return is_gzip_coded(file.filename, start, labelled=labelled, size=file.size, length=_content_length(answer))
+        return is_gzip_coded(file.filename, start, labelled=labelled, size=file.size, length=content_length(answer))
 
 
 class _RangeContradicted(Exception):
@@ -273,9 +283,8 @@ def _status(status: int) -> int:
 async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ranged: bool) -> Begun:
     """Decide how the answer begins; raise _RangeContradicted, _BeyondTheEnd, or what a client is told where the answer is not the file."""
     file, status = wanted.file, _status(download.status)
-    answer = Answer(status, {name.lower(): value for name, value in download.headers.items()})
+    answer = Answer(status, lowered(download.headers), at=wanted.index.now())
     evidence = evidence_of(Asked.GET, answer)
-    evidence = Evidence(evidence.asked, evidence.status, wanted.index.now(), evidence.media_type, evidence.length)
     cause = _cause(evidence, file)
     whole = evidence.length
     labelled = labelled_gzip(answer.headers.get("content-encoding"))
@@ -289,7 +298,7 @@ async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ra
         start, body = await with_its_start(body)
         evidence = msgspec.structs.replace(evidence, begins=Beginning.UNREAD if labelled else beginning_of(start))
         cause = _cause(evidence, file)
-        whole = _content_length(answer)
+        whole = content_length(answer)
         coded = is_gzip_coded(file.filename, start, labelled=labelled, size=file.size, length=whole)
         if coded:
             body, whole, cause = decoded(body, download.url), file.size, Cause.AVAILABLE
@@ -321,12 +330,6 @@ def _begin_partial(wanted: Wanted, download: Download, answer: Answer, *, ranged
     return Begun(_partial(response, (first, last), whole), Part(0, last - first + 1), download.chunks())
 
 
-def _content_length(answer: Answer) -> int | None:
-    """Return the bytes of the body as it comes, whatever its content coding."""
-    text = answer.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
 def _partial(response: web.StreamResponse, inside: tuple[int, int], whole: int) -> web.StreamResponse:
     first, last = inside
     response.set_status(206)
@@ -349,9 +352,9 @@ async def _refuse(
     await index.correct(project, file, evidence)
     url = shown(file.url)
     status = evidence.status or 0
-    lowered = {name.lower(): value for name, value in headers.items()}
+    by_name = lowered(headers)
     if status in {401, 407}:
-        challenge = lowered.get("www-authenticate")
+        challenge = by_name.get("www-authenticate")
         raise UpstreamStatus(url, 401, challenges=() if challenge is None else (without_query(challenge, file.url),))
     if status in {200, 206, 416}:
         sent = f"{evidence.length} bytes" if evidence.length is not None else "a body"
@@ -363,7 +366,7 @@ async def _refuse(
             url,
             status,
             f"{what} ({said})" if said else what,
-            retry_after=retry_after(Answer(status, lowered, at=evidence.at)),
+            retry_after=retry_after(Answer(status, by_name, at=evidence.at)),
         )
     raise FileUndeliverable(project.name, file.filename, url, status, f"answered {status}: {said}" if said else f"answered {status}")
 

@@ -10,6 +10,6 @@ from proxy.upstream.again import retry_after
 from proxy.upstream.client import Download
 from proxy.upstream.health import Health
 from proxy.upstream.mirror import Mirror
-from proxy.upstream.pages import FetchedPage, NotModified, Packed, Validators, status_error
+from proxy.upstream.pages import FetchedPage, NotModified, Packed, Validators, lowered, status_error
 
-__all__ = ["Download", "FetchedPage", "Health", "Mirror", "NotModified", "Packed", "Validators", "retry_after", "status_error"]
+__all__ = ["Download", "FetchedPage", "Health", "Mirror", "NotModified", "Packed", "Validators", "lowered", "retry_after", "status_error"]

@@ -24,6 +24,7 @@ from proxy.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from proxy.core.flows.evidence import DELIVERED
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
 from proxy.core.identity import SHARED, Identity
 from proxy.core.redaction import Redaction
@@ -305,7 +306,7 @@ class Mirror:
             headers["Range"] = f"bytes={ask.first}-{'' if ask.last is None else ask.last}"
         try:
             async with self._exchange(method.value, ask.url, headers, who) as download:
-                body = await read_at_most(download, ask.read) if ask.read and download.status in {200, 203, 206} else b""
+                body = await read_at_most(download, ask.read) if ask.read and download.status in DELIVERED else b""
                 return Answer(download.status, lowered(download.headers), body, download.url, self._clock())
         except Failure as failure:
             return NoAnswer(failure.trouble, failure.detail, self._clock())

@@ -12,6 +12,9 @@ from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply
 WHOLE = frozenset({200, 203})
 """Statuses of an answer with the whole of a file; 203 is a 200 that a proxy on the way transformed (RFC 9110, section 15.3.4)."""
 
+DELIVERED = WHOLE | {206}
+"""Statuses of an answer with a file, or with a part of it."""
+
 SIGNATURE_LENGTH = 8
 """Bytes of a body that tell what it is."""
 
@@ -120,5 +123,10 @@ def whole_length(answer: Answer) -> int | None:
     coding = headers.get("content-encoding")
     if coding is not None and coding.lower() not in {"", "identity"}:
         return None
-    text = headers.get("content-length", "")
+    return content_length(answer)
+
+
+def content_length(answer: Answer) -> int | None:
+    """Return the bytes of the body as it comes, whatever its content coding; None where the header is missing or wrong."""
+    text = answer.headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

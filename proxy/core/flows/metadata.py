@@ -28,8 +28,9 @@ from proxy.core.archives import (
     read_directory,
     read_entry,
 )
+from proxy.core.deflate import GZIP
 from proxy.core.errors import InvalidProjectName
-from proxy.core.flows.evidence import WHOLE, Evidence, asked_as, content_range, evidence_of, whole_length
+from proxy.core.flows.evidence import DELIVERED, WHOLE, Evidence, asked_as, content_range, evidence_of, whole_length
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, Reply
 from proxy.core.metadata_headers import MetadataHeaders
 from proxy.core.page import normalised_name, parsed_version
@@ -44,7 +45,6 @@ _LONGEST_VERSION = 300
 _STATIC_FROM = Version("2.2")
 _DYNAMIC_FIELDS = 100
 _DYNAMIC_MATTERS = frozenset({"requires-dist", "requires-python", "provides-extra"})
-_GZIP = b"\x1f\x8b"
 
 _SMALL_DIRECTORY = 256 * 1024
 """Bytes of a zip directory that is walked in about a millisecond."""
@@ -107,9 +107,10 @@ def wheel_metadata(url: str, project: str, version: str, size: int | None, whole
         ask = Ask(Method.GET, url, first=0, last=0, read=1)
         reply = yield ask
         evidence = evidence_of(asked_as(ask), reply)
-        if _refuses_ranges(reply) or (isinstance(reply, Answer) and reply.status in {*WHOLE, 206} and not evidence.length):
+        told = isinstance(reply, Answer) and reply.status in DELIVERED
+        if _refuses_ranges(reply) or (told and not evidence.length):
             return (yield from _whole_wheel(url, project, version, whole_limit))
-        if not isinstance(reply, Answer) or reply.status not in {*WHOLE, 206} or not evidence.length:
+        if not told or evidence.length is None:
             return _failed(reply, evidence)
         size = evidence.length
     ask = Ask(Method.GET, url, first=max(0, size - TAIL), last=size - 1, read=max(TAIL, whole_limit))
@@ -141,7 +142,7 @@ def _read_whole(reply: Reply, evidence: Evidence, url: str, *, project: str, ver
     if not isinstance(reply, Answer) or reply.status not in WHOLE:
         return _failed(reply, evidence)
     body, length = reply.body, whole_length(reply)
-    if body.startswith(_GZIP):
+    if body.startswith(GZIP):
         # No wheel begins like this: the mirror coded it, although no coding was asked for.
         body = (yield Work(partial(_without_gzip, body, whole_limit))) or b""
         length = len(body)
@@ -245,14 +246,14 @@ def metadata_copy(url: str, project: str, version: str, sha256: str | None) -> M
         return MetadataRead(None, evidence, "the mirror's copy was cut short")
     check = partial(_checked_copy, reply.body, project, version, sha256)
     # It is not known what a coded copy unpacks to.
-    costly = len(reply.body) > _SMALL_METADATA or reply.body.startswith(_GZIP)
+    costly = len(reply.body) > _SMALL_METADATA or reply.body.startswith(GZIP)
     found: _Unpacked = (yield Work(check)) if costly else check()
     return MetadataRead(found.content, evidence, found.why)
 
 
 def _checked_copy(body: bytes, project: str, version: str, sha256: str | None) -> _Unpacked:
     # No core metadata begins like this: a coding that its header does not tell, or tells although none was asked for.
-    content = _without_gzip(body, _METADATA_LIMIT) if body.startswith(_GZIP) else body
+    content = _without_gzip(body, _METADATA_LIMIT) if body.startswith(GZIP) else body
     if content is None:
         return _Unpacked(why="the mirror's copy is coded with gzip and cannot be unpacked")
     if sha256 is not None and sha256 not in {hashlib.sha256(each).hexdigest() for each in {content, body}}:
@@ -279,7 +280,7 @@ def sdist_metadata(url: str, filename: str, project: str, version: str) -> Metad
     ask = Ask(Method.GET, url, first=0, last=_PKG_INFO_READ - 1, read=_PKG_INFO_READ)
     reply = yield ask
     evidence = evidence_of(asked_as(ask), reply)
-    if not isinstance(reply, Answer) or reply.status not in {*WHOLE, 206}:
+    if not isinstance(reply, Answer) or reply.status not in DELIVERED:
         return _failed(reply, evidence)
     if not filename.endswith(".tar.gz"):
         return MetadataRead(None, evidence, "only .tar.gz sdists are read")

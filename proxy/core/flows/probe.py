@@ -3,7 +3,7 @@
 Rules for this file: it decides what to ask next, never what the answer means for the page (`verdict` does).
 """
 
-from proxy.core.flows.evidence import SIGNATURE_LENGTH, WHOLE, Asked, Beginning, Evidence, evidence_of
+from proxy.core.flows.evidence import DELIVERED, SIGNATURE_LENGTH, Asked, Beginning, Evidence, evidence_of
 from proxy.core.flows.exchange import Ask, Flow, Method
 
 _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
@@ -13,7 +13,6 @@ _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 _HEAD = Method.HEAD
 _BY_HEAD = Asked.HEAD
 
-_SUCCESS = WHOLE | {206}
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 
@@ -29,7 +28,7 @@ def probe(url: str, *, size: int | None = None, head: bool = True, spread: bool 
         evidence = evidence_of(_BY_HEAD, reply)
         if evidence.status not in _HEAD_IS_NOT_BELIEVED and not is_doubtful(evidence, size):
             return evidence
-        if evidence.status in _SUCCESS:
+        if evidence.status in DELIVERED:
             return (yield from _first_bytes(url, spread))
     reply = yield Ask(Method.GET, url, first=0, last=0, read=1, spread=spread)
     evidence = evidence_of(ranged, reply)
@@ -53,14 +52,14 @@ def probe_alone(url: str, *, size: int | None = None) -> Flow[tuple[Evidence, Ev
     If that delivers the file, ask by Range as well, and return that evidence beside it: so it shows whether Range is refused.
     """
     plain = yield from plain_probe(url)
-    if plain.status not in _SUCCESS:
+    if plain.status not in DELIVERED:
         return plain, None
     return plain, (yield from probe(url, size=size, head=False))
 
 
 def is_doubtful(evidence: Evidence, size: int | None) -> bool:
     """Return whether a success looks like something else than the file of `size` bytes, and the first bytes were not read yet."""
-    if evidence.status not in _SUCCESS or evidence.begins is not Beginning.UNREAD:
+    if evidence.status not in DELIVERED or evidence.begins is not Beginning.UNREAD:
         return False
     if size is not None and evidence.length == size > 0:
         return False

@@ -113,6 +113,9 @@ def _cause_of_success(evidence: Evidence, size: int | None) -> Cause:
 PROOF = {Cause.ABSENT, Cause.BLOCKED, Cause.NO_FILE}
 """Causes that make a file undeliverable, once what they ask for besides was seen."""
 
+PASSING = frozenset({Cause.MIRROR_ERROR, Cause.NO_ANSWER})
+"""Causes that say nothing of the file: the same question may have another answer in a moment."""
+
 
 def judge(cause: Cause, evidence: Evidence, previous: Verdict | None, *, proven: bool, rules: VerdictRules) -> Verdict:
     """Gives the verdict on a file from new `evidence`, whose `cause` is given, and from what was held before.

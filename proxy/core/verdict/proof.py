@@ -73,15 +73,14 @@ def proves_absence(denials: int, delivered: int, suspicion: Suspicion = Suspicio
     `delivered` counts the good answers for other files since its first denial, with no denial of a known-good file among them;
     `inconsistent` says that the mirror contradicted itself lately.
     """
-    wrong = CONFIRMED_WRONGLY if suspicion is Suspicion.CONFIRMED else WRONG_DROP
-    return denials >= _enough(suspicion, inconsistent) and chance_of_false_denials(denials, delivered) <= wrong
+    return denials >= _enough(suspicion, inconsistent) and chance_of_false_denials(denials, delivered) <= _wrong(suspicion)
 
 
 def missing_answers(
     denials: int, delivered: int, suspicion: Suspicion = Suspicion.OF_FILE, *, inconsistent: bool = False
 ) -> tuple[int, int]:
     """Return how many more denials of the file, and good answers for others, would prove its absence; see `proves_absence`."""
-    wrong = CONFIRMED_WRONGLY if suspicion is Suspicion.CONFIRMED else WRONG_DROP
+    wrong = _wrong(suspicion)
     enough = max(denials, _enough(suspicion, inconsistent))
     good = delivered
     while chance_of_false_denials(enough, good) > wrong:
@@ -90,6 +89,10 @@ def missing_answers(
         else:
             enough += 1
     return enough - denials, good - delivered
+
+
+def _wrong(suspicion: Suspicion) -> float:
+    return CONFIRMED_WRONGLY if suspicion is Suspicion.CONFIRMED else WRONG_DROP
 
 
 def _enough(suspicion: Suspicion, inconsistent: bool) -> int:
