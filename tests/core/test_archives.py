@@ -8,7 +8,7 @@ import zlib
 from email.parser import HeaderParser
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.core.archives import (
@@ -25,6 +25,7 @@ from proxy.core.metadata_headers import HEADERS_LIMIT, MetadataHeaders
 from tests.hostile import HEAD, zipped
 
 METADATA = "demo-1.0.dist-info/METADATA"
+END_SIGN = b"PK\x05\x06"
 
 
 def read(content: bytes, project: str = "demo") -> bytes | None:
@@ -48,6 +49,8 @@ def test_metadata_is_what_zipfile_reads(
     prefix: bytes,
     large: bool,
 ) -> None:
+    # With the sign of an end in its comment, an archive is ambiguous: zipfile cannot read it either.
+    assume(END_SIGN not in comment)
     out = io.BytesIO(prefix)
     with zipfile.ZipFile(out, "a" if prefix else "w", method) as archive:
         for name, data in before:
@@ -60,6 +63,17 @@ def test_metadata_is_what_zipfile_reads(
     whole = out.getvalue()
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         assert read(whole) == archive.read(METADATA) == content
+
+
+def test_a_comment_with_the_sign_of_an_end_makes_an_archive_unsound_as_for_zipfile() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(METADATA, HEAD)
+        archive.comment = END_SIGN
+    with pytest.raises(zipfile.BadZipFile):
+        zipfile.ZipFile(io.BytesIO(out.getvalue()))
+    with pytest.raises(UnsoundArchive):
+        read(out.getvalue())
 
 
 def test_sizes_and_offsets_of_64_bits_are_read() -> None:
