@@ -235,22 +235,16 @@ def typed(content_type: str) -> Fault:
 
 def cold_cache(at_once: int, answer: Fault, seconds: float, warm: Callable[[str], bool]) -> Fault:
     """Delivers at once what it has; fetches the rest from afar, so many files at a time, and answers otherwise beyond that."""
-    fetching = 0
+    fetch = limited(at_once, answer, seconds)
     fetched: set[str] = set()
 
     async def fault(target: Target) -> web.StreamResponse | None:
-        nonlocal fetching
         path = target.request.path
         if path in fetched or warm(path):
             return None
-        if fetching >= at_once:
-            return await answer(target)
-        fetching += 1
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            fetching -= 1
-        fetched.add(path)
-        return None
+        refused = await fetch(target)
+        if refused is None:
+            fetched.add(path)
+        return refused
 
     return fault

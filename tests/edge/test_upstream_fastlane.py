@@ -512,20 +512,21 @@ async def test_the_next_address_is_tried_and_the_one_that_answered_comes_first_f
         assert lane._dialler.addresses[0][1] == "127.0.0.1"
 
 
+async def takes_two_connections(wire: Wire) -> None:
+    """Cuts connections beyond the second before their first answer."""
+    if wire.number > 2:
+        wire.abort()
+        return
+    while True:
+        await wire.request()
+        await asyncio.sleep(0.005)
+        await wire.say(OK)
+
+
 @on_both_loops
 async def test_a_server_that_takes_few_connections_is_served_by_few() -> None:
     """Connections beyond the second are cut before their first answer; what waits for one makes do with the others."""
-
-    async def script(wire: Wire) -> None:
-        if wire.number > 2:
-            wire.abort()
-            return
-        while True:
-            await wire.request()
-            await asyncio.sleep(0.005)
-            await wire.say(OK)
-
-    async with serving(script) as server, lane_to(server.port, connections=2) as lane:
+    async with serving(takes_two_connections) as server, lane_to(server.port, connections=2) as lane:
         await asyncio.gather(*(lane.ask(head(server.url())) for _ in range(4)))
         lane._configured = lane._most = 32
         replies = await asyncio.gather(*(lane.ask(head(server.url())) for _ in range(60)))
@@ -550,16 +551,7 @@ async def test_requests_that_are_spread_take_new_connections_in_the_place_of_idl
 
 @on_both_loops
 async def test_requests_that_are_spread_do_with_the_few_connections_that_a_server_takes() -> None:
-    async def script(wire: Wire) -> None:
-        if wire.number > 2:
-            wire.abort()
-            return
-        while True:
-            await wire.request()
-            await asyncio.sleep(0.005)
-            await wire.say(OK)
-
-    async with serving(script) as server, lane_to(server.port, connections=32) as lane:
+    async with serving(takes_two_connections) as server, lane_to(server.port, connections=32) as lane:
         assert isinstance(await lane.ask(head(server.url())), Answer)
         spread = Ask(Method.HEAD, server.url(), spread=True)
         replies = await asyncio.gather(*(lane.ask(spread) for _ in range(20)))

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from proxy.core.flows.exchange import Method
-from tests.simulation.behaviour import Behaviour, Stage
+from tests.simulation.behaviour import Behaviour, Spell, Stage
 from tests.simulation.simulated_mirror import Incoming, Outcome, Sketch, delivery, refusal
 from tests.simulation.world import content_of
 
@@ -20,7 +20,7 @@ class PathFailures(Behaviour):
             file.failing = self.files[file.filename] = how
 
 
-class MetadataFails(Behaviour):
+class MetadataFails(Spell):
     """The mirror's own copies of core metadata fail for a while, in any way; the files are all delivered."""
 
     before_all = True
@@ -42,14 +42,8 @@ class MetadataFails(Behaviour):
             return None
         return refusal(self.told)
 
-    def trouble(self, since: float, until: float) -> bool:
-        return since < self.until and until > self.since
 
-    def end(self) -> None:
-        self.until = min(self.until, self.stage.loop.now)
-
-
-class MetadataAndRangesFail(Behaviour):
+class MetadataAndRangesFail(Spell):
     """For a while neither the core metadata of some wheels nor the wheels are delivered: 503, or nothing at all."""
 
     before_all = True
@@ -67,12 +61,6 @@ class MetadataAndRangesFail(Behaviour):
         if request.kind == "page" or request.filename not in self.files or not self.since <= request.at < self.until:
             return None
         return refusal(self.told)
-
-    def trouble(self, since: float, until: float) -> bool:
-        return since < self.until and until > self.since
-
-    def end(self) -> None:
-        self.until = min(self.until, self.stage.loop.now)
 
 
 class Refused(Behaviour):

@@ -91,6 +91,19 @@ class Behaviour:
         """End, as the last phase of a history begins."""
 
 
+class Spell(Behaviour):
+    """A behaviour that lasts from `since` until `until`: the mirror is in trouble for that time."""
+
+    since: float
+    until: float
+
+    def trouble(self, since: float, until: float) -> bool:
+        return since < self.until and until > self.since
+
+    def end(self) -> None:
+        self.until = min(self.until, self.stage.loop.now)
+
+
 def _short(value: object) -> str:
     if isinstance(value, frozenset):
         value = sorted(value)

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from proxy.core.flows.exchange import Method
-from tests.simulation.behaviour import Behaviour, Stage
+from tests.simulation.behaviour import Behaviour, Spell, Stage
 from tests.simulation.simulated_mirror import Incoming, Outcome, Sketch, Told, refusal
 from tests.simulation.world import ALWAYS
 
@@ -181,7 +181,7 @@ class RandomDenials(Behaviour):
         return refusal(self.told, head=request.ask.method is Method.HEAD)
 
 
-class BrownOut(Behaviour):
+class BrownOut(Spell):
     """For seconds or minutes many requests for files are denied at random."""
 
     exact = False
@@ -202,12 +202,6 @@ class BrownOut(Behaviour):
         if request.kind == "page" or not self.since <= request.at < self.until or self._rng.random() >= self.share:
             return None
         return refusal(self.told, head=request.ask.method is Method.HEAD)
-
-    def trouble(self, since: float, until: float) -> bool:
-        return since < self.until and until >= self.since
-
-    def end(self) -> None:
-        self.until = min(self.until, self.stage.loop.now)
 
 
 class Hiccups(Behaviour):

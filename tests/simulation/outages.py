@@ -3,12 +3,12 @@
 from typing import ClassVar
 
 from proxy.core.flows.exchange import Method
-from tests.simulation.behaviour import Behaviour, Stage
+from tests.simulation.behaviour import Behaviour, Spell, Stage
 from tests.simulation.simulated_mirror import Incoming, Outcome, Sketch, Told, refusal
 from tests.simulation.world import JSON_TYPE, SimProject
 
 
-class Outage(Behaviour):
+class Outage(Spell):
     """For a while the mirror refuses everything, all pages, or all files."""
 
     before_all = True
@@ -39,12 +39,6 @@ class Outage(Behaviour):
 
     def pages_may_fail(self, since: float, until: float) -> set[Told]:
         return {self.told} if self.scope != "files" and since < self.until and until >= self.since else set()
-
-    def trouble(self, since: float, until: float) -> bool:
-        return since < self.until and until >= self.since
-
-    def end(self) -> None:
-        self.until = min(self.until, self.stage.loop.now)
 
 
 class DenyingOutage(Outage):
