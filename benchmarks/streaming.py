@@ -57,7 +57,7 @@ def read(port: int, path: str, size: int) -> float:
 
 
 def write_tree(target: Path, size: int, *, hashed: bool) -> str:
-    """Writes a page with one file of `size` bytes, with its SHA-256 where it is `hashed`; gives the path of the file."""
+    """Write a page with one file of `size` bytes, with its SHA-256 where it is `hashed`; return the path of the file."""
     made.tree(target, {"large": 1})
     place = target / mirrors.PACKAGES.strip("/") / _NAME
     place.parent.mkdir(parents=True)

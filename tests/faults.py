@@ -185,7 +185,7 @@ def _hang_up(target: Target, response: web.StreamResponse | None = None) -> web.
 
 
 def limited(at_once: int, answer: Fault, seconds: float = 0.02) -> Fault:
-    """Delivers to so many requests at a time, each of which takes so long, and answers all others otherwise at once."""
+    """Deliver to so many requests at a time, each of which takes so long, and answer all others otherwise at once."""
     under_way = 0
 
     async def fault(target: Target) -> web.StreamResponse | None:
@@ -203,7 +203,7 @@ def limited(at_once: int, answer: Fault, seconds: float = 0.02) -> Fault:
 
 
 def some_nodes(nodes: int, lacking: int, answer: Fault, seed: int = 0) -> Fault:
-    """Sends each request to one of so many nodes, of which some lack the files."""
+    """Send each request to one of so many nodes, of which some lack the files."""
     random = Random(seed)  # noqa: S311 - which node answers is no secret
 
     async def fault(target: Target) -> web.StreamResponse | None:
@@ -213,7 +213,7 @@ def some_nodes(nodes: int, lacking: int, answer: Fault, seed: int = 0) -> Fault:
 
 
 def delivers_only_plain_get(answer: Fault) -> Fault:
-    """Denies HEAD and Range, as a cache does that an ordinary GET fills."""
+    """Deny HEAD and Range, as a cache does that an ordinary GET fills."""
 
     async def fault(target: Target) -> web.StreamResponse | None:
         plain = target.request.method == "GET" and "Range" not in target.request.headers
@@ -223,7 +223,7 @@ def delivers_only_plain_get(answer: Fault) -> Fault:
 
 
 def typed(content_type: str) -> Fault:
-    """Delivers the file, and says of it that it is something else."""
+    """Deliver the file, and say of it that it is something else."""
 
     async def fault(target: Target) -> web.StreamResponse | None:
         if not target.found:
@@ -234,7 +234,7 @@ def typed(content_type: str) -> Fault:
 
 
 def cold_cache(at_once: int, answer: Fault, seconds: float, warm: Callable[[str], bool]) -> Fault:
-    """Delivers at once what it has; fetches the rest from afar, so many files at a time, and answers otherwise beyond that."""
+    """Deliver at once what it has; fetch the rest from afar, so many files at a time, and answer otherwise beyond that."""
     fetch = limited(at_once, answer, seconds)
     fetched: set[str] = set()
 

@@ -15,7 +15,7 @@ _NAME = b"demo-1.0.dist-info/METADATA"
 
 
 def lines(line: bytes) -> bytes:
-    """Gives core metadata of the release with so many of these lines that no more would be read."""
+    """Return core metadata of the release with so many of these lines that no more would be read."""
     return HEAD + line * ((MOST - len(HEAD)) // len(line))
 
 
@@ -36,7 +36,7 @@ METADATA: dict[str, Callable[[], bytes]] = {
 
 
 def zipped(content: bytes = HEAD, *, before: Iterable[bytes] = (), claimed: int | None = None) -> bytes:
-    """Gives a zip file with METADATA, deflated, of `content`; `before` names members that only its directory knows.
+    """Return a zip file with METADATA, deflated, of `content`; `before` names members that only its directory knows.
 
     `claimed` is the size that METADATA is said to have.
     """
@@ -64,7 +64,7 @@ WHEELS: dict[str, Callable[[], bytes]] = {
 
 
 def tarred(members: Iterable[tarfile.TarInfo], form: int = tarfile.GNU_FORMAT) -> bytes:
-    """Gives a `.tar.gz` with these members, which are empty, and PKG-INFO behind them."""
+    """Return a `.tar.gz` with these members, which are empty, and PKG-INFO behind them."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as archive:
         for member in members:

@@ -137,7 +137,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     @property
     def key(self) -> str:
-        """What tells it from all other files of its page: its name, unless the page lists another file of that name (`core.twins`)."""
+        """The key among all files of its page: its name, unless the page lists another file of that name (`core.twins`)."""
         return self.filename
 
     @property
@@ -267,12 +267,12 @@ class Page:
 
     @property
     def quarantined(self) -> bool:
-        """Whether the project is marked as unsafe to install: its files are not offered, and on purpose (PEP 792)."""
+        """Tell whether the project is marked as unsafe to install: its files are not offered, and on purpose (PEP 792)."""
         return self.status == "quarantined"
 
     @cached_property
     def clearer_in_html(self) -> bool:
-        """Whether pip reads more, or something else, in the HTML of the mirror's page than in JSON made of it.
+        """Tell whether pip reads more, or something else, in the HTML of the mirror's page than in JSON made of it.
 
         JSON has no place for `links`; and a BLAKE2b digest, as PyPI has it, pip passes over in a link, but takes for a longer one in JSON.
         """
@@ -355,7 +355,7 @@ class Page:
         return {release.spelling: release for release in self.releases}
 
     def without(self, keys: Collection[str]) -> "Page":
-        """Gives the page without the files with these keys, and without the versions that have no file left because of it.
+        """Return the page without the files with these keys, and without the versions that have no file left because of it.
 
         A version that had no file before stays listed: PEP 700 asks that every version with a file be listed, not the reverse.
         """

@@ -1,4 +1,4 @@
-"""What is told of an upstream's address: its origin, and of its path only what can be no secret.
+"""The parts of an upstream's address that are told: its origin, and of its path only what can be no secret.
 
 Some services give each customer an address with a token in its path. Whoever knows such a path may use the mirror, so that it is told to
 nobody: not in problems, on status pages, in explanations, or in the log.
@@ -23,7 +23,7 @@ _END = r"(?=[/?#\s\"'<>&,;:)\]}]|$)"
 
 
 class Redaction:
-    """Takes the paths of these upstreams' `addresses` out of what is told; `names` are words that are told anyway, as mirrors' names."""
+    """Withholds the paths of these upstreams' `addresses`; `names` are words that are told anyway, as mirrors' names."""
 
     def __init__(self, addresses: Iterable[str], names: Iterable[str] = ()) -> None:
         harmless = WELL_KNOWN.union(names)

@@ -34,7 +34,7 @@ class Tasks:
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Value], name: str) -> "asyncio.Task[Value]":
-        """Starts `work`, whose failure is logged.
+        """Start `work`, whose failure is logged.
 
         What the proxy raises on purpose is told by whoever waits for it, or is to be expected where nobody does; all else is a defect.
         """

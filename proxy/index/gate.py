@@ -103,7 +103,7 @@ class Gate:
         self._flights: SingleFlight[tuple[str, str, str], CoreMetadata] = SingleFlight(tasks, "metadata")
 
     def offers(self, project: Project) -> MetadataOffer:
-        """Gives what pages say of files' core metadata: the hash where it was seen to match, true for other wheels, else nothing.
+        """Return what pages say of files' core metadata: the hash where it was seen to match, true for other wheels, else nothing.
 
         An sdist has it where the mirror's page says so: without it pip would run the sdist's build backend.
         """
@@ -149,7 +149,7 @@ class Gate:
         return await self._flights.do((project.who.key, project.name, file.key), lambda: self._read_any(project, page, file))
 
     def has_read(self, project: Project, file: File) -> bool:
-        """Whether metadata for `file` is at hand."""
+        """Tell whether metadata for `file` is at hand."""
         return self._known(project, file) is not None
 
     async def read_ahead(self, project: Project, page: Page, files: list[File]) -> None:
@@ -215,12 +215,12 @@ class Gate:
         return known
 
     def _is_denied(self, project: Project, file: File) -> bool:
-        """Whether `file` is proven absent, by an answer that is not too old."""
+        """Tell whether `file` is proven absent, by an answer that is not too old."""
         verdict = project.verdicts.get(file.key)
         return verdict is not None and is_undeliverable(verdict) and 0 <= self._clock() - verdict.evidence.at < _DENIAL_STANDS_FOR
 
     async def _remember(self, project: Project, file: File, source: File, content: bytes) -> Read:
-        """Remembers what was read of `source`, also for `file` if that is denied; gives what is to be served for `file`."""
+        """Remember what was read of `source`, also for `file` if that is denied; return what is to be served for `file`."""
         digest = await self._reader.sha256(content)
         project.read[source.key] = Read(source.key, content, mark_of(source), digest)
         read = Read(source.key, content, mark_of(file), digest)
@@ -266,7 +266,7 @@ class Gate:
         return None
 
     def _known_unreadable(self, file: File) -> str:
-        """Says why the content of `file`, which took long to look at, was found to hold no metadata lately; empty where it was not."""
+        """Return why the content of `file`, which took long to look at, was found to hold no metadata lately; empty where it was not."""
         noted, why = self._unreadable.get(mark_of(file), (0.0, ""))
         return why if 0 <= self._clock() - noted < _UNREADABLE_FOR else ""
 

@@ -56,7 +56,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What is known of a project for one identity: the mirror's page, the page as it is served, and the verdicts by the files' keys."""
+    """A project as one identity knows it: the mirror's page, the page as it is served, and the verdicts by the files' keys."""
 
     page: Page
     served: ServedPage
@@ -235,7 +235,7 @@ class Index:
         return served
 
     async def file(self, name: str, key: str, who: Identity) -> tuple[Project, File]:
-        """Gives the file that the mirror's page lists under `key` (or its plain name), or did some hours ago, also where it was dropped.
+        """Return the file that the mirror's page lists under `key` (or its plain name), or did some hours ago, also where it was dropped.
 
         Raises FileNotListed, or what `page` raises.
         """
@@ -258,7 +258,7 @@ class Index:
         return project, file
 
     def addresses(self, project: Project, file: File) -> tuple[File, ...]:
-        """Gives `file` and the files of the page that are the same bytes at other addresses, those first that are not denied."""
+        """Return `file` and the files of the page that are the same bytes at other addresses, those first that are not denied."""
         others = () if project.known is None else same_elsewhere(project.known.page, file)
         return tuple(sorted((file, *others), key=lambda each: is_undeliverable(project.verdicts.get(each.key)))) if others else (file,)
 

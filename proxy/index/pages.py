@@ -92,7 +92,7 @@ class Pages:
         self._late_in_a_row: dict[tuple[str, str], float] = {}
 
     def is_fresh(self, known: KnownPage, max_age: float | None = None) -> bool:
-        """Whether the mirror confirmed the page lately enough: within `max_age` seconds, where a client wants that.
+        """Tell whether the mirror confirmed the page lately enough: within `max_age` seconds, where a client wants that.
 
         A page that was confirmed in the future, since the clock went back, is not fresh.
         """
@@ -285,7 +285,7 @@ class Pages:
         return True
 
     async def _fetch(self, project: Project, belief: Belief | None = None) -> None:
-        """Asks the mirror for the page; `belief` is what was thought of a denial of it a moment ago, which is to be repeated now."""
+        """Ask the mirror for the page; `belief` is what was thought of a denial of it a moment ago, which is to be repeated now."""
         known = project.known
         try:
             fetched = await self._mirror.fetch_page(
@@ -316,7 +316,7 @@ class Pages:
                 await self._confirm(project, known)
 
     async def _denied(self, project: Project, belief: Belief | None, url: str, how: str) -> Belief | None:
-        """Says how far a denial is believed; None where it was asked for again, since a witness spoke only after it, and the page came.
+        """Return how far a denial is believed; None where it was asked for again, since a witness spoke only after it, and the page came.
 
         An outage may have ended between the two. Raises UpstreamDoubted where the denial is not believed.
         """
@@ -332,7 +332,7 @@ class Pages:
         return None
 
     async def _take(self, project: Project, fetched: FetchedPage, belief: Belief | None) -> None:
-        """Takes what the mirror gave for the page from now on, unless it is not believed: then it raises UpstreamDoubted."""
+        """Take what the mirror gave for the page from now on; raise UpstreamDoubted where it is not believed."""
         now_known = await self._read_page(project, fetched, self._clock())
         had = project.known
         emptied = not now_known.bare.files and not now_known.bare.quarantined
@@ -357,7 +357,7 @@ class Pages:
             self._keeper.keep_page(project.name, fetched, now_known.checked)
 
     async def _confirm(self, project: Project, known: KnownPage) -> None:
-        """Notes that the mirror said that the page which is known still holds."""
+        """Note that the mirror said that the page which is known still holds."""
         before, known.checked = known.checked, self._clock()
         project.confirmed(before, known.checked, self._upstream.fresh)
         self._doubts.gave(project, files=bool(known.bare.files))

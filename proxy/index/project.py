@@ -159,7 +159,7 @@ class Project:
             self.revision += 1
 
     def forget(self, keys: Collection[str]) -> None:
-        """Forgets the verdicts on the files with these keys."""
+        """Forget the verdicts on the files with these keys."""
         for key in keys:
             self.forgotten[key] = self.verdicts.pop(key).checked
         self.revision += bool(keys)
@@ -179,7 +179,7 @@ class Project:
         self.revision += bool(newer)
 
     def take_over_metadata(self, read: Mapping[str, Read]) -> None:
-        """Notes metadata that was stored, in this run or another, of files of which none of their own is known.
+        """Note metadata that was stored, in this run or another, of files of which none of their own is known.
 
         That of another file counts only where the file itself is denied: what is denied no more may have requirements of its own.
         """
@@ -208,7 +208,7 @@ class Project:
         self._rename(was, now, known.bare.by_filename)
 
     def _rename(self, was: Mapping[str, File], now: Mapping[str, File], names: Mapping[str, File]) -> None:
-        """Keeps the verdicts on files that became twins of others, or ceased to be: they have other keys on the newer page."""
+        """Keep the verdicts on files that became twins of others, or ceased to be: they have other keys on the newer page."""
         moved = [key for key in self.verdicts if key not in now and key in was and was[key].filename in names]
         if moved:
             keys = {(file.filename, file.url): key for key, file in now.items()}

@@ -84,7 +84,7 @@ class Rescue:
         return verdict is not None and self._is_denial(verdict) and self._clock() - verdict.checked < self._no
 
     def listed(self, project: Project, page: Page) -> frozenset[str]:
-        """Gives the keys of files on `page` that the mirror does not deliver and the second index was seen to list with the same hash."""
+        """Return the keys of files on `page` that the mirror does not deliver and the second index was seen to list with the same hash."""
         keys = {key for key, _ in project.sources if key in page.by_key and self._denied(project, key)}
         return frozenset(key for key in keys if self._source(project, page.by_key[key]) is not None)
 

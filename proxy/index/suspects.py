@@ -28,7 +28,7 @@ Key = tuple[str, str]
 
 
 class Urgency(IntEnum):
-    """Says who waits for a proof; a smaller number goes first."""
+    """How much somebody waits for a proof; a smaller number goes first."""
 
     AWAITED = 0
     PATIENT = 1
@@ -76,7 +76,7 @@ class Suspect:
 
     @property
     def exhausted(self) -> bool:
-        """Whether it was asked for often enough for this time."""
+        """Tell whether it was asked for often enough for this time."""
         return self.attempts >= _ATTEMPTS or self.failures >= PASSING_FAILURES or self.repetitions >= _MOST_REPETITIONS
 
 
@@ -98,7 +98,7 @@ class Question:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a round showed: which suspects were delivered, how many of the files known to be good were, and which of these were denied.
+    """The result of a round: which suspects were delivered, how many of the files known to be good were, and which of these were denied.
 
     `flickers` says that a good file was denied, and delivered when it was asked for alone.
     """
@@ -111,7 +111,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Where a prover writes what it finds out.
+    """The place to which a prover writes what it finds out.
 
     `note` takes evidence that is not yet a proof, `conclude` a proof, `known_good_failed` says that a file known to be good is denied.
     `find_witness` looks for a file that the mirror delivers, other than those named. `is_young` says whether a file may lag behind

@@ -47,7 +47,7 @@ _AVAILABLE = Cause.AVAILABLE
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What is kept for one identity: how the mirror stands towards it, and who proves its denials."""
+    """The state of one identity: how the mirror stands towards it, and who proves its denials."""
 
     standing: Standing
     prover: DenialProver

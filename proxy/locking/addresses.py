@@ -75,7 +75,7 @@ def file_of_mirror(url: str) -> str:
 
 
 def file_at(proxy: str, project: str, key: str) -> str:
-    """Gives the address of a file at the proxy whose simple API is at `proxy`; `key` is its name, with a mark before that of a twin."""
+    """Return the address of a file at the proxy whose simple API is at `proxy`; `key` is its name, with a mark before that of a twin."""
     return f"{base_of(proxy)}files/{project}/{file_path(key)}"
 
 
@@ -141,7 +141,7 @@ def base_of(simple: str) -> str:
 
 
 def _key_at(registry: str, project: str, url: str) -> str | None:
-    """Gives the key of a file whose address is that of `project` at a proxy with the simple API `registry`, None where it is another."""
+    """Return the key of a file whose address is that of `project` at a proxy with the simple API `registry`, None where it is another."""
     base = base_of(registry)
     start = f"{base}files/{project}/"
     if base == registry.rstrip("/") or not url.startswith(start):

@@ -31,7 +31,7 @@ _decode = msgspec.json.Decoder(_Told).decode
 
 
 async def mirror_behind(door: Door, known: Iterable[str] = (), *, by_environment: bool) -> str:
-    """Gives the address of the mirror that the proxy stands before; raises LockFailed.
+    """Return the address of the mirror that the proxy stands before; raise LockFailed.
 
     A proxy may tell it only to who shows that it is among the addresses that it has `known` before.
     """

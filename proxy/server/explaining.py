@@ -8,7 +8,7 @@ from proxy.server.context import facts_of, identity_of, index_of, key_of
 
 
 async def explained_file(request: web.Request) -> web.Response:
-    """Answers `/explain/<project>/<filename>` with what the proxy knows for whoever asks; the mirror is asked for the page at most.
+    """Answer `/explain/<project>/<filename>` with what the proxy knows for whoever asks; the mirror is asked for the page at most.
 
     Before the name of a file that has twins stands a mark; without it, the first of them is meant.
     """

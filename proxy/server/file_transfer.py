@@ -52,7 +52,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Part:
-    """What the client gets of the mirror's answer: `length` bytes (None: all, however many) after the first `skip`; `sent` were."""
+    """The client's part of the mirror's answer: `length` bytes (None: all, however many) after the first `skip`; `sent` were."""
 
     skip: int
     length: int | None
@@ -71,7 +71,7 @@ class Part:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to send."""
+        """Tell whether nothing is left to send."""
         return self.length is not None and self.sent >= self.length
 
 
@@ -159,7 +159,7 @@ class Delivery:
 
     @property
     def begun(self) -> bool:
-        """Whether the head of the answer has left."""
+        """Tell whether the head of the answer has left."""
         return self._response.prepared
 
     async def begin(self) -> None:

@@ -63,7 +63,7 @@ the old one, so that a day bounds the harm."""
 
 
 async def distribution_file(request: web.Request) -> web.StreamResponse:
-    """Answers `/files/<project>/<filename>` and, where `.metadata` is appended, the core metadata of that file (PEP 658).
+    """Answer `/files/<project>/<filename>` and, where `.metadata` is appended, the core metadata of that file (PEP 658).
 
     Before the name of a file that has twins stands a mark; without it, the first of them is meant.
     """

@@ -125,11 +125,11 @@ _REFUSED = {
     f"and _PASSWORD, or netrc), or configure them in mirrormend. If it wants none, {_BY_NAME}",
     False: f"Credentials were sent: see at the mirror what they may read. If that is enough, {_BY_NAME}",
 }
-"""What is of use where the mirror forbids something, by whether nobody said who asks."""
+"""Advice for when the mirror forbids something, by whether nobody said who asks."""
 
 
 def problem_of(error: MirrormendError, *, anonymous: bool = False) -> Problem:
-    """Gives what a client is told of `error`; `anonymous` says that the mirror was asked without credentials."""
+    """Return what a client is told of `error`; `anonymous` says that the mirror was asked without credentials."""
     if isinstance(error, UpstreamStatus):
         return _problem_of_status(error, anonymous=anonymous)
     if isinstance(error, TooManyRequests):
@@ -181,7 +181,7 @@ def _problem_of_status(error: UpstreamStatus, *, anonymous: bool) -> Problem:
 
 
 def problem_of_refusal(status: int, words: str) -> Problem:
-    """Gives what a client is told where its request was refused before any handler had it, for the reason that the `words` give."""
+    """Return what a client is told where its request was refused before any handler had it, for the reason that the `words` give."""
     title = "The request is too large" if status == 413 else "This request cannot be answered"
     return Problem(status, "refused", title, " ".join(words.split()))
 

@@ -44,7 +44,7 @@ class Breaker:
         self._open_until = self._trial_until = None
 
     def failed(self, now: float, *, opens: bool = True) -> None:
-        """Notes that no answer came; `opens` says whether what failed lets it be thought that the mirror as a whole does."""
+        """Note that no answer came; `opens` says whether what failed lets it be thought that the mirror as a whole does."""
         self.failures = 1 if now - self._failed_at > _ROW_LASTS and self._open_until is None else self.failures + 1
         self._failed_at = now
         if self._open_until is None:

@@ -82,7 +82,7 @@ class Observer:
         self._time = time
 
     def hear(self, replies: Sequence[Reply], path: str | None = None) -> None:
-        """Notes what came of requests, in the order in which it came; `path` is the address that was asked for, None where it is not known.
+        """Note what came of requests, in the order in which it came; `path` is the address that was asked for, None where it is not known.
 
         A status is an answer, whatever it says, but for those by which a gateway says that nobody is behind it.
         """

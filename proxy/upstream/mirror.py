@@ -286,7 +286,7 @@ class Mirror:
         return self._conversations
 
     async def ask(self, ask: Ask, who: Identity) -> Reply:
-        """Makes one exchange of a conversation by the ordinary client; trouble becomes a NoAnswer.
+        """Make one exchange of a conversation by the ordinary client; trouble becomes a NoAnswer.
 
         Where the mirror sends a body to HEAD (against RFC 9110, section 9.3.2), it is asked by GET from then on, and the body is not read.
         """
@@ -506,7 +506,7 @@ class Mirror:
         return url.startswith(self._pages_at)
 
     def _find_out(self, failing: Collection[str]) -> None:
-        """Asks for a page that was well before, to tell the trouble of some paths from the mirror's own; `failing` are those."""
+        """Ask for a page that was well before, to tell the trouble of some paths from the mirror's own; `failing` are those."""
         if self._finding_out is not None or self._steady() - self._found_well < _WELL_FOR:
             return
         pages = [url for url in reversed(self._good_pages) if url not in failing]

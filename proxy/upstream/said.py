@@ -8,11 +8,11 @@ import msgspec
 
 _LONGEST = 200
 _HEADING = re.compile(r"<(title|h1|h2)\b[^>]{0,200}>([^<]{1,2000})", re.IGNORECASE)
-"""Where a page for people, such as a firewall's, says in a few words what it is."""
+"""The elements in which a page for people, such as a firewall's, says in a few words what it is."""
 
 
 def said_in(body: bytes) -> str:
-    """Gives the reason that the body of a failure tells: problem details, messages in JSON, the title of a page, else the first text."""
+    """Return the reason that the body of a failure tells: problem details, messages in JSON, the title of a page, else the first text."""
     text = _message(body) or body.decode("utf-8", "replace")
     if text.lstrip().startswith("<"):
         headings = (html.unescape(found[2]).strip() for found in _HEADING.finditer(text))

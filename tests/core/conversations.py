@@ -14,7 +14,7 @@ Learned = TypeVar("Learned")
 def converse(
     flow: Generator[Asked, Replied, Learned], replies: Sequence[Replied] | Callable[[Asked], Replied]
 ) -> tuple[Learned, list[Asked]]:
-    """Drives `flow` with `replies`, in their order or as a function of what is asked; gives what it learned and what it asked.
+    """Drive `flow` with `replies`, in their order or as a function of what is asked; return what it learned and what it asked.
 
     Work that a flow hands out is done on the spot.
     """

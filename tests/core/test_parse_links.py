@@ -1,4 +1,4 @@
-"""What pages link to besides wheels and sdists, and how links are written: nothing that works direct is lost."""
+"""Links of pages to other things than wheels and sdists, and the ways in which links are written: nothing that works direct is lost."""
 
 import json
 from typing import Any

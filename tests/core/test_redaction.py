@@ -1,4 +1,4 @@
-"""What is told of an upstream's address: nothing that may be a secret."""
+"""Of an upstream's address nothing is told that may be a secret."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the command `python -m tests.differential` runs: a folder, a server, or made-up pages."""
+"""The work of the command `python -m tests.differential`: a folder, a server, or made-up pages."""
 
 import asyncio
 import warnings
@@ -20,7 +20,7 @@ from tests.differential.templates import PageTemplate
 from tests.differential.uv_runs import COMMANDS, UvRuns, Wish, compare_page, compare_runs
 
 ALL_RUNS: tuple[tuple[str, Sequence[str]], ...] = tuple((form, COMMANDS) for form in FORMS)
-"""What is run of a scenario: each command, where the mirror speaks either form."""
+"""The runs of a scenario: each command, at a mirror that speaks either form."""
 
 _AT_ONCE = 200
 """So many made-up pages share a proxy, which then makes room for the next ones."""

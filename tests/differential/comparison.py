@@ -1,4 +1,4 @@
-"""What may differ between a page at the mirror and the same page through the proxy, and what may not."""
+"""The differences that there may be between a page at the mirror and the same page through the proxy."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""What the tests of the differential share: one proxy before one stand-in for the pages of a module."""
+"""Fixtures of the differential: one proxy before one stand-in for the pages of a module."""
 
 from collections.abc import Iterator
 

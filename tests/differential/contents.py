@@ -32,7 +32,7 @@ _FIRST_BYTES = {
     "json": b'{"made-for-a-test": ',
     "asc": b"-----BEGIN PGP SIGNATURE-----\n",
 }
-"""What files of these endings begin with; all others begin like a tar archive, by the name of a file in it."""
+"""The first bytes of files of these endings; all others begin like a tar archive, by the name of a file in it."""
 
 
 @dataclass(frozen=True)

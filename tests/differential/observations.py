@@ -25,7 +25,7 @@ class Response:
 
     @property
     def is_json(self) -> bool:
-        """Whether it is typed as a JSON page."""
+        """Tell whether it is typed as a JSON page."""
         return self.media_type == "application/vnd.pypi.simple.v1+json"
 
 
@@ -60,7 +60,7 @@ Reader = Callable[[Response, str], Reading]
 
 @dataclass(frozen=True, order=True)
 class Difference:
-    """What a client sees at the mirror and does not see through the proxy, or the other way round.
+    """A thing that a client sees at the mirror and does not see through the proxy, or the other way round.
 
     `kind` groups differences; `subject` is the file or the fact; `form` says which form the mirror has and what the client accepts.
     """

@@ -141,7 +141,7 @@ def _anchor(draw: st.DrawFn, listed: _Listed, base: str) -> str:
 
 @dataclass(frozen=True)
 class _Said:
-    """What a made-up mirror says of a page as a whole, in whatever form; one that is `strict` writes nothing that uv refuses.
+    """The keys by which a made-up mirror describes a page, in whatever form; one that is `strict` writes nothing that uv refuses.
 
     What only one form of a page says, the other need not: both are made of the same facts.
     """

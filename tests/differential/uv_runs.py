@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Wish:
-    """What uv is asked for: requirements, of an interpreter or of all that the project supports, with options of the resolver."""
+    """A question to uv: requirements, of an interpreter or of all that the project supports, with options of the resolver."""
 
     requirements: tuple[str, ...]
     requires_python: str = ">=3.11"

@@ -12,7 +12,7 @@ WHEEL = "demo-1.0-py3-none-any.whl"
 
 
 async def forbidding(target: Target) -> web.StreamResponse:
-    """Sends the file, not to be stored."""
+    """Send the file, not to be stored."""
     return web.Response(body=target.data, headers={"Cache-Control": "no-store", "Content-Type": "application/octet-stream"})
 
 

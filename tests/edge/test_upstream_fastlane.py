@@ -513,7 +513,7 @@ async def test_the_next_address_is_tried_and_the_one_that_answered_comes_first_f
 
 
 async def takes_two_connections(wire: Wire) -> None:
-    """Cuts connections beyond the second before their first answer."""
+    """Cut connections beyond the second before their first answer."""
     if wire.number > 2:
         wire.abort()
         return

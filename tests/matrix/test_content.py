@@ -17,7 +17,7 @@ LARGE = "large-1.0-py3-none-any.whl"
 
 
 def other_bytes() -> Fault:
-    """Answers with as many bytes as the file has, of which one in the middle is another."""
+    """Answer with as many bytes as the file has, of which one in the middle is another."""
 
     async def fault(target: Target) -> web.StreamResponse | None:
         if target.request.method != "GET" or "Range" in target.request.headers:
@@ -30,7 +30,7 @@ def other_bytes() -> Fault:
 
 
 def coded(*, labelled: bool) -> Fault:
-    """Sends everything gzip-coded, and ranges of what is coded."""
+    """Send everything gzip-coded, and ranges of what is coded."""
 
     async def fault(target: Target) -> web.StreamResponse:
         body = gzip.compress(target.data)

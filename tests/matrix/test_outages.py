@@ -46,7 +46,7 @@ class Front:
 
 @pytest.fixture
 def front(app_client: MakeClient, tmp_path: Any) -> MakeFront:
-    """Gives `make(**sections)`: the proxy with these settings, a store on disk, and a clock."""
+    """Return `make(**sections)`: the proxy with these settings, a store on disk, and a clock."""
 
     async def make(**sections: Any) -> Front:
         clock = Clock()

@@ -12,7 +12,7 @@ BLOCKED = b"<!DOCTYPE html><html><head><title>Request blocked by\n policy 17 &am
 
 
 def firewall(user_agent: str) -> Fault:
-    """Lets only this User-Agent in."""
+    """Let only this User-Agent in."""
 
     async def fault(target: Target) -> web.StreamResponse | None:
         if target.request.headers["User-Agent"] == user_agent:

@@ -125,7 +125,7 @@ class HeadWithBody(Behaviour):
 
 
 class Status203(Behaviour):
-    """What would be 200 is 203 (RFC 9110, 15.3.4)."""
+    """Answers have the status 203 instead of 200 (RFC 9110, 15.3.4)."""
 
     after_all = True
 

@@ -1,4 +1,4 @@
-"""What a behaviour of a simulated mirror is, and what it may use as it is drawn.
+"""The base of a simulated mirror's behaviours, and the means that one may use as it is drawn.
 
 A behaviour says what it means for the oracle: `exact`, that a healthy file may never leave a page for it (else chance decides, and the
 rate of wrong drops is counted); `control`, within how many views a dead file leaves the page in spite of it (None: no promise);
@@ -15,7 +15,7 @@ from tests.simulation.world import World
 
 
 class Stage:
-    """What a behaviour may use as it is drawn: `moments` are when clients act, `end` when they stop (the loop's seconds)."""
+    """The means that a behaviour may use as it is drawn: `moments` are when clients act, `end` when they stop (the loop's seconds)."""
 
     def __init__(self, rng: Random, world: World, loop: VirtualLoop, clock: WallClock, moments: list[float], end: float) -> None:
         self.rng = rng
@@ -51,7 +51,7 @@ class Behaviour:
     slack: int = 0
     """So many more views may pass before a file that was restored is back."""
     files_may_hang: ClassVar[bool] = False
-    """Whether a file that is there may still take longer than clients wait."""
+    """Tells whether a file that is there may still take longer than clients wait."""
     slow_pages: frozenset[str] = frozenset()
     """Projects whose pages may be served stale while a newer one is on its way."""
     before_all: ClassVar[bool] = False

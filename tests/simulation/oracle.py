@@ -57,7 +57,7 @@ _CONTROL_APART = 100.0
 
 @dataclass
 class Tally:
-    """What was counted in one history: `drops` of healthy files where chance decides, in so many `file_views`."""
+    """The counts of one history: `drops` of healthy files where chance decides, in so many `file_views`."""
 
     violations: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)

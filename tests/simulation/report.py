@@ -1,4 +1,4 @@
-"""What became of a history, and the silence in which it runs."""
+"""The result of a history, and the silence in which it runs."""
 
 import logging
 import random
@@ -13,7 +13,7 @@ from tests.simulation.oracle import Tally
 
 @dataclass
 class Report:
-    """What became of a history. It is `sound` where no promise was broken."""
+    """The result of a history. It is `sound` where no promise was broken."""
 
     seed: int
     behaviours: list[str]

@@ -1,4 +1,4 @@
-"""What lies below the real `Mirror`: lean connections and the ordinary client, answered by a simulated mirror in virtual time."""
+"""The transport below the real `Mirror`: lean connections and the ordinary client, answered by a simulated mirror in virtual time."""
 
 import asyncio
 from collections import deque

@@ -99,7 +99,7 @@ class SimFile:
 
     @property
     def dead(self) -> bool:
-        """Whether the file is never there, for nobody."""
+        """Tell whether the file is never there, for nobody."""
         return self.there_from == NEVER
 
     @property

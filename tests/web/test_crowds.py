@@ -1,4 +1,4 @@
-"""What a mirror denies to a crowd of requests, or by some of its nodes, stays on the page: only what is really absent leaves it."""
+"""A file that a mirror denies to a crowd of requests, or by some of its nodes, stays on the page: only what is really absent leaves it."""
 
 import asyncio
 from collections import Counter

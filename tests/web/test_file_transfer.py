@@ -20,7 +20,7 @@ PATH = f"/files/demo/{NAME}"
 
 
 def in_two_pieces(pause: float) -> Fault:
-    """Sends half of the file, and after so many seconds the rest."""
+    """Send half of the file, and after so many seconds the rest."""
 
     async def fault(target: Target) -> web.StreamResponse | None:
         if target.request.method != "GET":

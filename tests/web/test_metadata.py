@@ -283,7 +283,7 @@ SAID = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Dist: what-a-
 
 
 def add_sdist(mirror: BrokenMirror, told: Any, answer: Fault, **more: Any) -> None:
-    """Lists an sdist of which only a build, or the mirror's copy, tells the requirements."""
+    """List an sdist of which only a build, or the mirror's copy, tells the requirements."""
     mirror.add(SDIST, make_sdist(SDIST, dynamic=["Requires-Dist"], **more), extra={"core-metadata": told})
     mirror.fault("metadata:*", answer)
 

@@ -1,4 +1,4 @@
-"""What fails behind the requests is told: nobody would see it otherwise."""
+"""A failure behind the requests is told: nobody would see it otherwise."""
 
 import asyncio
 

@@ -23,7 +23,7 @@ def digest(data: bytes) -> str:
 
 
 def stock(mirror: BrokenMirror, *entries: tuple[str, bytes | None, bytes], told: bool = True) -> None:
-    """Lists entries: the folder of each, the bytes that it delivers if any, and those that the page tells the digest of."""
+    """List entries: the folder of each, the bytes that it delivers if any, and those that the page tells the digest of."""
     links = ""
     for folder, delivered, listed in entries:
         mirror.add(WHEEL, delivered, project=folder, path=f"{folder}/{WHEEL}")

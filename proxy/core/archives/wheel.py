@@ -65,7 +65,7 @@ class Entry:
 
     @property
     def room(self) -> tuple[int, int]:
-        """Where the member stands in the file, and how many bytes it takes at most with its header."""
+        """Return the member's place in the file, and how many bytes it takes at most with its header."""
         return self.offset, _LOCAL.size + len(self.name) + 256 + self.packed
 
 

@@ -30,7 +30,7 @@ class Asked(StrEnum):
 
 
 class Beginning(StrEnum):
-    """Tells, from the first bytes of a body, what it is."""
+    """The kind of a body, as its first bytes tell it."""
 
     UNREAD = ""
     """Too few bytes were read to tell."""

@@ -98,7 +98,7 @@ def inline(flow: MetadataFlow) -> Flow[MetadataRead]:
 
 
 def wheel_metadata(url: str, project: str, version: str, size: int | None, whole_limit: int) -> MetadataFlow:
-    """Reads METADATA of the wheel at `url` by absolute ranges and returns it if it names `project` and `version`.
+    """Read METADATA of the wheel at `url` by absolute ranges and return it if it names `project` and `version`.
 
     `size` is the wheel's size in bytes by the page; where it is unknown it is asked for first.
     Where a mirror ignores or refuses ranges, or answers others than asked for, a wheel of at most `whole_limit` bytes is read whole.
@@ -191,7 +191,7 @@ def _read_archive(archive: PartialFile, url: str, project: str, version: str, ev
 
 
 class _WheelReader:
-    """Reads METADATA out of an archive, and remembers where it is between two tries."""
+    """A search for METADATA in an archive, which goes on where the last try ended."""
 
     def __init__(self, archive: PartialFile, project: str, version: str) -> None:
         self._archive = archive
@@ -221,7 +221,7 @@ class _WheelReader:
 
 
 def metadata_in_wheel(wheel: bytes, project: str, version: str) -> bytes | None:
-    """Gives METADATA of a wheel that is here as a whole, None where it holds none that names `project` and `version`.
+    """Return METADATA of a wheel that is here as a whole, None where it holds none that names `project` and `version`.
 
     It may take long: call it off the event loop.
     """
@@ -232,7 +232,7 @@ def metadata_in_wheel(wheel: bytes, project: str, version: str) -> bytes | None:
 
 
 def metadata_copy(url: str, project: str, version: str, sha256: str | None) -> MetadataFlow:
-    """Reads the mirror's own copy of core metadata at `url` (PEP 658), which must have the `sha256` if one was advertised.
+    """Read the mirror's own copy of core metadata at `url` (PEP 658), which must have the `sha256` if one was advertised.
 
     A copy that came coded with gzip, although no coding was asked for, is decoded.
     """
@@ -272,7 +272,7 @@ def _without_gzip(body: bytes, limit: int) -> bytes | None:
 
 
 def sdist_metadata(url: str, filename: str, project: str, version: str) -> MetadataFlow:
-    """Reads PKG-INFO out of the beginning of the sdist at `url`, and returns it where its dependencies are static.
+    """Read PKG-INFO out of the beginning of the sdist at `url`, and return it where its dependencies are static.
 
     Static means Metadata-Version 2.2 or later, with none of the fields that a resolver reads marked Dynamic.
     Only `.tar.gz` is read: it is the one form that the source distribution format allows since PEP 625.
@@ -310,7 +310,7 @@ def _not_static(content: bytes) -> str:
 
 
 def metadata_mismatch(content: bytes, project: str, version: str) -> str:
-    """Says why `content` is no core metadata of this release; empty where it is.
+    """Return why `content` is no core metadata of this release; empty where it is.
 
     A local version counts only where both have one: PyTorch's `torch-2.0-….whl` says 2.0+cu118 inside, and clients take that.
     """

@@ -48,7 +48,7 @@ def parse_page_in_steps(
 
 
 def _as_utf8(body: bytes, said: str) -> bytes:
-    """Gives `body` in UTF-8: both forms are by their specifications (RFC 8259, HTML), whatever a server's default says.
+    """Return `body` in UTF-8: both forms are by their specifications (RFC 8259, HTML), whatever a server's default says.
 
     What is not, is read in the character set of the content type `said`; where that tells none, bad bytes are replaced, since one of them
     must not cost the page.

@@ -40,7 +40,7 @@ def are_digests(texts: Sequence[str]) -> bool:
 
 
 def sound_hashes(given: object) -> dict[str, str]:
-    """Gives those of the `given` hashes that can be right and that clients know by their names, SHA-256 first."""
+    """Return those of the `given` hashes that can be right and that clients know by their names, SHA-256 first."""
     if not isinstance(given, Mapping):
         return {}
     if len(given) == 1 and isinstance(only := given.get("sha256"), str) and _SHA256.fullmatch(only):
@@ -54,7 +54,7 @@ def sound_hashes(given: object) -> dict[str, str]:
 
 
 def hashes_in_fragment(fragment: str) -> dict[str, str]:
-    """Gives the hashes in a URL's fragment (PEP 503), also with a dash or an escape for the equals sign, as some mirrors write it."""
+    """Return the hashes in a URL's fragment (PEP 503), also with a dash or an escape for the equals sign, as some mirrors write it."""
     if fragment.startswith("sha256=") and _SHA256.fullmatch(fragment, 7):
         return {"sha256": fragment[7:]}
     return sound_hashes(dict(_IN_FRAGMENT.findall(unquote(fragment))))

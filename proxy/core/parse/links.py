@@ -91,7 +91,7 @@ def is_address(url: str) -> bool:
 
 
 def split_fragment(link: str, project: str = "") -> tuple[str, str]:
-    """Splits a link at its fragment; a raw `#` inside the file's name belongs to the name."""
+    """Split a link at its fragment; a raw `#` inside the file's name belongs to the name."""
     path, mark, rest = link.partition("#")
     if not mark or filename_of(path, project) is not None:
         return path, rest
@@ -106,14 +106,14 @@ def split_fragment(link: str, project: str = "") -> tuple[str, str]:
 
 
 def plain_filename_of(path: str) -> str | None:
-    """Gives what `filename_of` gives where it is a wheel's or an sdist's and nothing in it is escaped, as nearly always; else None."""
+    """Return what `filename_of` returns where it is a wheel's or an sdist's and nothing in it is escaped, as nearly always; else None."""
     folder, _, name = path.rpartition("/")
     # Behind two slashes there may be a host.
     return name if _PLAIN.fullmatch(name) and not folder.endswith("/") else None
 
 
 def filename_of(url: str, project: str = "") -> str | None:
-    """Gives the name of the file that a URL leads to, as pip reads it: the end of the decoded path. None where it leads to none.
+    """Return the name of the file that a URL leads to, as pip reads it: the end of the decoded path. None where it leads to none.
 
     What begins with the name of the `project` and a version is a file whatever its ending.
     """
@@ -126,13 +126,13 @@ def filename_of(url: str, project: str = "") -> str | None:
 
 
 def filename_by_egg(url: str, fragment: str) -> str | None:
-    """Gives the end of a URL's path where its `fragment` says what project it is of: pip takes that for a release, whatever its ending."""
+    """Return the end of a URL's path where its `fragment` says what project it is of: pip takes that for a release, whatever its ending."""
     name = unquote(url.partition("?")[0], errors="replace").rpartition("/")[2]
     return name if "egg=" in read_by_pip(fragment) and is_safe(name) else None
 
 
 def without_breaks(link: str) -> str:
-    """Gives a link without line breaks and tabs, which clients pass over (URL Standard, basic URL parser)."""
+    """Return a link without line breaks and tabs, which clients pass over (URL Standard, basic URL parser)."""
     return link.translate(_BREAKS)
 
 
@@ -142,7 +142,7 @@ def _is_of(name: str, project: str) -> bool:
 
 
 def are_filenames(names: Sequence[str]) -> bool:
-    """Whether all `names` are plain names of distribution files, told for thousands at one go; where it says no, `is_safe` tells."""
+    """Tell whether all `names` are plain names of distribution files, told for thousands at one go; where it says no, `is_safe` tells."""
     joined = "\n".join(names)
     return (
         _PLAIN_IN_NAMES.make(joined)
@@ -154,10 +154,10 @@ def are_filenames(names: Sequence[str]) -> bool:
 
 
 def is_filename(name: str) -> bool:
-    """Whether `name` is by its ending that of a distribution file, or of what stands beside one, and of nothing outside its folder."""
+    """Tell whether `name` is by its ending that of a distribution file, or of what stands beside one, and of nothing outside its folder."""
     return _PLAIN.fullmatch(name) is not None or (name.lower().endswith(_FILE_ENDINGS) and is_safe(name))
 
 
 def is_safe(name: str) -> bool:
-    """Whether `name` can be that of a file, and of nothing outside its folder."""
+    """Tell whether `name` can be that of a file, and of nothing outside its folder."""
     return 0 < len(name) <= _LONGEST_NAME and name.isprintable() and "/" not in name and "\\" not in name and not name.startswith(".")

@@ -75,14 +75,14 @@ class _Entry(msgspec.Struct, omit_defaults=True, rename="kebab", gc=False):
 
 
 class _Extra(msgspec.Struct, rename="kebab"):
-    """What HTML can say of a page's other keys (PEP 708, 792); what it cannot is not read."""
+    """The other keys of a page that HTML has a place for (PEP 708, 792); no others are read."""
 
     project_status: Any = None
     alternate_locations: Any = None
 
 
 class _Meta(msgspec.Struct):
-    """What HTML can say of the keys of `meta` (PEP 708)."""
+    """The keys of `meta` that HTML has a place for (PEP 708)."""
 
     tracks: Any = None
 
@@ -300,7 +300,7 @@ def _anchor(file: File, link: str, offer: Offer) -> str:
 
 
 def _fragment(file: File) -> str:
-    """Gives the fragment of a link in HTML: the best hash, and what pip reads there besides."""
+    """Return the fragment of a link in HTML: the best hash, and what pip reads there besides."""
     hashes = file.hashes
     told = [f"{name}={hashes[name]}" for name in _BEST_HASHES if name in hashes][:1]
     if file.link_fragment is not None:
@@ -337,7 +337,7 @@ def _html_frame(page: Page) -> tuple[bytes, bytes]:
 
 
 def _metas(page: Page) -> Iterator[tuple[str, str]]:
-    """Gives the `<meta>` elements of a page (PEP 629, 708, 792), and those that the mirror's own page has besides."""
+    """Return the `<meta>` elements of a page (PEP 629, 708, 792), and those that the mirror's own page has besides."""
     try:
         extra, meta = _decode_extra(b"{" + page.extra + b"}"), _decode_meta(b"{" + page.meta + b"}")
     except _UNREADABLE:

@@ -237,7 +237,7 @@ def plan_in_steps(
     seen_since: Callable[[File], float | None] = _long_ago,
     asked_since: float | None = None,
 ) -> Generator[None, None, Plan]:
-    """As `plan`, yielding after every few hundred files; verdicts may come in meanwhile.
+    """Plan as `plan` does, and yield after every few hundred files; verdicts may come in meanwhile.
 
     Files that were asked about between `asked_since` and `now` are left out, both in seconds since the epoch.
     """
@@ -276,7 +276,7 @@ def _awaiting_confirmation(page: Page, verdicts: Mapping[str, Verdict]) -> set[s
 
 
 def outlived(page: Page, verdicts: Mapping[str, Verdict], now: float, rules: VerdictRules, asked: Collection[str]) -> list[str]:
-    """Gives the keys of the files of `page` that were denied so long ago that it counts no more, for when nobody asks about them again.
+    """Return the keys of the files of `page` that were denied so long ago that it counts no more, for when nobody asks about them again.
 
     `asked` are those that somebody does; `now` is in seconds since the epoch.
     """

@@ -76,7 +76,7 @@ class Mended:
 def settle(
     page: Page, verdicts: Mapping[str, Verdict], policy: Policy, rescued: Collection[str] = (), *, by_address: bool = False
 ) -> Mended:
-    """Takes from `page` what `verdicts` (by the files' keys) prove to be undeliverable, but for those in `rescued`.
+    """Take from `page` what `verdicts` (by the files' keys) prove to be undeliverable, but for those in `rescued`.
 
     A file stays if the page lists the same bytes at another address that is not denied, from where the proxy gets them;
     `by_address` says that clients get each file from its own address, so that it leaves all the same.
