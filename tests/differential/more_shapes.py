@@ -22,6 +22,11 @@ _SHAPES: dict[str, tuple[Template, ...]] = {
     "anchors closed at once": (html(f'<a href="{_HREF}"/>{WHEEL}', f'<a href="../../files/{SDIST}"/>{SDIST}'),),
     "anchors within anchors": (html(f'<a href="{_HREF}"><b>x<a href="../../files/{SDIST}">y</a></b></a>'),),
     "anchors left open around blocks": (html(f'<p><a href="{_HREF}">x<p><a href="../../files/{SDIST}">y<div>z</div>'),),
+    "one file twice, the first anchor left open": (html(f'<a href="{_HREF}">x</li><li><a href="{_HREF}">x</a>'),),
+    "one file twice, beside a comment on it": (html(f'<!-- <a href="{_HREF}"> --><li><a href="{_HREF}">x<li><a href="{_HREF}">y'),),
+    "one file twice, with tags in the reason of a yank": (
+        html(f'<a href="{_HREF}" data-yanked="see <a b> and <TEMPLATE >">x<li><a href="{_HREF}" data-yanked="</A >">y'),
+    ),
     "anchors left open in definitions": (html(f'<dl><dt><a href="{_HREF}">x<dd>1<dt><a href="../../files/{SDIST}">y<dd>2</dl>'),),
     "bold and anchors that overlap": (html(f'<b><a href="{_HREF}">x</b></a>', f'<i><a href="../../files/{SDIST}">y</i></a>'),),
     "anchors in what scripts would replace": (html(f"<noscript>{anchor(WHEEL)}</noscript>", anchor(SDIST)),),

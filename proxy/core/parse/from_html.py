@@ -34,33 +34,30 @@ _API_VERSION = re.compile(r"1\.[0-9]{1,9}", re.ASCII)
 _SERIAL = re.compile(rb"<!--\s*SERIAL\s+([0-9]{1,18})\s*-->")
 _LONGEST_META = 2000
 _MOST_METAS = 50
-_TEMPLATE = re.compile(rb"<(/?)template\b", re.IGNORECASE)
-_ANCHOR = re.compile(rb"<a[\s/>]", re.IGNORECASE)
+_TEMPLATE = re.compile(rb"<template[\s/>]", re.IGNORECASE)
+_MOVED_IN_TREES = re.compile(rb"<(/?)(a|template)(?=[\s/>])", re.IGNORECASE)
+_RENAMED = re.compile("(?:</x-a>)?<(/?)x-(a|template)", re.IGNORECASE)
+Attributes = dict[str, str | None]
 _VERSION, _STATUS, _REASON = "pypi:repository-version", "pypi:project-status", "pypi:project-status-reason"
 _TRACKS, _LOCATIONS = "pypi:tracks", "pypi:alternate-locations"
 _HAVE_KEYS = frozenset({_VERSION, _STATUS, _REASON, _TRACKS, _LOCATIONS})
 
 
 def html_steps(body: bytes, said: str, url: str, project: str, link_limit: int) -> Generator[None, None, Page]:
-    """Reads an HTML page; see `parse_page_in_steps`."""
-    if b"<template" in body or b"<TEMPLATE" in body:
-        # What stands in one is set apart by a reader of HTML5, and not by clients.
-        body = _TEMPLATE.sub(rb"<\1x-template", body)
-    document = LexborHTMLParser(body.replace(b"\x00", b" "))
+    """Read an HTML page; see `parse_page_in_steps`."""
+    document, nodes, anchors = _read(body.replace(b"\x00", b" "))
     yield
-    anchors = _as_written(document.css("a"), body)
     if len(anchors) > link_limit:
         raise UpstreamOverLimit(url, link_limit, "links")
     joiner = Joiner(_base(document, url))
     files: list[File] = []
     links: list[tuple[str, str]] = []
-    for number, anchor in enumerate(anchors):
-        attributes = anchor.attributes
+    for number, attributes in enumerate(anchors):
         file = _file(attributes, joiner, project)
         if file is not None:
             files.append(file)
         elif _REPOSITORY.fullmatch(link := (attributes.get("href") or "").strip()):
-            links.append((link, anchor.text(strip=True)[:_LONGEST_META] or link))
+            links.append((link, nodes[number].text(strip=True)[:_LONGEST_META] or link))
         if number % _STEP == _STEP - 1:
             yield
     if not files and not links:
@@ -88,15 +85,30 @@ def html_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     )
 
 
-def _as_written(anchors: list[LexborNode], body: bytes) -> list[LexborNode]:
-    """Return the anchors that the page itself has.
+def _read(body: bytes) -> tuple[LexborHTMLParser, list[LexborNode], list[Attributes]]:
+    """Return a page as a tree, its anchors as clients see them, who take one tag after the other, and what each says.
 
-    Where one is left open in a list, a reader of HTML5 opens it again in the next item: such a copy comes right after it, with all it says.
+    A tree after HTML5 sets the content of a `<template>` apart, and repeats in the next block an anchor that was left open. Neither
+    happens to elements of other names, so that a page which may have one of the two is read with these renamed.
     """
-    if len(anchors) <= len(_ANCHOR.findall(body)):
-        return anchors
-    before = [None, *(anchor.attributes for anchor in anchors)]
-    return [anchor for anchor, last in zip(anchors, before, strict=False) if anchor.attributes != last]
+    document = LexborHTMLParser(body)
+    nodes = document.css("a")
+    anchors = [node.attributes for node in nodes]
+    if len({anchor.get("href") for anchor in anchors}) == len(anchors) and not _TEMPLATE.search(body):
+        return document, nodes, anchors
+    document = LexborHTMLParser(_MOVED_IN_TREES.sub(_renamed, body))
+    nodes = document.css("x-a")
+    return document, nodes, [_as_written(node.attributes) for node in nodes]
+
+
+def _renamed(found: re.Match[bytes]) -> bytes:
+    # One that is left open ends where the next begins: thousands inside each other would take long to read.
+    return b"%b<%bx-%b" % (b"</x-a>" if found[0].lower() == b"<a" else b"", found[1], found[2])
+
+
+def _as_written(attributes: Attributes) -> Attributes:
+    """Return attributes with the tags in their values as they were, such as in the reason of a yank."""
+    return {name: value and _RENAMED.sub(r"<\1\2", value) for name, value in attributes.items()}
 
 
 def _base(document: LexborHTMLParser, url: str) -> str:
@@ -109,7 +121,7 @@ def _base(document: LexborHTMLParser, url: str) -> str:
     return joined if is_address(joined) else url
 
 
-def _file(attributes: dict[str, str | None], joiner: Joiner, project: str) -> File | None:
+def _file(attributes: Attributes, joiner: Joiner, project: str) -> File | None:
     href = (attributes.get("href") or "").strip()
     link, _, told = href.partition("#")
     filename = plain_filename_of(link)

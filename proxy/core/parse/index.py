@@ -6,10 +6,10 @@ static indexes are written by hand. A body without a byte is none.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urljoin, urlsplit
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser
 
 from proxy.core.page import normalised_spelling
 
@@ -24,7 +24,7 @@ _FOR_PEOPLE = "script, iframe, img, input, button, meta[http-equiv=refresh], fra
 _LARGEST_LISTING = 64 * 1024
 
 
-def why_no_index(document: LexborHTMLParser, anchors: Sequence[LexborNode], url: str, project: str) -> str:
+def why_no_index(document: LexborHTMLParser, anchors: Sequence[Mapping[str, str | None]], url: str, project: str) -> str:
     """Return why a page of the address `url` without files is no page of `project`; empty where it can be one."""
     if document.css_first("form, input[type=password]") is not None:
         return "it is a form, perhaps to log in"
@@ -34,9 +34,9 @@ def why_no_index(document: LexborHTMLParser, anchors: Sequence[LexborNode], url:
     sign = next((sign for sign in _SIGNS if sign in heading), "")
     if not sign and _REFUSES.search(heading):
         return f"it is titled {heading[:60]!r}"
-    if anchors and sign not in _SIGNS[:2] and not all(_stays_above(anchor, url) for anchor in anchors):
+    if anchors and sign not in _SIGNS[:2] and not all(_stays_above(_link(anchor), url) for anchor in anchors):
         return "none of its links leads to a distribution file"
-    goes_up = any((anchor.attributes.get("href") or "").strip().startswith("..") for anchor in anchors)
+    goes_up = any(_link(anchor).startswith("..") for anchor in anchors)
     if sign or goes_up or project in (normalised_spelling(word) for word in heading.split()):
         return ""
     if document.css_first(_FOR_PEOPLE) is not None:
@@ -61,9 +61,12 @@ def _heading(document: LexborHTMLParser) -> str:
     return " ".join(node.text(strip=True).lower() for node in document.css("title, h1")[:4])
 
 
-def _stays_above(anchor: LexborNode, url: str) -> bool:
+def _link(anchor: Mapping[str, str | None]) -> str:
+    return (anchor.get("href") or "").strip()
+
+
+def _stays_above(link: str, url: str) -> bool:
     """Tell whether a link leads to the listing of a folder itself, sorted otherwise, or to one above it."""
-    link = (anchor.attributes.get("href") or "").strip()
     try:
         target, page = urlsplit(urljoin(url, link)), urlsplit(url)
     except ValueError:
