@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.store import BackendState
 from tests.__main__ import ROOT
 from tests.conftest import MakeClient
 from tests.faults import artifactory_404
@@ -90,7 +91,7 @@ def test_words_in_expressions_are_words_of_the_code(each: Asked) -> None:
     known = {
         "route": {"page", "file", "metadata", "list", "health"},
         "outcome": {"failed", "stale", "401", "403", "407", "429"},
-        "state": {"away", "refusing", "ready", "absent"},
+        "state": {state.value for state in BackendState},
         "source": {"copy", "wheel", "another-file", "sdist", "none"},
         "result": {"hit", "miss"},
         "about": {"page", "probe", "file"},

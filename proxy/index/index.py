@@ -84,6 +84,7 @@ class Index:
         rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._retired = False
         self.tasks = Tasks()
+        self._stop_watching = store.watch_losses(self._store_lost)
         self._projects = Projects(self._keeper, clock)
         self._verifier = Verifier(mirror, rules, self.tasks, clock, patience=settings.probe.patience, learned=self._projects.learned)
         self.rescue = _rescue(repairs, settings, self.tasks, clock)
@@ -130,15 +131,29 @@ class Index:
         return self._clock()
 
     def retire(self) -> None:
-        """Hands what was learned to the store, since another index takes the place of this one. Requests that have it may go on."""
+        """Hand what was learned to the store, since another index takes the place of this one. Requests that have it may go on."""
         self._retired = True
+        self._stop_watching()
         self._keep_all()
         # The other index may know more from now on.
         self._keeper.rest()
         self._schedule.rest()
 
+    def _store_lost(self) -> None:
+        self.tasks.start(self._keep_again(), "keep again")
+
+    async def _keep_again(self) -> None:
+        """Keep again what the store lost and this index holds; a page that only the mirror has as a whole is fetched when it is due."""
+        for project in self._projects:
+            if project.known is not None:
+                project.known.kept = float("-inf")
+            if project.who.shared and project.loaded:
+                await self._keeper.catch_up(project)
+                self._keeper.keep(project)
+
     async def close(self) -> None:
-        """Stops the work in the background; what was learned is in the store's hands by then."""
+        """Stop the work in the background; what was learned is in the store's hands by then."""
+        self._stop_watching()
         await self.tasks.close()
         self._keep_all()
         self._projects.clear()

@@ -3,10 +3,15 @@
 Only what the shared identity learned is kept, and the commons; what a client's own token showed stays in memory.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
 import msgspec
 
+from proxy.core.verdict.judge import Verdict
 from proxy.index.documents import PROOF_RULES, Document, MetadataDocument, NamesDocument, PageDocument, VerdictsDocument, decode, encode
-from proxy.index.project import Commons, Project
+from proxy.index.project import Commons, Project, came_later
 from proxy.store import Lease, Room, Store
 from proxy.upstream import FetchedPage, Validators
 
@@ -18,6 +23,37 @@ _BETWEEN_REPLICAS = 60.0
 
 _LARGEST_METADATA = 1024 * 1024
 """Bytes of metadata that are kept of one file: more takes so long to compress that it is read again instead."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the store has of a project, as it came; what is not there, or cannot be read back, is None."""
+
+    raw_commons: bytes | None
+    raw_verdicts: bytes | None
+    raw_metadata: bytes | None
+    raw_page: bytes | None
+
+    @cached_property
+    def commons(self) -> Commons:
+        """What clients with credentials of their own found deliverable."""
+        kept = decode(self.raw_commons, VerdictsDocument)
+        return Commons() if kept is None else Commons(kept.digest, dict(kept.verdicts))
+
+    @cached_property
+    def verdicts(self) -> VerdictsDocument | None:
+        """The verdicts on the project's files."""
+        return decode(self.raw_verdicts, VerdictsDocument)
+
+    @cached_property
+    def metadata(self) -> MetadataDocument | None:
+        """The core metadata of the project's files."""
+        return decode(self.raw_metadata, MetadataDocument)
+
+    @cached_property
+    def page(self) -> PageDocument | None:
+        """The mirror's page."""
+        return decode(self.raw_page, PageDocument)
 
 
 class Keeper:
@@ -48,6 +84,12 @@ class Keeper:
             read = {name: each for name, each in project.read.items() if len(each.content) <= _LARGEST_METADATA}
             self._put(Room.METADATA, self._key(project.name), MetadataDocument(read), self._verdicts_for)
 
+    def has_news(self, project: Project) -> bool:
+        """Return whether anything was learned of `project` that is not kept yet."""
+        return project.who.shared and (
+            project.read_since_stored or (project.stored_revision != project.revision and bool(project.verdicts))
+        )
+
     def keep_page(self, name: str, fetched: FetchedPage, checked: float) -> None:
         """Keeps the mirror's page of the project `name`."""
         self._put(Room.PAGE, self._key(name), PageDocument.of(fetched, checked), self._pages_for)
@@ -59,49 +101,49 @@ class Keeper:
         )
 
     def forget_page(self, name: str) -> None:
-        """Forgets the mirror's page: it may not be served any more."""
-        self._store.forget(Room.PAGE, self._key(name))
+        """Forget the mirror's page, for all who share the store and as long as a copy may exist: it may not be served any more."""
+        self._store.forget(Room.PAGE, self._key(name), self._pages_for)
 
-    async def commons(self, name: str) -> Commons:
-        """Gives the commons of the project `name`, empty where none are kept."""
-        kept = decode(await self._store.get(Room.VERDICTS, self._commons_key(name)), VerdictsDocument)
-        return Commons() if kept is None else Commons(kept.digest, dict(kept.verdicts))
+    async def kept(self, project: Project, *, patient: bool = False) -> Kept:
+        """Return what is kept of `project`, for its identity to see; with `patient`, wait for a slow store longer than a page does."""
+        places = self._places(project.name)
+        if project.who.shared:
+            return Kept(*await self._store.get_many(places, patient=patient))
+        (commons,) = await self._store.get_many(places[:1], patient=patient)
+        return Kept(commons, None, None, None)
 
-    async def load(self, project: Project) -> PageDocument | None:
-        """Adds to `project` the verdicts and metadata that were kept, and gives the page if it was kept."""
-        if not project.who.shared:
-            return None
-        key = self._key(project.name)
-        verdicts = decode(await self._store.get(Room.VERDICTS, key), VerdictsDocument)
-        if verdicts is not None:
-            project.verdicts = verdicts.believed | project.verdicts
-            project.revision += 1
-            project.stored_revision = project.revision
-        metadata = decode(await self._store.get(Room.METADATA, key), MetadataDocument)
-        if metadata is not None:
-            project.take_over_metadata(metadata.read)
-        return decode(await self._store.get(Room.PAGE, key), PageDocument)
+    @property
+    def answers(self) -> bool:
+        """Whether the store says now what it has, so that what it does not give is not kept."""
+        return self._store.answers
 
-    async def confirm_page(self, name: str, checked: float) -> None:
-        """Notes that the mirror said at `checked` that the page which is kept still holds."""
+    async def confirm_page(self, name: str, checked: float) -> bool:
+        """Note that the mirror said at `checked` that the page which is kept still holds; return False if none is kept, but could be."""
         key = self._key(name)
         document = decode(await self._store.get(Room.PAGE, key), PageDocument)
+        if document is None:
+            return not self._store.answers or self._resting
         # One that was confirmed in the future was kept before the clock went back.
-        if document is not None and not 0 <= document.checked - checked < _BETWEEN_REPLICAS:
+        if not 0 <= document.checked - checked < _BETWEEN_REPLICAS:
             self._put(Room.PAGE, key, msgspec.structs.replace(document, checked=checked), self._pages_for)
+        return True
 
     async def catch_up(self, project: Project) -> None:
-        """Adds to `project` what replicas learned of it meanwhile: of each file the answer that came last."""
-        key = self._key(project.name)
-        verdicts = decode(await self._store.get(Room.VERDICTS, key, anew=True), VerdictsDocument)
-        if verdicts is not None:
-            project.take_over(verdicts.believed)
-            if project.verdicts == verdicts.verdicts:
-                # Writing it again would only overwrite what others learn meanwhile.
-                project.stored_revision = project.revision
-        metadata = decode(await self._store.get(Room.METADATA, key, anew=True), MetadataDocument)
-        if metadata is not None:
-            project.take_over_metadata(metadata.read)
+        """Add to `project` what replicas learned of it meanwhile: of each file the answer that came last."""
+        self.take_over(project, _learned_only(await self._store.get_many(self._learned(project.name), anew=True)))
+
+    def take_over(self, project: Project, kept: Kept) -> None:
+        """Add to `project` what is kept of it, and note what of it is to be kept again, since the store lost it."""
+        if kept.verdicts is not None:
+            project.take_over(kept.verdicts.believed, self._store.now())
+            # Writing the same again would only overwrite what others learn meanwhile.
+            project.stored_revision = -1 if _lacks(kept.verdicts.verdicts, project.verdicts, self._store.now()) else project.revision
+        elif self._store.answers:
+            project.stored_revision = -1
+        if kept.metadata is not None:
+            project.take_over_metadata(kept.metadata.read)
+        elif self._store.answers and project.read:
+            project.read_since_stored = True
 
     async def validators(self, name: str) -> Validators | None:
         """Return what the page that is kept of the project `name` can be asked for again with, None where none is kept."""
@@ -117,18 +159,24 @@ class Keeper:
         """Keep the names of some projects that the mirror had lately."""
         self._put(Room.PAGE, self._mirror + _NAMES, NamesDocument(names), self._verdicts_for)
 
-    async def page(self, name: str) -> PageDocument | None:
-        """Gives the page of the project `name` that a replica kept last, if one is kept."""
-        return decode(await self._store.get(Room.PAGE, self._key(name), anew=True), PageDocument)
-
     async def settled(self, name: str, within: float) -> None:
         """Waits until replicas can read what was kept of the project `name`, at most `within` seconds."""
         for room in (Room.PAGE, Room.VERDICTS, Room.METADATA):
             await self._store.settled(room, self._key(name), within)
 
-    async def take_turn(self, name: str, work: str, seconds: float) -> Lease | None:
-        """Gives the right to do `work` for the project `name` for so long, None where a replica has it."""
-        return await self._store.acquire(f"{work}/{self._key(name)}", seconds)
+    async def take_turn(self, name: str, work: str, seconds: float, *, whole: bool) -> tuple[Lease | None, Kept]:
+        """Return the right to do `work` for the project `name` for so long, None if a replica has it.
+
+        With it comes what is kept of the project, without the page and the commons unless it is to be `whole`.
+        """
+        places = self._places(name) if whole else self._learned(name)
+        lease, documents = await self._store.acquire(f"{work}/{self._key(name)}", seconds, places)
+        return lease, Kept(*documents) if whole else _learned_only(documents)
+
+    @property
+    def outlives(self) -> bool:
+        """Whether the store outlives this process, if it can be reached."""
+        return self._store.outlives
 
     @property
     def shared(self) -> bool:
@@ -139,8 +187,27 @@ class Keeper:
         if not self._resting:
             self._store.put(room, key, encode(document), seconds)
 
+    def _places(self, name: str) -> list[tuple[Room, str]]:
+        """Return the places of what `Kept` has, in its order."""
+        return [(Room.VERDICTS, self._commons_key(name)), *self._learned(name), (Room.PAGE, self._key(name))]
+
+    def _learned(self, name: str) -> list[tuple[Room, str]]:
+        """Return the places of what is learned of the project's files: verdicts and metadata."""
+        key = self._key(name)
+        return [(Room.VERDICTS, key), (Room.METADATA, key)]
+
     def _key(self, name: str) -> str:
         return f"{self._mirror}/{name}"
 
     def _commons_key(self, name: str) -> str:
         return f"{self._mirror}/{name}/commons"
+
+
+def _learned_only(documents: Sequence[bytes | None]) -> Kept:
+    verdicts, metadata = documents
+    return Kept(None, verdicts, metadata, None)
+
+
+def _lacks(stored: Mapping[str, Verdict], known: Mapping[str, Verdict], now: float) -> bool:
+    """Return whether the stored verdicts lack one that is known, or have an older one."""
+    return any((one := stored.get(name)) is None or came_later(each.checked, one.checked, now) for name, each in known.items())

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -22,7 +23,7 @@ from proxy.index.documents import PageDocument
 from proxy.index.doubts import Belief, Doubts
 from proxy.index.filling import Filling
 from proxy.index.flights import SingleFlight, Tasks
-from proxy.index.keeper import Keeper
+from proxy.index.keeper import Keeper, Kept
 from proxy.index.project import KnownPage, Project
 from proxy.index.projects import Projects
 from proxy.index.reading import digest_of, read_page
@@ -54,6 +55,9 @@ _LATE_FOR = 60.0
 
 _KEPT_ANEW = 4
 """So many times, while the store keeps it, a page that the mirror only confirms is written again with the time of that."""
+
+_KEPT_WHOLE_FOR = 600.0
+"""Seconds in which a page that the store lost is fetched as a whole for it once."""
 
 
 class Pages:
@@ -261,19 +265,40 @@ class Pages:
         self._late_in_a_row.clear()
 
     async def _refreshed(self, project: Project) -> None:
-        if not project.loaded:
+        loaded = project.loaded
+        if not loaded:
             await self._doubts.load()
-            await self._load(project)
-            if project.known is not None and self.is_fresh(project.known) and not self._doubts.denied(project):
+            if not self._replicas.share(project):
+                await self._load(project, await self._keeper.kept(project))
+                if self._may_go_on(project):
+                    return
+        enough = None if loaded else self._is_fresh_enough
+        async with self._replicas.turn(project, Work.PAGE, enough=enough) as kept:
+            if kept is not None and not loaded:
+                await self._load(project, kept)
+                if self._may_go_on(project):
+                    return
+            if kept is not None and kept.page is not None and await self._take_over(project, kept.page):
                 return
-        async with self._replicas.turn(project, Work.PAGE) as theirs:
-            if theirs is None or not await self._take_over(project, theirs):
+            try:
                 await self._fetch(project)
+            except (UpstreamError, PageUnreadable) as error:
+                if isinstance(error, PageUnreadable) or is_failure(error):
+                    await self._load_at_last(project)
+                raise
+
+    def _is_fresh_enough(self, kept: Kept) -> bool:
+        return kept.page is not None and 0 <= self._clock() - kept.page.checked < self._upstream.fresh
+
+    def _may_go_on(self, project: Project) -> bool:
+        """Return whether the page that was loaded needs not be asked for."""
+        return project.known is not None and self.is_fresh(project.known) and not self._doubts.denied(project)
 
     async def _take_over(self, project: Project, theirs: PageDocument) -> bool:
-        """Takes the page that a replica had confirmed by the mirror lately, and says whether that is so."""
+        """Take the page that a replica had confirmed by the mirror lately, and return whether that is so."""
         ours = project.known
-        if not 0 <= self._clock() - theirs.checked < self._upstream.fresh or (ours is not None and theirs.checked <= ours.checked):
+        fresh = 0 <= self._clock() - theirs.checked < self._upstream.fresh
+        if not fresh or (ours is not None and theirs.checked <= ours.checked <= self._clock()):
             return False
         if self._doubts.denied_since(project, theirs.checked):
             return False
@@ -364,10 +389,22 @@ class Pages:
         if not project.who.shared:
             return
         kept_for = known.checked - known.kept
-        if self._replicas.share(project) or not 0 <= kept_for <= (self._upstream.fresh + self._upstream.stale) / _KEPT_ANEW:
-            # A page that never changes would else be forgotten one day, although it was confirmed a moment ago.
-            known.kept = known.checked
-            await self._keeper.confirm_page(project.name, known.checked)
+        if not (self._replicas.share(project) or not 0 <= kept_for <= (self._upstream.fresh + self._upstream.stale) / _KEPT_ANEW):
+            return
+        # A page that never changes would else be forgotten one day, although it was confirmed a moment ago.
+        known.kept = known.checked
+        if not await self._keeper.confirm_page(project.name, known.checked) and not 0 <= known.checked - known.kept_whole < _KEPT_WHOLE_FOR:
+            await self._fetch_to_keep(project, known)
+
+    async def _fetch_to_keep(self, project: Project, known: KnownPage) -> None:
+        """Fetch the whole page, for the store to have it again, which lost it; that it could not be had changes nothing."""
+        known.kept_whole = known.checked
+        with suppress(UpstreamError, PageUnreadable):
+            fetched = await self._mirror.fetch_page(project.name, project.who, None, spelling=self._spellings.get(project.name))
+            if isinstance(fetched, FetchedPage):
+                await self._take(project, fetched, None)
+                if project.known is not None:
+                    project.known.kept_whole = known.kept_whole
 
     async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
         digest = digest_of(fetched)
@@ -390,14 +427,22 @@ class Pages:
         if stored and project.who.shared:
             self._keeper.forget_page(project.name)
 
-    async def _load(self, project: Project) -> None:
-        self._projects.share(project.name, await self._keeper.commons(project.name))
-        project.loaded = True
-        document = await self._keeper.load(project)
-        if document is None:
+    async def _load_at_last(self, project: Project) -> None:
+        """Wait for a slow store after all: it may have what the mirror does not give."""
+        if not project.loaded:
+            await self._load(project, await self._keeper.kept(project, patient=True))
+
+    async def _load(self, project: Project, kept: Kept) -> None:
+        """Take what is kept of a project that is not known yet. One that the store did not tell of now is loaded another time."""
+        self._projects.share(project.name, kept.commons)
+        project.loaded = self._keeper.answers or not self._keeper.outlives
+        if not project.who.shared:
+            return
+        self._keeper.take_over(project, kept)
+        if kept.page is None or project.known is not None:
             return
         try:
-            project.known = await self._read_stored(project, document)
+            project.known = await self._read_stored(project, kept.page)
         except (PageUnreadable, UpstreamError) as error:
             _log.warning("stored-page-unreadable", project=project.name, why=str(error))
 

@@ -26,6 +26,9 @@ _NEW_FOR = 3600.0
 _SAME_DENIAL = 60.0
 """Seconds within which the denials that two replicas saw count as one."""
 
+_CLOCKS_DIFFER = 5.0
+"""Seconds by which the clocks of replicas may differ unnoticed: all go by the clock of the store that they share, once they know it."""
+
 _WEIGHT, _WEIGHT_OF_FIRST_LINK, _WEIGHT_OF_LINK = 6000, 1500, 850
 """Bytes that a project takes with an empty page, those that the first file takes besides, and those of each, as tracemalloc and the
 process's resident memory tell of thousands of them: `benchmarks/README.md` says how."""
@@ -36,7 +39,8 @@ class KnownPage:
     """The mirror's page: parsed, the digest of its bytes, and when the mirror last said that it holds (seconds since the epoch).
 
     `page` is `bare`, what the mirror itself says, with what it lost filled in from the page of a second index with the digest `filled`;
-    `filled_for` is when the page was checked that this was last tried for, `kept` when it was checked that the store has.
+    `filled_for` is when the page was checked that this was last tried for, `kept` when it was checked that the store has, and `kept_whole`
+    when it was fetched as a whole since the store had lost it.
     """
 
     page: Page
@@ -47,6 +51,7 @@ class KnownPage:
     kept: float = 0.0
     filled: str = ""
     filled_for: float = 0.0
+    kept_whole: float = 0.0
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True):
@@ -67,6 +72,12 @@ class Source:
 
     file: File | None
     sought: float
+
+
+def came_later(moment: float, other: float, now: float) -> bool:
+    """Return whether a moment came after the `other`, where one that is after `now` is of before a clock went back, and so the earlier."""
+    latest = now + _CLOCKS_DIFFER
+    return moment <= latest < other or (moment > other and moment <= latest)
 
 
 def mark_of(file: File) -> str:
@@ -164,17 +175,19 @@ class Project:
             self.forgotten[key] = self.verdicts.pop(key).checked
         self.revision += bool(keys)
 
-    def take_over(self, verdicts: Mapping[str, Verdict]) -> None:
+    def take_over(self, verdicts: Mapping[str, Verdict], now: float) -> None:
         """Note those of the `verdicts` of a replica that came later than what is known, or was known and is forgotten.
 
         A proof that a file is absent counts as well if this replica was denied the file a little later and has not proven it yet.
+        An answer that came after `now` (seconds since the epoch) is of before a clock went back: any other one is newer.
         """
-        mine, forgotten, never = self.verdicts, self.forgotten, float("-inf")
-        newer = {
-            name: each
-            for name, each in verdicts.items()
-            if each.checked > (mine[name].checked if name in mine else forgotten.get(name, never)) or _proves(each, mine.get(name))
-        }
+        mine, forgotten = self.verdicts, self.forgotten
+
+        def is_newer(name: str, theirs: Verdict) -> bool:
+            known = mine[name].checked if name in mine else forgotten.get(name)
+            return known is None or came_later(theirs.checked, known, now) or _proves(theirs, mine.get(name))
+
+        newer = {name: each for name, each in verdicts.items() if is_newer(name, each)}
         mine.update(newer)
         self.revision += bool(newer)
 

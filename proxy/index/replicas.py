@@ -5,14 +5,12 @@ two replicas doing the same work is better than none doing it. What a client's o
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
-from proxy.index.documents import PageDocument
 from proxy.index.flights import Tasks
-from proxy.index.keeper import Keeper
+from proxy.index.keeper import Keeper, Kept
 from proxy.index.project import Project
 from proxy.store import Lease
 
@@ -31,7 +29,7 @@ class Work(StrEnum):
 
 
 _SECONDS = {Work.PAGE: 5.0, Work.FIRST: 5.0, Work.REST: 30.0, Work.METADATA: 5.0}
-"""For how long a turn is given at most, and so for how long a replica that died holds up the others."""
+"""For how long a turn is given at most; one of a replica that died ends sooner."""
 
 
 class Replicas:
@@ -46,19 +44,22 @@ class Replicas:
         return project.who.shared and self._keeper is not None and self._keeper.shared
 
     @asynccontextmanager
-    async def turn(self, project: Project, work: Work, about: str = "") -> AsyncIterator[PageDocument | None]:
-        """Waits for the turn to do `work` for `project` (on the file called `about`), which the block then has.
+    async def turn(
+        self, project: Project, work: Work, about: str = "", *, enough: Callable[[Kept], bool] | None = None
+    ) -> AsyncIterator[Kept | None]:
+        """Wait for the turn to do `work` for `project` (on the file called `about`), which the block then has, with what is kept of it.
 
-        By then the project knows what the replicas learned; where the work is the page, the block is given the one that they have, if any.
-        Where nobody shares the store the block is entered at once.
+        By then the project knows what the replicas learned. If a replica has the turn, and what is kept is `enough`, nobody is waited for.
+        If nobody shares the store the block is entered at once.
         """
         if self._keeper is None or not self.share(project):
             yield None
             return
-        lease = await _awaited(self._keeper, project.name, f"{work.value}/{about}" if about else work.value, _SECONDS[work])
+        key = f"{work.value}/{about}" if about else work.value
+        lease, kept = await _awaited(self._keeper, project, key, _SECONDS[work], whole=work is Work.PAGE, enough=enough)
         try:
-            await self._keeper.catch_up(project)
-            yield await self._keeper.page(project.name) if work is Work.PAGE else None
+            self._keeper.take_over(project, kept)
+            yield kept
         finally:
             self._tasks.start(_hand_over(self._keeper, project, lease), f"hand over {work.value} {project.name}")
 
@@ -67,21 +68,35 @@ ALONE = Replicas(None, Tasks())
 """There are no others."""
 
 
-async def _awaited(keeper: Keeper, name: str, work: str, seconds: float) -> Lease | None:
-    until = time.monotonic() + seconds
+async def _awaited(
+    keeper: Keeper, project: Project, work: str, seconds: float, *, whole: bool, enough: Callable[[Kept], bool] | None
+) -> tuple[Lease | None, Kept]:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
     pauses = iter(_LOOK_AGAIN)
     while True:
-        lease = await keeper.take_turn(name, work, seconds)
-        if lease is not None or time.monotonic() >= until:
-            return lease
+        lease, kept = await keeper.take_turn(project.name, work, seconds, whole=whole)
+        if lease is not None:
+            return lease, kept
+        if loop.time() >= until:
+            return None, await keeper.kept(project)
+        if enough is not None:
+            kept = await keeper.kept(project)
+            if enough(kept):
+                return None, kept
+            enough = None
         await asyncio.sleep(next(pauses, _LOOK_AGAIN[-1]))
 
 
 async def _hand_over(keeper: Keeper, project: Project, lease: Lease | None) -> None:
-    # Others may have learned something else meanwhile, which is not to be overwritten.
-    await keeper.catch_up(project)
-    keeper.keep(project)
-    if lease is not None:
-        # Who has the turn next reads what was learned in this one, so that has to be there first.
-        await keeper.settled(project.name, _HANDED_OVER_WITHIN)
-        await lease.release()
+    try:
+        if keeper.has_news(project):
+            # Others may have learned something else meanwhile, which is not to be overwritten.
+            await keeper.catch_up(project)
+            keeper.keep(project)
+        if lease is not None:
+            # Who has the turn next reads what was learned in this one, so that has to be there first.
+            await keeper.settled(project.name, _HANDED_OVER_WITHIN)
+    finally:
+        if lease is not None:
+            await lease.release()

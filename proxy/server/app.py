@@ -75,7 +75,7 @@ def create_app(
     app[SECRET] = secrets.token_bytes(32)
     app[INDEXES] = {}
     app[COUNTS] = Counts()
-    app[GENERATIONS] = Generations(settings, app[COUNTS], app[INDEXES], clock=clock, steady=steady)
+    app[GENERATIONS] = Generations(settings, app[COUNTS], app[INDEXES], steady=steady)
     app[ROUTES] = _ROUTES
     app[NEW_ID] = new_ids()
     app.on_response_prepare.extend([send_request_id, keep_from_shared_caches, _note_begun])

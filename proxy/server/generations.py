@@ -22,11 +22,10 @@ class Generation:
     """The indexes by the names of their mirrors, the first one served where none is named; `links` is where links lead,
     and `redaction` takes out of what is told what may be a secret in the addresses of the settings.
 
-    `clock` tells the seconds since the epoch, `steady` those of a clock that does not go back.
+    `steady` tells the seconds of a clock that does not go back.
     """
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float], steady: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, settings: Settings, *, steady: Callable[[], float]) -> None:
         self._steady = steady
         self.settings = settings
         self.links: LinkMode = settings.links.mode
@@ -43,13 +42,14 @@ class Generation:
     async def open(self, store: Store, counts: Counts) -> None:
         """Makes mirrors and indexes; raises OSError where a file of the settings' TLS cannot be read, and leaves nothing open then."""
         try:
-            self._mending = repairs(self.settings, store, clock=self._clock)
+            # All who share the store go by one clock.
+            self._mending = repairs(self.settings, store, clock=store.now)
             await self._mending.open()
             for section in self.settings.upstream:
                 own = self.settings.of(section)
-                mirror = Mirror(section, own.probe, clock=self._clock, steady=self._steady, counts=counts.of_mirror(section.name))
+                mirror = Mirror(section, own.probe, clock=store.now, steady=self._steady, counts=counts.of_mirror(section.name))
                 await mirror.open()
-                self.indexes[section.name] = Index(mirror, store, own, repairs=self._mending, clock=self._clock)
+                self.indexes[section.name] = Index(mirror, store, own, repairs=self._mending, clock=store.now)
         except BaseException:
             await self.close()
             raise
@@ -98,10 +98,9 @@ class Generations:
         counts: Counts,
         indexes: dict[str, Index],
         *,
-        clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._make = partial(Generation, clock=clock, steady=steady)
+        self._make = partial(Generation, steady=steady)
         self._counts = counts
         self._indexes = indexes
         self._store: Store | None = None

@@ -201,7 +201,10 @@ def _stored(stats: StoreStats) -> Iterator[Metric]:
     yield _gauge("mirrormend_store_memory_bytes", "Bytes of documents in memory.", (), [((), stats.memory_bytes)])
     yield _gauge("mirrormend_store_pending_documents", "Documents that wait to be written.", (), [((), stats.pending)])
     yield _gauge("mirrormend_store_pending_bytes", "Bytes that wait to be written.", (), [((), stats.pending_bytes)])
-    yield _counter("mirrormend_store_lost_documents", "Documents that the backend never got.", (), [((), stats.lost)])
+    yield _counter("mirrormend_store_lost_documents", "Documents given up before the backend had them.", (), [((), stats.lost)])
+    yield _counter(
+        "mirrormend_store_restored_documents", "Documents that the backend lost and was given again.", (), [((), stats.restored)]
+    )
     yield _counter("mirrormend_store_failures", "Times that the backend did not answer as it should.", (), [((), stats.failures)])
     yield _gauge(
         "mirrormend_store_backend",

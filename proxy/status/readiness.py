@@ -59,6 +59,7 @@ class Readiness:
 
 _TOLD = {
     "away": "cannot be reached",
+    "slow": "answers too slowly for pages to wait for it",
     "refusing": "takes nothing more",
     "closed": "is closed",
     "unknown": "has not answered yet",

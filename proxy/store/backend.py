@@ -1,6 +1,6 @@
-"""What the store asks of a place that outlives the process, and how such a place says that it cannot."""
+"""The protocol between the store and a place that outlives the process, and the errors by which such a place says that it cannot."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from proxy.store.pending import Change
@@ -21,25 +21,28 @@ class BackendBusy(BackendAway):
 
 
 class BackendRefused(Exception):
-    """It can be read, but did not take `count` documents, because of `why`: it is full, say.
+    """It can be read, but nothing was written in `slots`, or no lock taken, because of `why`: it is full or read-only, say.
 
-    What it had of them is outdated, and removed as far as it lets that happen.
+    The other slots of the same call are written. The outdated documents in `slots` are removed, if the backend lets that happen.
     """
 
-    def __init__(self, why: str, count: int) -> None:
+    def __init__(self, why: str, slots: Collection[str] = ()) -> None:
         self.why = why
-        self.count = count
+        self.slots = frozenset(slots)
 
     def __str__(self) -> str:
         return self.why
 
 
 class Backend(Protocol):
-    """A place for sealed documents that outlives the process. Each method may raise BackendAway, `write` BackendRefused too."""
+    """A place for sealed documents that outlives the process.
+
+    Each method may raise BackendAway; `write`, `lock` and `unlock` raise BackendRefused if it can be read and not written.
+    """
 
     @property
     def name(self) -> str:
-        """What logs call it; no credentials are in it."""
+        """Its name in logs, without credentials."""
 
     @property
     def trust(self) -> float:
@@ -48,6 +51,18 @@ class Backend(Protocol):
     @property
     def shared(self) -> bool:
         """Whether other processes are to be expected that do the same work."""
+
+    @property
+    def identity(self) -> str:
+        """A name of what it holds: another one after it was emptied or replaced. Empty until `connect`, `read` or `lock` learned it."""
+
+    @property
+    def clock_offset(self) -> float:
+        """By how many seconds the clock that all who share it go by is ahead of the one of this process."""
+
+    @property
+    def patience(self) -> float:
+        """How long a page waits for it, in seconds, before it does without."""
 
     @property
     def connect_within(self) -> float:
@@ -62,19 +77,22 @@ class Backend(Protocol):
         """How long writing may take, in seconds."""
 
     async def connect(self) -> None:
-        """Makes it usable, or finds that it is."""
+        """Make it usable, or find that it is."""
 
     async def close(self) -> None:
-        """Lets go of it; does not raise."""
+        """Let go of it; do not raise."""
 
-    async def read(self, slot: str) -> bytes | None:
-        """Gives the sealed document in `slot`."""
+    async def read(self, slots: Sequence[str]) -> list[bytes | None]:
+        """Return the sealed documents in `slots`, in their order, in one round trip."""
 
     async def write(self, changes: Sequence[Change]) -> None:
-        """Writes and forgets what the sealed `changes` say, each of another slot."""
+        """Write and delete as the sealed `changes` say, each of another slot."""
 
-    async def lock(self, name: str, seconds: float) -> str | None:
-        """Gives a token that holds `name` for `seconds` among all who share the place, None while another holds it."""
+    async def lock(self, name: str, token: str, seconds: float, slots: Sequence[str] = ()) -> list[bytes | None] | None:
+        """Hold `name` with `token` for `seconds` among all who share the place, and return what is in `slots`; None if another holds it."""
+
+    async def renew(self, name: str, token: str, seconds: float) -> None:
+        """Hold `name` for `seconds` from now on, if it is still held with `token`."""
 
     async def unlock(self, name: str, token: str) -> None:
-        """Lets go of `name`, if it is still held with `token`."""
+        """Let go of `name`, if it is still held with `token`."""

@@ -2,6 +2,8 @@
 
 Only bytes to bytes may live here. The header names the version of this form, so that two releases can share a Redis or a file:
 what a release does not understand is as good as absent to it. It is never pickle: who can write to the store must not be able to run code.
+
+A document that was forgotten on purpose leaves a tombstone, so that a replica which still has a copy can tell it from one that got lost.
 """
 
 import struct
@@ -19,22 +21,24 @@ COMPRESSED_FROM = 1024
 
 _MAGIC = b"mend"
 _VERSION = 1
-_PLAIN, _ZSTD = 0, 1
+_PLAIN, _ZSTD, _FORGOTTEN = 0, 1, 2
+_CODINGS = frozenset({_PLAIN, _ZSTD, _FORGOTTEN})
 _HEADER = struct.Struct(">4sBBddI")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """When a document was written and until when it may be used, both in seconds since the epoch."""
+    """When a document was written or forgotten, and until when that holds, both in seconds since the epoch."""
 
     written: float
     expires: float
+    forgotten: bool = False
 
 
-def seal(document: bytes, *, written: float, expires: float) -> bytes:
-    """Gives the bytes to keep for `document`."""
-    coding, content = _PLAIN, document
-    if len(document) > COMPRESSED_FROM:
+def seal(document: bytes | None, *, written: float, expires: float) -> bytes:
+    """Return the bytes to keep for `document`, those of a tombstone for None."""
+    coding, content = (_FORGOTTEN, b"") if document is None else (_PLAIN, document)
+    if document is not None and len(document) > COMPRESSED_FROM:
         compressed: bytes = zstd.compress(document, level=1)
         if len(compressed) < len(document):
             coding, content = _ZSTD, compressed
@@ -42,19 +46,25 @@ def seal(document: bytes, *, written: float, expires: float) -> bytes:
 
 
 def header_of(sealed: bytes) -> Header | None:
-    """Gives the header, None where the bytes are no document in this form, or one in another version of it."""
+    """Return the header, None if the bytes are no document in this form, or one in another version of it."""
     if len(sealed) < _HEADER.size:
         return None
     magic, version, coding, written, expires, _checksum = _HEADER.unpack_from(sealed)
-    if magic != _MAGIC or version != _VERSION or coding not in {_PLAIN, _ZSTD}:
+    if magic != _MAGIC or version != _VERSION or coding not in _CODINGS:
         return None
-    return Header(written, expires)
+    return Header(written, expires, coding == _FORGOTTEN)
+
+
+def is_tombstone(sealed: bytes) -> bool:
+    """Return whether the document was forgotten on purpose."""
+    header = header_of(sealed)
+    return header is not None and header.forgotten
 
 
 def unseal(sealed: bytes, now: float) -> bytes | None:
-    """Gives the document back, None where it has expired by `now`, is damaged, or has a form that is not known here."""
+    """Return the document, None if it was forgotten, has expired by `now`, is damaged, or has a form that is not known here."""
     header = header_of(sealed)
-    if header is None or header.expires <= now:
+    if header is None or header.forgotten or header.expires <= now:
         return None
     content = sealed[_HEADER.size :]
     _magic, _version, coding, _written, _expires, checksum = _HEADER.unpack_from(sealed)

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aiocache.base import BaseCache
@@ -49,6 +49,22 @@ class BoundedMemory(BaseCache):  # type: ignore[misc]  # aiocache has no types
         """Gives how many seconds ago `key` was set; infinite where it is not held."""
         entry = self._entries.get(key)
         return float("inf") if entry is None else self._clock() - entry.since
+
+    def pieces(self, most: int, size: int) -> Iterator[list[str]]:
+        """Give the keys that are held now, those used last first, in lists of at most `most` keys and about `size` bytes of content."""
+        piece: list[str] = []
+        total = 0
+        for key in reversed(list(self._entries)):
+            entry = self._entries.get(key)
+            if entry is None:
+                continue
+            piece.append(key)
+            total += len(entry.content)
+            if len(piece) >= most or total >= size:
+                yield piece
+                piece, total = [], 0
+        if piece:
+            yield piece
 
     async def _get(self, key: str, **_options: object) -> bytes | None:
         return self._look_up(key)

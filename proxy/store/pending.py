@@ -1,18 +1,21 @@
-"""What is still to be written: one change per document, the last one wins, bounded in bytes.
+"""The changes that are still to be written: one per document, the last one wins, bounded in bytes.
 
 A change comes in fresh, with the document as it was put. It is sealed once, and then waits, sealed, until the backend has it.
+One that the backend refused is held back until it is released to be tried again.
 """
 
 from dataclasses import dataclass
 
+from proxy.store.envelope import is_tombstone
 from proxy.store.memory import ENTRY_COST
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """A document to write: plain in `document` while it is fresh, then in `sealed`; with neither, a document to forget.
+    """A document to write: plain in `document` while it is fresh, then in `sealed`; a fresh one with neither is to be forgotten.
 
-    Times are in seconds since the epoch. Two changes are the same only if they are one object.
+    A sealed one with neither is to be deleted without a trace. Times are in seconds since the epoch. Two changes are the same only if
+    they are one object.
     """
 
     slot: str
@@ -24,7 +27,7 @@ class Change:
     @property
     def forgets(self) -> bool:
         """Whether the document is to be forgotten."""
-        return self.document is None and self.sealed is None
+        return self.document is None and (self.sealed is None or is_tombstone(self.sealed))
 
     @property
     def cost(self) -> int:
@@ -39,6 +42,7 @@ class Pending:
         self._limit = limit
         self._changes: dict[str, Change] = {}
         self._fresh: dict[str, Change] = {}
+        self._held: dict[str, Change] = {}
         self._size = self._fresh_size = 0
 
     def __len__(self) -> int:
@@ -54,19 +58,27 @@ class Pending:
         """Bytes held by what is not yet sealed."""
         return self._fresh_size
 
+    @property
+    def held(self) -> int:
+        """How many changes are held back."""
+        return len(self._held)
+
     def get(self, slot: str) -> Change | None:
-        """Gives the change that waits for `slot`, if any."""
+        """Return the change that waits for `slot`, if any."""
         return self._changes.get(slot)
 
     def add(self, change: Change) -> int:
-        """Takes a fresh change in place of an earlier one, and gives how many others had to go to hold the bound.
+        """Take a change in place of an earlier one, and return how many others had to go to hold the bound.
 
         Forgetting goes last: a document that must not be served any more matters more than one that can be had again.
         """
         self._place(change)
-        earlier = self._fresh.get(change.slot)
-        self._fresh_size += change.cost - (earlier.cost if earlier is not None else 0)
-        self._fresh[change.slot] = change
+        if change.sealed is None:
+            earlier = self._fresh.get(change.slot)
+            self._fresh_size += change.cost - (earlier.cost if earlier is not None else 0)
+            self._fresh[change.slot] = change
+        else:
+            self._no_longer_fresh(change.slot)
         dropped = 0
         while self._size > self._limit and len(self._changes) > 1:
             self._take(self._first_to_go(change))
@@ -74,10 +86,12 @@ class Pending:
         return dropped
 
     def batch(self, most: int, size: int, *, fresh_only: bool) -> list[Change]:
-        """Gives the changes that have waited longest, at most `most` of them, and about `size` bytes."""
+        """Return the changes that have waited longest and are not held back, at most `most` of them, and about `size` bytes."""
         chosen: list[Change] = []
         total = 0
-        for change in (self._fresh if fresh_only else self._changes).values():
+        for slot, change in (self._fresh if fresh_only else self._changes).items():
+            if slot in self._held:
+                continue
             chosen.append(change)
             total += change.cost
             if len(chosen) >= most or total >= size:
@@ -85,11 +99,11 @@ class Pending:
         return chosen
 
     def is_fresh(self, change: Change) -> bool:
-        """Whether `change` was not yet sealed."""
+        """Return whether `change` was not yet sealed."""
         return self._fresh.get(change.slot) is change
 
     def settle(self, change: Change, sealed: Change) -> bool:
-        """Puts the sealed form in the place of the fresh one; False where a later change has taken the place."""
+        """Put the sealed form in the place of the fresh one; return False if a later change has taken the place."""
         if self._changes.get(change.slot) is not change:
             return False
         self._no_longer_fresh(change.slot)
@@ -97,9 +111,19 @@ class Pending:
         return True
 
     def done(self, change: Change) -> None:
-        """Lets go of `change`, unless a later one has taken its place."""
+        """Let go of `change`, unless a later one has taken its place."""
         if self._changes.get(change.slot) is change:
             self._take(change.slot)
+
+    def hold(self, change: Change) -> None:
+        """Hold back `change`, unless a later one has taken its place."""
+        if self._changes.get(change.slot) is change:
+            self._held[change.slot] = change
+
+    def release(self, most: int | None = None) -> None:
+        """Let what was held back longest be tried again, at most `most` changes; all without."""
+        for slot in list(self._held)[:most]:
+            del self._held[slot]
 
     def _first_to_go(self, newest: Change) -> str:
         others = (each for each in self._changes.values() if each is not newest)
@@ -110,9 +134,11 @@ class Pending:
         earlier = self._changes.get(change.slot)
         self._size += change.cost - (earlier.cost if earlier is not None else 0)
         self._changes[change.slot] = change
+        self._held.pop(change.slot, None)
 
     def _take(self, slot: str) -> None:
         self._size -= self._changes.pop(slot).cost
+        self._held.pop(slot, None)
         self._no_longer_fresh(slot)
 
     def _no_longer_fresh(self, slot: str) -> None:

@@ -1,7 +1,8 @@
 """The way to the backend: nothing that a backend does, or fails to do, gets past here.
 
-Each call is bounded in time, failures open the circuit, and somebody keeps trying until the backend is back. That it went and came back
-is said once each, as a warning and a piece of information.
+Each call is bounded in time, failures open the circuit, and somebody keeps trying until the backend is back. A page waits for a backend
+that answers slowly only once for a moment: until it answers quickly again, pages do without it. That it went and came back is said once
+each, as a warning and a piece of information.
 """
 
 import asyncio
@@ -15,11 +16,19 @@ import structlog
 
 from proxy.store.backend import Backend, BackendAway, BackendBusy, BackendRefused
 from proxy.store.circuit import Circuit
-from proxy.store.lease import Lease
 from proxy.store.pending import Change
 
 _log = structlog.get_logger("mirrormend.store")
 
+_LOOK_AFTER = 30.0
+"""Seconds after which a backend is looked at again: whether it was emptied, or replaced, while nobody asked it anything."""
+
+_QUICK_AGAIN = 1.0
+"""Seconds between two looks whether a slow backend is quick again."""
+
+_SLICES = 5
+_WEIGHT_OF_ONE = 0.2
+"""How much one answer changes what is taken for the usual time of answers."""
 
 Result = TypeVar("Result")
 
@@ -30,44 +39,50 @@ class BackendState(StrEnum):
     ABSENT = "absent"
     """There is none: the memory is all."""
     READY = "ready"
+    SLOW = "slow"
+    """It answers, but pages do not wait for it."""
     AWAY = "away"
     """It cannot be used now, and is tried again."""
     REFUSING = "refusing"
-    """It can be read, but takes nothing more."""
-
-
-class Outcome(StrEnum):
-    """What became of an attempt to write."""
-
-    WRITTEN = "written"
-    LATER = "later"
-    """It may be tried again at once."""
-    AWAY = "away"
+    """It can be read, but takes nothing more for now; what it refused is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the backend has: `content` is None where it has nothing."""
+class Written:
+    """The outcome of an attempt to write: `done` if the backend took it up, and the slots that it `refused`, because of `why`.
 
-    content: bytes | None
+    If it is not done it may be tried again, `soon` if somebody else was using the backend.
+    """
+
+    done: bool = True
+    soon: bool = False
+    refused: frozenset[str] = frozenset()
+    why: str = ""
 
 
 class Reach:
-    """A backend behind a circuit; `on_back` is called when it can be used again. No method raises."""
+    """A backend behind a circuit; `on_back` is called when it can be used again, `on_lost` when it holds other documents than before.
 
-    def __init__(self, backend: Backend, circuit: Circuit, on_back: Callable[[], None]) -> None:
+    No method raises, but `asked`.
+    """
+
+    def __init__(self, backend: Backend, circuit: Circuit, *, on_back: Callable[[], None], on_lost: Callable[[], None]) -> None:
         self._backend = backend
         self._circuit = circuit
         self._on_back = on_back
+        self._on_lost = on_lost
         self._opened = False
+        self._identity = ""
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._reviver: asyncio.Task[None] | None = None
-        self.refusing = False
-        self.lost = 0
+        self._watcher: asyncio.Task[None] | None = None
+        self._usual = 0.0
+        self.slow = False
         self.failures = 0
 
     @property
     def name(self) -> str:
-        """What logs call the backend."""
+        """Its name in logs."""
         return self._backend.name
 
     @property
@@ -81,27 +96,38 @@ class Reach:
         return self._backend.shared
 
     @property
+    def clock_offset(self) -> float:
+        """By how many seconds the clock of all who share it is ahead of the one of this process."""
+        return self._backend.clock_offset
+
+    @property
+    def patience(self) -> float:
+        """How long a page waits for it, in seconds."""
+        return self._backend.patience
+
+    @property
     def usable(self) -> bool:
         """Whether it is asked at all."""
         return self._opened and not self._circuit.open
 
     @property
     def state(self) -> BackendState:
-        """How the backend does."""
+        """How the backend does, as far as reading tells."""
         if not self.usable:
             return BackendState.AWAY
-        return BackendState.REFUSING if self.refusing else BackendState.READY
+        return BackendState.SLOW if self.slow else BackendState.READY
 
     async def open(self) -> None:
-        """Reaches for the backend; what cannot be reached is tried again later."""
+        """Reach for the backend; what cannot be reached is tried again later."""
         self._opened = True
         try:
             await self._connect()
         except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
-            self._failed(error)
+            self._failed(error, self._circuit.outages)
+        self._watcher = self._start(self._watch(), "store-watch")
 
     async def last_try(self) -> None:
-        """Stops waiting for a backend that is away, and tries it once more."""
+        """Stop waiting for a backend that is away, and try it once more."""
         self._opened = False
         if self._reviver is not None:
             self._reviver.cancel()
@@ -110,17 +136,17 @@ class Reach:
         self._opened = not self._circuit.open
 
     async def close(self, within: float) -> None:
-        """Lets go of the backend, in at most `within` seconds."""
+        """Let go of the backend, in at most `within` seconds."""
         self._opened = False
-        if self._reviver is not None:
-            self._reviver.cancel()
+        for task in list(self._tasks):
+            task.cancel()
         try:
             await _within(within, self._backend.close())
         except Exception as error:  # noqa: BLE001 - it is being left, whatever it says
             _log.debug("store-close", backend=self.name, why=_why(error))
 
     async def answers(self) -> bool:
-        """Asks the backend whether it works."""
+        """Ask the backend whether it works."""
         if not self.usable:
             return False
         try:
@@ -129,74 +155,91 @@ class Reach:
             return False
         return True
 
-    async def read(self, slot: str) -> Found | None:
-        """Gives what is in `slot`, None where that could not be learned."""
+    async def read(self, slots: Sequence[str]) -> list[bytes | None] | None:
+        """Return what is in `slots`, None if that could not be learned."""
         try:
-            content = await _within(self._backend.read_within, self._backend.read(slot))
-        except BackendBusy:
+            return await self.asked(self._backend.read(slots))
+        except (BackendAway, BackendRefused):
             return None
-        except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
-            self._failed(error)
-            return None
+
+    async def asked(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return what the backend returns to `work`, in the time that reading has; raise BackendAway or BackendRefused."""
+        outages = self._circuit.outages
+        try:
+            result = await _within(self._backend.read_within, work)
+        except (BackendBusy, BackendRefused):
+            raise
+        except Exception as error:
+            self._failed(error, outages)
+            raise BackendAway(_why(error)) from error
         self._worked()
-        return Found(content)
+        return result
 
-    async def write(self, changes: Sequence[Change]) -> Outcome:
-        """Writes sealed `changes`; what the backend refuses counts as written, and as lost.
-
-        Only what no backend should do is raised: then trying again is of no use.
-        """
+    async def write(self, changes: Sequence[Change]) -> Written:
+        """Write sealed `changes`. Only an error that no backend should have is raised: then trying again is of no use."""
+        outages, written = self._circuit.outages, Written()
         try:
             await _within(self._backend.write_within, self._backend.write(changes))
         except BackendBusy:
-            return Outcome.LATER
+            return Written(done=False, soon=True)
         except (BackendAway, TimeoutError) as error:
-            self._failed(error)
-            return Outcome.AWAY
+            self._failed(error, outages)
+            return Written(done=False)
         except BackendRefused as refusal:
-            self.lost += refusal.count
-            if not self.refusing:
-                _log.warning("store-refuses", backend=self.name, why=refusal.why)
-            self.refusing = True
-        else:
-            if self.refusing:
-                _log.info("store-accepts-again", backend=self.name)
-            self.refusing = False
+            written = Written(refused=refusal.slots, why=refusal.why)
         self._worked()
-        return Outcome.WRITTEN
+        return written
 
-    async def lease(self, name: str, seconds: float) -> Lease | None:
-        """Gives a lease, None where another has it; a backend that cannot be asked grants it."""
-        if not self.usable:
-            return Lease()
-        try:
-            token = await _within(self._backend.read_within, self._backend.lock(name, seconds))
-        except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
-            self._failed(error)
-            return Lease()
-        return None if token is None else Lease(lambda: self._release(name, token))
+    async def in_time(self, task: "asyncio.Task[Result]", *, patient: bool = False) -> bool:
+        """Return whether `task`, which asks the backend, ended before a page waits no longer; else the backend counts as slow.
 
-    async def _release(self, name: str, token: str) -> None:
-        if not self.usable:
-            return
-        try:
-            await _within(self._backend.read_within, self._backend.unlock(name, token))
-        except Exception as error:  # noqa: BLE001 - the lease ends by itself
-            self._failed(error)
+        It does as well if answers usually take half that time: a page waits for several.
+        The time is spent in slices, of which each counts as it was meant: while this process is busy itself, an answer that has come is
+        not read at once, and no backend is to be blamed for that.
+        """
+        if patient:
+            await asyncio.wait({task})
+            return True
+        slice_ = self.patience / _SLICES
+        for number in range(_SLICES):
+            await asyncio.wait({task}, timeout=slice_)
+            if task.done():
+                self._usual += (number * slice_ - self._usual) * _WEIGHT_OF_ONE
+                if self._usual > self.patience / 2:
+                    self._note_slow()
+                return True
+        self._note_slow()
+        return False
+
+    def _note_slow(self) -> None:
+        if not self.slow and self.usable:
+            self.slow = True
+            _log.warning("store-slow", backend=self.name, patience=self.patience, going_on_with="memory")
+            self._start(self._until_quick(), "store-quick")
 
     async def _connect(self) -> None:
         await _within(self._backend.connect_within, self._backend.connect())
+        self._look_whose()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, outages: int) -> None:
         self.failures += 1
-        if self._circuit.failed():
+        if self._circuit.failed(outages):
             _log.warning("store-away", backend=self.name, why=_why(error), going_on_with="memory")
-        if self._reviver is None and self._opened:
-            self._reviver = asyncio.create_task(self._revive(), name="store-revive", context=Context())
+        if self._circuit.open and self._reviver is None and self._opened:
+            self._reviver = self._start(self._revive(), "store-revive")
 
     def _worked(self) -> None:
+        self._look_whose()
         if self._circuit.worked():
             _log.info("store-back", backend=self.name)
+
+    def _look_whose(self) -> None:
+        """Look whether the backend holds other documents than before."""
+        identity = self._backend.identity
+        if identity and identity != self._identity:
+            before, self._identity = self._identity, identity
+            if before:
+                self._on_lost()
 
     async def _revive(self) -> None:
         while self._circuit.open:
@@ -209,14 +252,49 @@ class Reach:
         try:
             await self._connect()
         except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
-            self._circuit.failed()
+            self._circuit.tried_in_vain()
             _log.debug("store-still-away", backend=self.name, why=_why(error))
         else:
             self._circuit.reached()
 
+    async def _until_quick(self) -> None:
+        """Look now and then whether the backend is quick again; one that is away meanwhile is looked after by others."""
+        loop = asyncio.get_running_loop()
+        while self.slow:
+            await asyncio.sleep(_QUICK_AGAIN)
+            asked, outages = loop.time(), self._circuit.outages
+            try:
+                if self.usable:
+                    await self._connect()
+            except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
+                self._failed(error, outages)
+            if not self.usable:
+                self.slow = False
+            elif loop.time() - asked < self.patience / 2:
+                self.slow, self._usual = False, 0.0
+                _log.info("store-quick-again", backend=self.name)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_AFTER)
+            outages = self._circuit.outages
+            try:
+                if self.usable:
+                    await self._connect()
+            except BackendBusy:
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
+                self._failed(error, outages)
+
+    def _start(self, work: Coroutine[Any, Any, Result], name: str) -> "asyncio.Task[Result]":
+        task = asyncio.create_task(work, name=name, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
 
 async def _within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
-    """Gives what `work` gives, or raises TimeoutError after `seconds`, whether it lets itself be cancelled or not."""
+    """Return what `work` returns, or raise TimeoutError after `seconds`, whether it lets itself be cancelled or not."""
     # asyncio.timeout() waits until the cancelled code has ended, and some of it swallows the cancellation: asyncio.wait_for() of
     # Python 3.11, which redis-py uses, does so when the send it watches ends at the same moment.
     task = asyncio.ensure_future(work)

@@ -2,14 +2,16 @@
 
 One document per project and room, never one per file. Reading asks the memory first. Writing returns at once and happens behind.
 A backend that is slow, full or away is left alone and makes nothing fail: what is kept here is a help, never a condition.
+
+The store knows what the backend lacks: a document that the memory has and the backend lost is written again, when that is noticed at
+reading, or at a bounded rate when the backend was emptied or replaced.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -18,24 +20,22 @@ import structlog
 
 from proxy.store.backend import Backend
 from proxy.store.circuit import Circuit
-from proxy.store.envelope import header_of, seal, unseal
-from proxy.store.lease import Lease
+from proxy.store.lease import Lease, Leases
 from proxy.store.memory import BoundedMemory
-from proxy.store.pending import Change, Pending
-from proxy.store.reach import BackendState, Outcome, Reach
+from proxy.store.pending import Change
+from proxy.store.reach import BackendState, Reach
+from proxy.store.read_through import ReadThrough
+from proxy.store.restoring import Restorer
+from proxy.store.write_behind import WriteBehind, within
 
 _log = structlog.get_logger("mirrormend.store")
 
 _LONGEST_KEEP = 10 * 365 * 86400.0
-_BATCH_DOCUMENTS = 64
-_BATCH_BYTES = 8 * 1024 * 1024
-_HURRY_BYTES = 16 * 1024 * 1024
-"""Bytes that wait to be written without waiting for more: they are held as they came, which may be several times what they will take."""
+_SHORTEST_MEMORY = 60.0
+"""Seconds for which it is remembered at least that a document was forgotten."""
 
-_INLINE_BYTES = 64 * 1024
-"""Up to this many bytes, (de)compressing takes less than handing the work to a thread and back."""
-_BUSY_PAUSE = 0.25
 _SETTLED_LOOK = 0.005
+_LATER = 1e-3
 
 
 class Room(StrEnum):
@@ -50,8 +50,8 @@ class Room(StrEnum):
 class StoreStats:
     """The store in numbers: `documents` and `memory_bytes` in memory, `pending` and `pending_bytes` not yet written.
 
-    `hits` and `misses` count what was asked for since the start; `lost` counts documents that the backend never got,
-    `failures` how often it did not answer as it should.
+    `hits` and `misses` count what was asked for since the start; `lost` counts documents that had to be given up before the backend had
+    them, `failures` how often it did not answer as it should, `restored` the documents that it lost and was given again.
     """
 
     documents: int
@@ -62,14 +62,8 @@ class StoreStats:
     pending_bytes: int
     lost: int
     failures: int
+    restored: int
     backend: BackendState
-
-
-@dataclass(slots=True, eq=False)
-class _Reading:
-    """A read under way, and whether the document was put or forgotten meanwhile."""
-
-    overtaken: bool = False
 
 
 class Store:
@@ -95,19 +89,31 @@ class Store:
     ) -> None:
         self._memory = memory
         self._clock = clock
-        self._linger = linger
-        self._linger_alone = linger_alone
         self._close_within = close_within
-        self._pending = Pending(pending_limit)
-        self._readings: dict[str, set[_Reading]] = {}
-        self._wake = asyncio.Event()
-        self._closing = asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._reach = None if backend is None else Reach(backend, circuit or Circuit(), self._write_now)
-        self._writer: asyncio.Task[None] | None = None
+        self._reach = None if backend is None else Reach(backend, circuit or Circuit(), on_back=self._back, on_lost=self._lost_all)
+        self._leases = None if backend is None or self._reach is None else Leases(backend, self._reach)
+        self._writer = WriteBehind(
+            memory,
+            self._reach,
+            limit=pending_limit,
+            linger=lambda: linger if self.shared else linger_alone,
+            now=self.now,
+            on_accepted=self._lost_all,
+        )
+        self._restorer = Restorer(memory, self._writer, ready=lambda: self.answers, now=self.now)
+        self._reader = ReadThrough(
+            memory,
+            self._reach,
+            self._leases,
+            self._writer,
+            clock=clock,
+            now=self.now,
+            restore=self._restorer.restore,
+        )
+        self._watchers: dict[object, Callable[[], None]] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._open = True
-        self._hits = self._misses = self._lost = 0
+        self._latest = 0.0
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -116,227 +122,153 @@ class Store:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
+    def now(self) -> float:
+        """Return the seconds since the epoch by the clock of all who share the store."""
+        return self._clock() if self._reach is None else self._clock() + self._reach.clock_offset
+
     @property
     def stats(self) -> StoreStats:
         """The store in numbers, as of now."""
+        state = BackendState.ABSENT if self._reach is None else self._reach.state
         return StoreStats(
             documents=len(self._memory),
             memory_bytes=self._memory.size,
-            hits=self._hits,
-            misses=self._misses,
-            pending=len(self._pending),
-            pending_bytes=self._pending.size,
-            lost=self._lost + (0 if self._reach is None else self._reach.lost),
+            hits=self._reader.hits,
+            misses=self._reader.misses,
+            pending=len(self._writer),
+            pending_bytes=self._writer.size,
+            lost=self._writer.lost,
             failures=0 if self._reach is None else self._reach.failures,
-            backend=BackendState.ABSENT if self._reach is None else self._reach.state,
+            restored=self._restorer.restored,
+            backend=BackendState.REFUSING if state is BackendState.READY and self._writer.refusing else state,
         )
 
+    def watch_losses(self, watcher: Callable[[], None]) -> Callable[[], None]:
+        """Call `watcher` whenever the backend may have lost documents; return what ends that, however often it is called."""
+        key = object()
+        self._watchers[key] = watcher
+        return lambda: self._watchers.pop(key, None) and None
+
     async def open(self) -> None:
-        """Reaches for the backend and starts to write behind. It does not raise: what cannot be reached is tried again later."""
+        """Reach for the backend and start to write behind. It does not raise: what cannot be reached is tried again later."""
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="mirrormend-store-seal")
         if self._reach is not None:
             await self._reach.open()
-        self._writer = asyncio.create_task(self._write_behind(), name="store-write-behind")
+        self._reader.start(self._threads)
+        self._writer.start(self._threads)
 
     async def close(self) -> None:
-        """Writes what is still to be written, in a bounded time, and lets go of the backend. Nothing can be got or put afterwards."""
-        if self._writer is None or self._threads is None or not self._open:
+        """Write what is still to be written, in a bounded time, and let go of the backend. Nothing can be got or put afterwards."""
+        if self._threads is None or not self._open:
             return
         self._open = False
-        try:
-            async with asyncio.timeout(self._close_within):
-                if self._reach is not None and self._pending:
-                    await self._reach.last_try()
-                self._closing.set()
-                self._write_now()
-                await self._writer
-        except TimeoutError:
+        self._restorer.stop()
+        self._reader.close()
+        if not await within(self._close_within, self._write_the_last()):
             self._writer.cancel()
-        if self._reach is not None:
-            if self._pending:
-                _log.warning("store-closed-early", backend=self._reach.name, unwritten=len(self._pending))
+        if self._reach is not None and self._leases is not None:
+            await self._leases.close(self._close_within)
+            if len(self._writer):
+                _log.warning("store-closed-early", backend=self._reach.name, unwritten=len(self._writer))
             await self._reach.close(self._close_within)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    async def _write_the_last(self) -> None:
+        if self._reach is not None and len(self._writer):
+            await self._reach.last_try()
+        await self._writer.close()
+
     async def ready(self) -> bool:
-        """Whether what was configured works, asking the backend. The proxy answers either way."""
-        if self._writer is None or not self._open:
+        """Return whether what was configured works, asking the backend. The proxy answers either way."""
+        if self._threads is None or not self._open:
             return False
         return self._reach is None or await self._reach.answers()
 
     @property
     def shared(self) -> bool:
         """Whether replicas share it just now, so that work done by one need not be done by the others."""
-        return self._open and self._reach is not None and self._reach.shared and self._reach.usable
+        return self.answers and self._reach is not None and self._reach.shared
+
+    @property
+    def outlives(self) -> bool:
+        """Whether there is a place behind the memory that outlives the process, reached or not."""
+        return self._reach is not None
+
+    @property
+    def answers(self) -> bool:
+        """Whether there is a backend that is asked just now, so that a document that is not found is not kept."""
+        return self._open and self._reach is not None and self._reach.usable and not self._reach.slow
 
     async def get(self, room: Room, key: str, *, anew: bool = False) -> bytes | None:
-        """Gives the document, None where there is none, its time is over, or the backend cannot be asked.
-
-        With `anew` the backend is asked although there is a copy in memory that it gave a moment ago.
-        """
-        document = await self._find(_slot(room, key), anew=anew) if self._open else None
-        if document is None:
-            self._misses += 1
-        else:
-            self._hits += 1
+        """Return the document, None if there is none, its time is over, or the backend cannot be asked; see `get_many`."""
+        (document,) = await self.get_many([(room, key)], anew=anew)
         return document
 
-    def put(self, room: Room, key: str, document: bytes, keep: float) -> None:
-        """Keeps the document for `keep` seconds; `get` gives it at once, the backend has it a little later."""
-        if not keep > 0:
-            self.forget(room, key)
-            return
-        now = self._clock()
-        self._add(Change(_slot(room, key), now, now + min(keep, _LONGEST_KEEP), document=bytes(document)))
+    async def get_many(self, wanted: Sequence[tuple[Room, str]], *, anew: bool = False, patient: bool = False) -> list[bytes | None]:
+        """Return these documents in their order, None for one that there is not, or that the backend does not give in time.
 
-    def forget(self, room: Room, key: str) -> None:
-        """Forgets the document; `get` gives None at once, the backend forgets a little later."""
-        now = self._clock()
-        self._add(Change(_slot(room, key), now, now))
+        All are asked for at once. With `anew` the backend is asked although there is a copy in memory that it gave a moment ago, and
+        with `patient` it has all its time to answer.
+        """
+        if not self._open:
+            return [None] * len(wanted)
+        slots = [_slot(room, key) for room, key in wanted]
+        return await self._reader.many(slots, anew=anew, patient=patient)
+
+    def put(self, room: Room, key: str, document: bytes, keep: float) -> None:
+        """Keep the document for `keep` seconds; `get` gives it at once, the backend has it a little later."""
+        if keep > 0:
+            self._add(_slot(room, key), bytes(document), keep)
+        else:
+            self.forget(room, key)
+
+    def forget(self, room: Room, key: str, keep: float = 0.0) -> None:
+        """Forget the document; `get` gives None at once, the backend forgets a little later.
+
+        For `keep` seconds it is remembered that this was on purpose: for so long no replica that still has a copy takes it for lost.
+        """
+        self._add(_slot(room, key), None, max(keep, _SHORTEST_MEMORY))
 
     async def settled(self, room: Room, key: str, within: float) -> None:
-        """Waits until the backend has what was put under `key`, at most `within` seconds."""
-        slot, until = _slot(room, key), time.monotonic() + within
-        while self._pending.get(slot) is not None and self.shared and time.monotonic() < until:  # noqa: ASYNC110 - it is seldom waited for
+        """Wait until the backend has what was put under `key`, at most `within` seconds, and not for what it refused."""
+        loop = asyncio.get_running_loop()
+        slot, until = _slot(room, key), loop.time() + within
+        while self._writer.get(slot) is not None and self.shared and not self._writer.refusing and loop.time() < until:  # noqa: ASYNC110 - it is seldom waited for
             await asyncio.sleep(_SETTLED_LOOK)
 
-    async def acquire(self, name: str, seconds: float) -> Lease | None:
-        """Gives a lease on `name` among the replicas that share a Redis, for at most `seconds`; None where another has it.
+    async def acquire(self, name: str, seconds: float, wanted: Sequence[tuple[Room, str]] = ()) -> tuple[Lease | None, list[bytes | None]]:
+        """Return a lease on `name` among the replicas that share the store, for at most `seconds`, and these documents as of then.
 
-        Without a Redis, and while it is away, it is granted at once: two replicas doing the same work is better than none doing it.
+        The lease is None if another replica has it, and then no document is. Without a backend, and while it is slow, away or refuses to
+        write, the lease is granted at once: two replicas doing the same work is better than none doing it.
         """
-        return Lease() if self._reach is None else await self._reach.lease(name, seconds)
+        slots = [_slot(room, key) for room, key in wanted]
+        return await self._reader.with_lease(name, seconds, slots)
 
-    async def _find(self, slot: str, *, anew: bool = False) -> bytes | None:
-        while True:
-            change = self._pending.get(slot)
-            if change is not None:
-                if change.document is not None:
-                    return change.document if change.expires > self._clock() else None
-                return await self._unseal(change.sealed)
-            reach, age = self._reach, self._memory.age(slot)
-            if reach is None or not reach.usable or (age <= reach.trust and not anew):
-                # aiocache takes longer to find nothing than to look whether there is anything.
-                return None if age == math.inf else await self._unseal(await self._memory.get(slot))
-            reading = _Reading()
-            self._readings.setdefault(slot, set()).add(reading)
-            try:
-                sealed = await self._ask(reach, slot, reading)
-            finally:
-                self._readings[slot].discard(reading)
-                if not self._readings[slot]:
-                    del self._readings[slot]
-            if not reading.overtaken:
-                return await self._unseal(sealed)
+    def _lost_all(self) -> None:
+        """Write again what the memory has and the backend has not, and tell those who have more."""
+        self._reader.forget_absences()
+        if self._open:
+            self._restorer.restore_all(self._reader.compare)
+            for watcher in list(self._watchers.values()):
+                watcher()
 
-    async def _ask(self, reach: Reach, slot: str, reading: _Reading) -> bytes | None:
-        """Gives the newer one of what the backend has and what the memory has, and keeps it in memory."""
-        found = await reach.read(slot)
-        kept: bytes | None = await self._memory.get(slot)
-        if found is None or reading.overtaken:
-            return kept
-        theirs = None if found.content is None else header_of(found.content)
-        ours = None if kept is None else header_of(kept)
-        if found.content is not None and theirs is not None and (ours is None or theirs.written >= ours.written):
-            await self._memory.set(slot, found.content, ttl=theirs.expires - self._clock())
-            return found.content
-        if theirs is None and not reach.refusing:
-            # Others have forgotten it, and perhaps it may not be served any more.
-            await self._memory.delete(slot)
-            return None
-        return kept
-
-    async def _unseal(self, sealed: bytes | None) -> bytes | None:
-        if sealed is None:
-            return None
-        now = self._clock()
-        if len(sealed) <= _INLINE_BYTES:
-            return unseal(sealed, now)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, unseal, sealed, now)
-
-    def _add(self, change: Change) -> None:
+    def _add(self, slot: str, document: bytes | None, keep: float) -> None:
         if not self._open:
             return
-        for reading in self._readings.get(change.slot, ()):
-            reading.overtaken = True
-        dropped = self._pending.add(change)
-        if dropped:
-            if not self._lost:
-                _log.warning("store-behind", pending_bytes=self._pending.size, dropped=dropped)
-            self._lost += dropped
-        if self._pending.fresh_size >= _HURRY_BYTES:
-            self._hurry.set()
-        self._wake.set()
+        now = self.now()
+        # What is put now is newer than all that was read before, whatever the clocks of others say.
+        self._latest = max(now, self._reader.latest + _LATER, self._latest + _LATER)
+        change = Change(slot, self._latest, now + min(keep, _LONGEST_KEEP), document=document)
+        self._reader.overtake(change)
+        self._writer.add(change)
 
-    def _write_now(self) -> None:
-        self._hurry.set()
-        self._wake.set()
-
-    async def _write_behind(self) -> None:
-        while True:
-            await self._wake.wait()
-            await _wait(self._hurry, self._linger if self.shared else self._linger_alone)
-            self._wake.clear()
-            self._hurry.clear()
-            while batch := self._pending.batch(_BATCH_DOCUMENTS, _BATCH_BYTES, fresh_only=self._reach is None or not self._reach.usable):
-                try:
-                    await self._settle(batch)
-                except Exception:  # noqa: BLE001 - what cannot be handled must not be tried for ever
-                    _log.exception("store-batch-failed", documents=len(batch))
-                    self._let_go(batch)
-            if self._closing.is_set():
-                return
-
-    async def _settle(self, batch: Sequence[Change]) -> None:
-        """Seals the fresh ones of `batch` into the memory, and writes all of it to the backend."""
-        fresh = [change for change in batch if self._pending.is_fresh(change)]
-        settled = [change for change in batch if not self._pending.is_fresh(change)]
-        if sum(change.cost for change in fresh) <= _INLINE_BYTES:
-            results = _seal_all(fresh)
-        else:
-            results = await asyncio.get_running_loop().run_in_executor(self._threads, _seal_all, fresh)
-        for before, after in zip(fresh, results, strict=True):
-            if not self._pending.settle(before, after):
-                continue
-            settled.append(after)
-            if after.sealed is None:
-                await self._memory.delete(after.slot)
-            else:
-                await self._memory.set(after.slot, after.sealed, ttl=after.expires - self._clock())
-        outcome = Outcome.WRITTEN
-        if self._reach is not None:
-            outcome = await self._reach.write(settled) if self._reach.usable else Outcome.AWAY
-        if outcome is Outcome.WRITTEN:
-            for change in settled:
-                self._pending.done(change)
-        elif outcome is Outcome.LATER:
-            await _wait(self._closing, _BUSY_PAUSE)
-
-    def _let_go(self, batch: Sequence[Change]) -> None:
-        for change in batch:
-            current = self._pending.get(change.slot)
-            if current is not None and (current is change or not self._pending.is_fresh(current)):
-                self._pending.done(current)
-                self._lost += 1
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Waits for the event, at most `seconds`."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
+    def _back(self) -> None:
+        self._writer.hurry()
+        if self._leases is not None:
+            self._leases.back()
 
 
 def _slot(room: Room, key: str) -> str:
     # A lone surrogate has no UTF-8 form, and neither SQLite nor Redis could take it.
     return f"{room}/{key}".encode("utf-8", "backslashreplace").decode()
-
-
-def _seal_all(changes: Sequence[Change]) -> list[Change]:
-    return [replace(change, document=None, sealed=_sealed(change)) for change in changes]
-
-
-def _sealed(change: Change) -> bytes | None:
-    return None if change.document is None else seal(change.document, written=change.written, expires=change.expires)

@@ -206,15 +206,30 @@ def test_a_batch_is_bounded_in_documents_and_in_bytes() -> None:
 
 def test_the_pause_doubles_with_each_failure_up_to_its_bound_and_is_forgotten_after_real_work() -> None:
     circuit = Circuit(first_pause=1.0, longest_pause=5.0)
-    pauses = []
-    for _ in range(5):
-        circuit.failed()
+    circuit.failed()
+    pauses = [circuit.pause]
+    for _ in range(4):
+        circuit.tried_in_vain()
         pauses.append(circuit.pause)
     assert pauses == [1.0, 2.0, 4.0, 5.0, 5.0]
     circuit.reached()
     circuit.worked()
     circuit.failed()
     assert circuit.pause == 1.0
+
+
+def test_calls_that_were_under_way_when_it_went_away_are_one_outage_even_where_they_fail_after_its_return() -> None:
+    circuit = Circuit(first_pause=1.0, longest_pause=60.0)
+    began = circuit.outages
+    for _ in range(50):
+        circuit.failed(began)
+    assert (circuit.open, circuit.pause, circuit.outages) == (True, 1.0, 1)
+    circuit.reached()
+    circuit.worked()
+    assert not circuit.failed(began)
+    assert not circuit.open
+    assert circuit.failed(circuit.outages)
+    assert circuit.open
 
 
 def test_a_backend_that_answers_a_ping_and_hangs_again_is_no_news_and_waits_longer() -> None:

@@ -78,20 +78,21 @@ async def test_a_redis_that_is_stopped_and_started_again_is_used_again_and_gets_
             assert await other.get(Room.PAGE, "default/forgotten") is None
 
 
-async def test_a_redis_that_hangs_holds_up_one_answer_for_a_second_and_the_next_ones_not_at_all(server: RedisServer) -> None:
+async def test_a_redis_that_hangs_holds_up_one_answer_for_a_moment_and_the_next_ones_not_at_all(server: RedisServer) -> None:
     server.start()
     async with store_on(server, first_pause=5.0) as store:
         server.signal(signal.SIGSTOP)
         try:
             start = time.monotonic()
             assert await asyncio.gather(*(store.get(Room.PAGE, f"default/{number}") for number in range(200))) == [None] * 200
-            assert time.monotonic() - start < 2.0
-            assert len([task for task in asyncio.all_tasks() if task.get_name() == "store-revive"]) == 1
+            assert time.monotonic() - start < 1.0
+            assert store.stats.backend is BackendState.SLOW
+            assert len([task for task in asyncio.all_tasks() if task.get_name() == "store-quick"]) == 1
             start = time.monotonic()
             for number in range(200):
                 store.put(Room.PAGE, f"default/{number}", b"page", HOUR)
                 assert await store.get(Room.PAGE, f"default/{number}") == b"page"
-                assert await store.acquire(f"{number}", 5) is not None
+                assert (await store.acquire(f"{number}", 5))[0] is not None
             assert await store.get(Room.VERDICTS, "default/absent") is None
             assert time.monotonic() - start < 0.5
         finally:
@@ -135,20 +136,21 @@ async def test_a_full_redis_is_read_is_warned_of_once_and_holds_nothing_outdated
             await eventually(store, BackendState.READY)
             control.config_set("maxmemory", "1")
             store.put(Room.PAGE, "default/renewed", b"new", HOUR)
-            await eventually(store, BackendState.REFUSING)
+            await eventually(store, BackendState.REFUSING, written=False)
             store.put(Room.PAGE, "default/another", b"another", HOUR)
-            await eventually(store, BackendState.REFUSING)
+            await asyncio.sleep(0.1)
             assert await store.get(Room.PAGE, "default/kept") == b"kept"
             assert await store.get(Room.PAGE, "default/renewed") == b"new"
-            assert store.stats.lost == 2
+            assert (store.stats.lost, store.stats.pending) == (0, 2)
             async with store_on(server) as other:
                 assert await other.get(Room.PAGE, "default/kept") == b"kept"
                 assert await other.get(Room.PAGE, "default/renewed") is None
             control.config_set("maxmemory", "0")
-            store.put(Room.PAGE, "default/renewed", b"newest", HOUR)
+            # Nobody needs to put anything: what was refused is tried again.
             await eventually(store, BackendState.READY)
         async with store_on(server) as other:
-            assert await other.get(Room.PAGE, "default/renewed") == b"newest"
+            assert await other.get(Room.PAGE, "default/renewed") == b"new"
+            assert await other.get(Room.PAGE, "default/another") == b"another"
     assert [log["event"] for log in logs] == ["store-refuses", "store-accepts-again"]
 
 
@@ -186,35 +188,35 @@ async def test_documents_leave_redis_by_themselves_when_their_time_is_over(serve
         store.put(Room.PAGE, "default/tornado", b"page", 100.0)
         await eventually(store, BackendState.READY)
     with Redis(port=server.port) as control:
-        assert control.keys() == [b"mirrormend:page/default/tornado"]
+        assert sorted(control.keys()) == [b"mirrormend:identity", b"mirrormend:page/default/tornado"]
         assert 90_000 < control.pttl("mirrormend:page/default/tornado") <= 100_000
 
 
 async def test_a_lease_is_held_by_one_replica_until_it_is_released_or_its_time_is_over(server: RedisServer) -> None:
     server.start()
     async with store_on(server) as one, store_on(server) as two:
-        lease = await one.acquire("refresh/default/tornado", 60)
+        lease, _ = await one.acquire("refresh/default/tornado", 60)
         assert lease is not None
-        assert await two.acquire("refresh/default/tornado", 60) is None
-        assert await two.acquire("refresh/default/numpy", 60) is not None
+        assert (await two.acquire("refresh/default/tornado", 60))[0] is None
+        assert (await two.acquire("refresh/default/numpy", 60))[0] is not None
         await lease.release()
-        brief = await two.acquire("refresh/default/tornado", 0.05)
+        brief, _ = await two.acquire("refresh/default/tornado", 0.05)
         assert brief is not None
         await asyncio.sleep(0.1)
-        taken_over = await one.acquire("refresh/default/tornado", 60)
+        taken_over, _ = await one.acquire("refresh/default/tornado", 60)
         assert taken_over is not None
         # Released too late: it must not take the lease from who has it now.
         await brief.release()
-        assert await two.acquire("refresh/default/tornado", 60) is None
+        assert (await two.acquire("refresh/default/tornado", 60))[0] is None
 
 
 async def test_a_lease_is_granted_while_redis_is_away_and_releasing_it_never_fails(server: RedisServer) -> None:
     server.start()
     async with store_on(server) as store:
-        held = await store.acquire("refresh/default/tornado", 60)
+        held, _ = await store.acquire("refresh/default/tornado", 60)
         assert held is not None
         server.stop()
-        again = await store.acquire("refresh/default/tornado", 60)
+        again, _ = await store.acquire("refresh/default/tornado", 60)
         assert again is not None
         await again.release()
         await held.release()

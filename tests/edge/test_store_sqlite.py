@@ -3,6 +3,7 @@
 # ruff: noqa: ASYNC240 - nobody else waits while a test looks at its files
 
 import asyncio
+import errno
 import hashlib
 import os
 import pwd
@@ -23,7 +24,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.config.sections import StoreSection
-from proxy.store import BackendState, Room, Store, open_store
+from proxy.store import BackendState, Room, Store, open_store, reach
 from proxy.store.circuit import Circuit
 from proxy.store.memory import BoundedMemory
 from proxy.store.sqlite.backend import SqliteBackend
@@ -163,12 +164,6 @@ def database_with_another_id(path: Path) -> str:
     return "another program"
 
 
-def newer_schema(path: Path) -> str:
-    with closing(sqlite3.connect(path)) as file:
-        file.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA + 1}; CREATE TABLE new (a);")
-    return f"schema is {SCHEMA + 1}"
-
-
 def without_its_table(path: Path) -> str:
     with closing(sqlite3.connect(path)) as file:
         file.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA}; CREATE TABLE other (a);")
@@ -180,9 +175,7 @@ def half_a_header(path: Path) -> str:
     return "file is not a database"
 
 
-@pytest.mark.parametrize(
-    "make", [text_file, database_of_another_program, database_with_another_id, newer_schema, without_its_table, half_a_header]
-)
+@pytest.mark.parametrize("make", [text_file, database_of_another_program, database_with_another_id, without_its_table, half_a_header])
 async def test_a_file_that_is_not_ours_is_set_aside_whole_and_a_new_one_begun(path: Path, make: Callable[[Path], str]) -> None:
     why = make(path)
     before = path.read_bytes()
@@ -194,6 +187,54 @@ async def test_a_file_that_is_not_ours_is_set_aside_whole_and_a_new_one_begun(pa
     (name,) = aside(path)
     assert path.with_name(name).read_bytes() == before
     assert logs[0]["renamed_to"] == str(path.with_name(name))
+
+
+def make_of_another_release(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        file.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+
+
+async def test_a_release_with_another_schema_keeps_its_file_and_ours_begins_with_its_documents(path: Path) -> None:
+    await fill(path, 20)
+    make_of_another_release(path)
+    before = path.read_bytes()
+    beside = path.with_name(f"{path.name}.schema-{SCHEMA}")
+    with capture_logs() as logs:
+        for _ in range(3):
+            async with working(path) as store:
+                assert all([await store.get(Room.PAGE, f"default/{number}") is not None for number in range(20)])
+    assert events(logs) == []
+    assert path.read_bytes() == before
+    assert sorted(each.name for each in path.parent.iterdir()) == [path.name, beside.name]
+    assert beside.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_release_whose_file_keeps_no_documents_as_ours_does_is_left_alone(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA + 1}; CREATE TABLE new (a);")
+    before = path.read_bytes()
+    with capture_logs() as logs:
+        async with working(path):
+            pass
+    assert events(logs) == []
+    assert path.read_bytes() == before
+    assert aside(path) == []
+
+
+async def test_files_of_ours_that_nobody_has_changed_for_a_month_are_removed_and_no_other(path: Path) -> None:
+    await fill(path, 1)
+    make_of_another_release(path)
+    old, young, foreign = (path.with_name(f"{path.name}.set-aside-{name}") for name in ("old", "young", "foreign"))
+    for each in (old, young):
+        each.write_bytes(path.read_bytes())
+    Path(f"{old}-wal").write_bytes(b"of the old one")
+    database_with_another_id(foreign)
+    month_ago = time.time() - 31 * 86400
+    for each in (path, old, Path(f"{old}-wal"), foreign):
+        os.utime(each, (month_ago, month_ago))
+    async with working(path):
+        pass
+    assert sorted(each.name for each in path.parent.iterdir()) == sorted([f"{path.name}.schema-{SCHEMA}", young.name, foreign.name])
 
 
 async def test_an_empty_file_is_simply_used(path: Path) -> None:
@@ -423,14 +464,44 @@ async def test_a_full_disk_refuses_and_nothing_fails(path: Path) -> None:
             for key in ("default/1", "default/2", "default/renewed"):
                 store.put(Room.PAGE, key, os.urandom(100_000), HOUR)
                 await asyncio.sleep(0.1)
-            assert (store.stats.backend, store.stats.lost) == (BackendState.REFUSING, 3)
+            assert (store.stats.backend, store.stats.lost, store.stats.pending) == (BackendState.REFUSING, 0, 3)
             assert len(await store.get(Room.PAGE, "default/1") or b"") == 100_000
             async with store_at(path) as other:
                 assert await other.get(Room.PAGE, "default/renewed") is None
             writer.execute("PRAGMA max_page_count = 1000000")
-            store.put(Room.PAGE, "default/again", b"again", HOUR)
+            # Nobody needs to put anything: what was refused is tried again.
             await eventually(store)
+            async with store_at(path) as other:
+                for key in ("default/1", "default/2", "default/renewed"):
+                    assert len(await other.get(Room.PAGE, key) or b"") == 100_000
     assert events(logs) == ["store-refuses", "store-accepts-again"]
+
+
+async def test_a_file_that_is_read_only_from_the_start_is_read_and_written_once_it_can_be(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(path, 20)
+    monkeypatch.setattr(reach, "_LOOK_AFTER", 0.05)
+    opened = os.open
+
+    def read_only(at: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(at, flags, *mode)
+
+    # A file system that is read-only, as far as root can have one.
+    monkeypatch.setattr(os, "open", read_only)
+    async with store_at(path, memory=10_000_000) as store:
+        assert all([await store.get(Room.PAGE, f"default/{number}") is not None for number in range(20)])
+        store.put(Room.PAGE, "default/new", b"new", HOUR)
+        await eventually(store, BackendState.REFUSING)
+        lease, _ = await store.acquire("page/default/0", 5.0)
+        assert lease is not None
+        assert store.stats.failures == 0
+        monkeypatch.setattr(os, "open", opened)
+        await eventually(store)
+    async with store_at(path) as store:
+        assert await store.get(Room.PAGE, "default/new") == b"new"
 
 
 # Several at once

@@ -127,7 +127,7 @@ async def test_a_page_that_came_packed_is_kept_as_it_came_and_read_back_as_it_wa
         keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600)
         keeper.keep_page("demo", fetched, 1000.0)
         await keeper.confirm_page("demo", 2000.0)
-        document = await keeper.load(Project("demo", SHARED))
+        document = (await keeper.kept(Project("demo", SHARED))).page
         assert document is not None
         assert document.checked == 2000.0
         assert await document.page(len(body)) == fetched

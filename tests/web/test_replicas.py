@@ -10,6 +10,8 @@ import pytest
 from redis import Redis
 
 from proxy.index.replicas import Work
+from proxy.server.context import GENERATIONS
+from proxy.store.redis import RedisBackend
 from tests.conftest import MakeClient
 from tests.faults import artifactory_404, slow, status
 from tests.mirror import BrokenMirror
@@ -139,6 +141,73 @@ async def test_a_replica_that_died_in_the_middle_holds_up_the_others_only_until_
     started = asyncio.get_running_loop().time()
     assert MAC not in await names(other)
     assert asyncio.get_running_loop().time() - started >= 0.4, "the turn of the one that died was waited for"
+
+
+@pytest.mark.parametrize("ended_by", ["a reload", "the end of the server", "clients that leave"])
+async def test_no_turn_outlives_the_work_it_was_for(
+    stocked: BrokenMirror, app_client: MakeClient, redis: RedisServer, ended_by: str
+) -> None:
+    for number in range(5):
+        stocked.add(f"other{number}-1.0-py3-none-any.whl")
+    stocked.fault("*", slow(0.5))
+    stocked.fault("page:other0", slow(0.5))
+    client = await app_client(store={"location": redis.url})
+
+    async def ask(project: str) -> None:
+        async with client.get(f"/simple/{project}/") as response:
+            await response.read()
+
+    asking = [asyncio.create_task(ask(name)) for name in ("demo", *(f"other{number}" for number in range(5)))]
+    with Redis(port=redis.port) as control:
+        await eventually(lambda: len(control.keys("*lease*")) >= 3)
+        if ended_by == "a reload":
+            generations = client.app[GENERATIONS]
+            for _ in range(3):
+                await generations.change(generations.current.settings)
+            await asyncio.gather(*asking)
+            stocked.fault("*", slow(0.0))
+        elif ended_by == "the end of the server":
+            for task in asking:
+                task.cancel()
+            await client.close()
+        else:
+            for task in asking:
+                task.cancel()
+        # One that is left ends by itself after one and a half seconds; what was in work is done within the one.
+        started = asyncio.get_running_loop().time()
+        while control.keys("*lease*"):
+            await asyncio.sleep(0.02)
+            assert asyncio.get_running_loop().time() - started < (1.2 if ended_by != "clients that leave" else 4.0)
+    await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def test_a_cold_page_asks_a_distant_store_three_times_and_no_more(
+    stocked: BrokenMirror, app_client: MakeClient, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counted(name: str) -> None:
+        method = getattr(RedisBackend, name)
+
+        async def counting(self: RedisBackend, *arguments: Any) -> Any:
+            asked.append(name)
+            return await method(self, *arguments)
+
+        monkeypatch.setattr(RedisBackend, name, counting)
+
+    client = await app_client(store={"location": redis.url})
+    stocked.add("other-1.0-py3-none-any.whl")
+    async with client.get("/simple/other/") as response:
+        assert response.status == 200
+    await eventually(lambda: _pending(client) == 0)
+    await asyncio.sleep(0.2)
+    for name in ("read", "lock"):
+        counted(name)
+    assert MAC not in await names(client)
+    # The turn for the page with all that is kept of it, and that for the first probes with what others learned meanwhile; what is left
+    # over goes on behind the page.
+    assert asked[:2] == ["lock", "lock"]
+    assert len(asked) <= 6
 
 
 @pytest.mark.parametrize("how", ["stopped", "hung"])

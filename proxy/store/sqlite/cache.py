@@ -41,6 +41,11 @@ class SqliteCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
         self._used: dict[str, float] = {}
         self._set_aside = 0
 
+    @property
+    def identity(self) -> str:
+        """The name of the content of the file that is open."""
+        return self._file.token
+
     async def connect(self) -> None:
         """Opens the file where it is not open, or no longer the one at its path."""
         try:
@@ -67,6 +72,10 @@ class SqliteCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
     async def lock(self, name: str, token: str, seconds: float) -> bool:
         """Takes the lock `name` for `seconds`, unless it is held; says whether it was taken."""
         return await _in(self._writing, lambda: self._file.lock(name, token, self._clock(), seconds))
+
+    async def renew(self, name: str, token: str, seconds: float) -> None:
+        """Hold the lock `name` for `seconds` from now on, where `token` holds it."""
+        await _in(self._writing, lambda: self._file.renew(name, token, self._clock(), seconds))
 
     async def unlock(self, name: str, token: str) -> None:
         """Lets go of the lock `name`, where `token` holds it."""

@@ -3,6 +3,7 @@
 No threads and no asyncio here: `cache` has them. Times are in seconds since the epoch.
 """
 
+import errno
 import os
 import sqlite3
 import stat
@@ -14,17 +15,24 @@ from typing import Any
 
 from proxy.store.memory import ENTRY_COST
 from proxy.store.pending import Change
-from proxy.store.sqlite.schema import connect, prepare
+from proxy.store.sqlite.releases import of_schema, remove_old, take_over_documents
+from proxy.store.sqlite.schema import OtherSchema, connect, connect_to_read, identity_of, prepare
 
 _PURGE_EVERY = 600.0
 _PURGE_AT_ONCE = 256
 _VACUUM_PAGES = 2048
 
+_NO_WRITING = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
 _UPSERT = """INSERT INTO documents (slot, expires, used, size, content) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (slot) DO UPDATE SET expires = excluded.expires, used = excluded.used, size = excluded.size, content = excluded.content"""
 
 _LOCK = """INSERT INTO locks (name, token, expires) VALUES (?, ?, ?)
-    ON CONFLICT (name) DO UPDATE SET token = excluded.token, expires = excluded.expires WHERE locks.expires <= ?"""
+    ON CONFLICT (name) DO UPDATE SET token = excluded.token, expires = excluded.expires
+    WHERE locks.expires NOT BETWEEN ? AND ?"""
+
+_LONGEST_LOCK = 60.0
+"""Seconds for which a lock is held at most: one that seems to last longer was taken before the clock went back."""
 
 
 class Replaced(Exception):
@@ -32,6 +40,13 @@ class Replaced(Exception):
 
     def __str__(self) -> str:
         return "the file was removed or replaced"
+
+
+class ReadOnly(Exception):
+    """The file can be read, and not written."""
+
+    def __str__(self) -> str:
+        return "the file or its file system is read-only"
 
 
 class DocumentFile:
@@ -42,21 +57,45 @@ class DocumentFile:
     """
 
     def __init__(self, path: Path, limit: int) -> None:
-        self.path = path
+        self.path = self._place = path
         self._limit = limit
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._next_purge = 0.0
+        self._read_only = False
+        self.token = ""
 
     def open(self) -> None:
-        """Opens the file, and makes it where it is missing: readable for its owner only, like the folders made for it.
+        """Open the file, and make it where it is missing: readable for its owner only, like the folders made for it.
 
-        Raises NotUsable where it should be set aside, OSError and sqlite3.Error where nothing can be had at its path.
+        If the file at the path is of another release's schema, which may be at work in it, there is one beside it for ours, with the
+        documents that the other one has. Raises NotUsable where it should be set aside, OSError and sqlite3.Error where nothing can be
+        had at its path.
         """
+        beside = of_schema(self._place)
+        self.path = beside if beside.exists() else self._place
+        try:
+            self._open()
+        except OtherSchema:
+            self.path = beside
+            begun = not beside.exists()
+            self._open()
+            if begun:
+                take_over_documents(_open(self._writer), self._place)
+        remove_old(self._place, self.path)
+
+    def _open(self) -> None:
         self.close_writer()
-        _make_folder(self.path.parent)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._read_only = False
+        try:
+            _make_folder(self.path.parent)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            if error.errno not in _NO_WRITING or not self.path.is_file():
+                raise
+            self._read_only = True
+            descriptor = os.open(self.path, os.O_RDONLY)
         try:
             status = os.fstat(descriptor)
         finally:
@@ -64,9 +103,12 @@ class DocumentFile:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{self.path} is no regular file")
         self._identity = (status.st_dev, status.st_ino)
+        if self._read_only:
+            return
         connection = connect(self.path)
         try:
             prepare(connection)
+            self.token = identity_of(connection)
         except BaseException:
             connection.close()
             raise
@@ -75,7 +117,7 @@ class DocumentFile:
     def open_reader(self) -> None:
         """Opens the connection that `read` uses."""
         self.close_reader()
-        self._reader = connect(self.path)
+        self._reader = connect_to_read(self.path) if self._read_only else connect(self.path)
         self._reader.execute("PRAGMA query_only = ON")
 
     def set_aside(self) -> Path | None:
@@ -99,11 +141,9 @@ class DocumentFile:
     def write(self, changes: Sequence[Change], used: dict[str, float], now: float) -> None:
         """Writes sealed `changes`, and when documents were last used, all or nothing; then lets the longest unused go, down to the bound.
 
-        Raises Replaced where the file is not the one that was opened.
+        Raises Replaced where the file is not the one that was opened, ReadOnly where it cannot be written.
         """
-        if self._moved():
-            raise Replaced
-        connection = _open(self._writer)
+        connection = self._to_write()
         puts: list[tuple[Any, ...]] = []
         gone: list[tuple[str]] = []
         for change in changes:
@@ -127,17 +167,20 @@ class DocumentFile:
             self._purge(connection, now)
 
     def lock(self, name: str, token: str, now: float, seconds: float) -> bool:
-        """Takes the lock `name` for `seconds` from `now` on, unless it is held; says whether it was taken. Raises Replaced."""
-        if self._moved():
-            raise Replaced
-        return _open(self._writer).execute(_LOCK, (name, token, now + seconds, now)).rowcount > 0
+        """Takes the lock `name` for `seconds` from `now` on, unless it is held; says whether it was taken. Raises as `write` does."""
+        return self._to_write().execute(_LOCK, (name, token, now + seconds, now, now + _LONGEST_LOCK)).rowcount > 0
+
+    def renew(self, name: str, token: str, now: float, seconds: float) -> None:
+        """Hold the lock `name` for `seconds` from `now` on, where `token` holds it."""
+        self._to_write().execute("UPDATE locks SET expires = ? WHERE name = ? AND token = ?", (now + seconds, name, token))
 
     def unlock(self, name: str, token: str) -> None:
         """Lets go of the lock `name`, where `token` holds it."""
-        _open(self._writer).execute("DELETE FROM locks WHERE name = ? AND token = ?", (name, token))
+        self._to_write().execute("DELETE FROM locks WHERE name = ? AND token = ?", (name, token))
 
     def is_sound(self) -> bool:
         """Whether both connections are open, answer, and lead to the file at the path."""
+        # One that is read-only may have become writable, and is opened anew for that.
         if self._writer is None or self._reader is None or self._moved():
             return False
         self._writer.execute("SELECT 1 FROM documents LIMIT 1").fetchone()
@@ -177,6 +220,13 @@ class DocumentFile:
         if done.rowcount < _PURGE_AT_ONCE:
             self._next_purge = now + _PURGE_EVERY
             connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+
+    def _to_write(self) -> sqlite3.Connection:
+        if self._moved():
+            raise Replaced
+        if self._read_only:
+            raise ReadOnly
+        return _open(self._writer)
 
     def _moved(self) -> bool:
         try:

@@ -1,5 +1,6 @@
 """Whose file it is, and whether it is sound: connecting, the schema, and what SQLite's errors mean."""
 
+import secrets
 import sqlite3
 import time
 from contextlib import closing
@@ -28,7 +29,7 @@ _TABLES = (
 
 
 class NotUsable(Exception):
-    """The file at the path is damaged, another program's, or of another schema: `why`."""
+    """The file at the path is damaged, another program's, or of another schema, because of `why`."""
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -37,11 +38,29 @@ class NotUsable(Exception):
         return self.why
 
 
+class OtherSchema(NotUsable):
+    """The file belongs to a release with another schema, which may be at work in it."""
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Connects to the file at `path`, which exists; nothing is read of it yet."""
     # mode=rw: a file that vanished since is not made anew, with whatever rights.
     address = f"{path.absolute().as_uri()}?mode=rw"
     return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Connect to a file that cannot be written, nor anything beside it: what its write-ahead log has is left out then."""
+    address = path.absolute().as_uri()
+    for mode in ("mode=ro", "mode=ro&immutable=1"):
+        connection = sqlite3.connect(f"{address}?{mode}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("SELECT 1 FROM documents LIMIT 1").fetchone()
+        except sqlite3.Error:
+            connection.close()
+        else:
+            return connection
+    raise sqlite3.OperationalError("the file can neither be written nor read")
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -61,8 +80,13 @@ def prepare(connection: sqlite3.Connection) -> None:
             return
 
 
-_LOCKS = "CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, token TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID"
-"""Beside the schema, which releases share that do not lock."""
+_BESIDE = (
+    "CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, token TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS identity (token TEXT NOT NULL)",
+)
+"""Tables beside the schema, which releases share that do not have them."""
+
+_IDENTIFY = "INSERT INTO identity (token) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM identity)"
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -75,11 +99,13 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if application != APPLICATION_ID:
         raise NotUsable("it belongs to another program")
     if schema != SCHEMA:
-        raise NotUsable(f"its schema is {schema}, and only {SCHEMA} is known here")
+        raise OtherSchema(f"its schema is {schema}, and only {SCHEMA} is known here")
     with closing(connection.execute("SELECT slot, expires, used, size, content FROM documents LIMIT 1")) as rows:
         rows.fetchone()
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    connection.execute(_LOCKS)
+    for statement in _BESIDE:
+        connection.execute(statement)
+    connection.execute(_IDENTIFY, (secrets.token_hex(16),))
     # With a write-ahead log a killed process loses nothing by it, and a power cut only the last transactions, whole.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
@@ -89,6 +115,12 @@ def _is_new(connection: sqlite3.Connection) -> bool:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return (application, tables) == (0, 0)
+
+
+def identity_of(connection: sqlite3.Connection) -> str:
+    """Return the name of the file's content: each file that is begun has another one."""
+    (token,) = connection.execute("SELECT token FROM identity LIMIT 1").fetchone() or ("",)
+    return str(token)
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -115,9 +147,16 @@ def is_busy(error: sqlite3.Error) -> bool:
     return _code(error) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def is_full(error: sqlite3.Error) -> bool:
-    """Whether the disk, or what SQLite takes in one row, is full."""
-    return _code(error) & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG}
+_NOT_WRITABLE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
+_WRITING_FAILED = frozenset(
+    {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.SQLITE_IOERR_SHMSIZE}
+)
+
+
+def is_refusal(error: sqlite3.Error) -> bool:
+    """Return whether nothing can be written, although reading may go on: the disk or a row is full, or the file is read-only."""
+    code = _code(error)
+    return code & 0xFF in _NOT_WRITABLE or code in _WRITING_FAILED
 
 
 def is_damage(error: sqlite3.Error) -> bool:
