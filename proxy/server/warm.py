@@ -36,6 +36,7 @@ _log = structlog.get_logger("mirrormend.server")
 
 _ANSWERS = 2048
 _LONGEST_REQUEST = 1024
+_BREAK_OFF_WITHIN = 0.2
 _ID_LINE = f"\r\n{HEADER}: ".encode()
 _END_OF_HEAD = b"\r\n\r\n"
 _NEEDED = (
@@ -258,6 +259,16 @@ class _WarmServer(web.Server):
 
     def __call__(self) -> RequestHandler:
         return WarmHandler(self, self._warm, loop=self._loop, **self._kwargs)
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's own name
+        """Give requests `timeout` seconds to finish in all, then break off what is left.
+
+        aiohttp waits as long twice: for a request to finish, and once more for it to end after its body was broken off.
+        """
+        handling = [each for each in (connection._task_handler for connection in self._connections) if each is not None]  # noqa: SLF001
+        if handling:
+            await asyncio.wait(handling, timeout=timeout)
+        await super().shutdown(_BREAK_OFF_WITHIN)
 
 
 def remember(request: web.Request, response: web.Response, page: AtHand) -> None:
