@@ -10,6 +10,7 @@ import click
 from proxy import __version__
 from proxy.cli.auditing import check, explain, warm
 from proxy.cli.completing import completion, words
+from proxy.cli.signals import signals_held
 from proxy.core.errors import MirrormendError
 
 _EPILOG = """\
@@ -120,9 +121,10 @@ def commands(context: click.Context) -> None:
 )
 def serve(config: Path | None, **options: str | None) -> int:
     """Serve the mended index until SIGTERM or Ctrl-C."""
-    from proxy.cli.serving import run_server  # noqa: PLC0415 - aiohttp takes a moment, and --help does not need it
+    with signals_held():
+        from proxy.cli.serving import run_server  # noqa: PLC0415 - aiohttp takes a moment, and --help does not need it
 
-    return run_server(config, options)
+        return run_server(config, options)
 
 
 @commands.command(epilog=_DEMO_EPILOG)

@@ -5,22 +5,29 @@ import logging
 import os
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
+import structlog
 
+from proxy.cli.listening import ListeningSockets
 from proxy.cli.running import reason, run_loop, settings_for
-from proxy.cli.workers import Workers, held_address
+from proxy.cli.workers import Workers
 from proxy.config import Settings
 from proxy.config.load import SettingsError
 from proxy.server import serve
 from proxy.server.access import read_accounts
 from proxy.server.reload import changeable
+from proxy.server.run import has_terminal, seconds_to_end
 from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls
 from proxy.telemetry import configure_logging
+
+_log = structlog.get_logger("mirrormend.server")
 
 
 def run_server(config: Path | None, options: Mapping[str, str | None]) -> int:
@@ -38,33 +45,48 @@ def run_server(config: Path | None, options: Mapping[str, str | None]) -> int:
 
     try:
         if settings.server.workers == 1:
-            run_loop(serve(settings, load=load))
+            run_loop(serve(settings, load=load, ending=lambda: _end_within(seconds_to_end(settings.server))))
             return 0
         return _serve_by_workers(settings, load)
     except OSError as error:
         raise click.ClickException(_why_not(error, settings.server.listen)) from error
 
 
-def _serve_by_workers(settings: Settings, load: Callable[[], Settings]) -> int:
-    if not hasattr(os, "fork") or not hasattr(socket, "SO_REUSEPORT"):
-        raise click.ClickException("this system cannot have several workers on one port; leave --workers at 1")
-    host, count = settings.server.host, settings.server.workers
-    with held_address(host, settings.server.port) as held, tempfile.TemporaryDirectory(prefix="mirrormend-workers-") as folder:
-        address = f"[{host}]" if ":" in host else host
-        server = settings.server.model_copy(update={"listen": f"{address}:{held.getsockname()[1]}"})
-        in_force = settings.model_copy(update={"server": server})
+def _end_within(seconds: float) -> None:
+    """End the process by force after so many seconds: what blocks the event loop or a thread must not keep it for longer."""
 
-        def work(number: int) -> int:
-            run_loop(serve(in_force, load=load, siblings=Siblings(Path(folder), number, count)))
+    def wait_and_end() -> None:
+        time.sleep(seconds)
+        _log.error("ended-by-force", after=seconds)
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, name="mirrormend-end", daemon=True).start()
+
+
+def _serve_by_workers(settings: Settings, load: Callable[[], Settings]) -> int:
+    if not hasattr(os, "fork"):
+        raise click.ClickException("this system cannot have several workers on one port; leave --workers at 1")
+    count, in_force, has_had_terminal = settings.server.workers, settings, has_terminal()
+    with (
+        closing(ListeningSockets(settings.server.host, settings.server.port, count)) as listening,
+        tempfile.TemporaryDirectory(prefix="mirrormend-workers-") as folder,
+    ):
+
+        def work(number: int, serves: Callable[[], None]) -> int:
+            siblings = Siblings(Path(folder), number, count)
+            run_loop(serve(in_force, ready=lambda _: serves(), load=load, siblings=siblings, listening=listening.of(number)))
             return 0
 
-        def again() -> None:
+        def reload() -> None:
             nonlocal in_force
             # Where it fails, whatever it is, the workers go on with what they have, and say so.
             with suppress(Exception):
                 in_force, _ = changeable(in_force, load())
 
-        return Workers(count, work, again).run()
+        def abandoned() -> bool:
+            return has_had_terminal and not has_terminal()
+
+        return Workers(count, work, listening, end_within=seconds_to_end(settings.server), reload=reload, abandoned=abandoned).run()
 
 
 def settings_to_serve(config: Path | None, options: Mapping[str, str | None]) -> Settings:

@@ -4,25 +4,41 @@ import asyncio
 import gc
 import os
 import signal
+import socket
+import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 import structlog
 from aiohttp import web
 
-from proxy.config import Settings
+from proxy.config import ServerSection, Settings
 from proxy.core.identity import SHARED
 from proxy.server.app import create_app
 from proxy.server.context import INDEXES
 from proxy.server.operations import WATCH
 from proxy.server.reload import reload
+from proxy.server.shared_site import SharedSite
 from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls, renew
 from proxy.server.warm import WarmRunner
 from proxy.upstream.addresses import is_loopback
 
 _log = structlog.get_logger("mirrormend.server")
+
+Listening: TypeAlias = Sequence[tuple[socket.socket, Sequence[socket.socket]]]
+
+_BACKLOG = 1024
+_CLOSE_WITHIN = 2.0
+"""Seconds after notice and drain for what is left then: to cut connections, and to write what was learned to the store."""
+_FORCE_AFTER = 1.0
+
+
+def seconds_to_end(section: ServerSection) -> float:
+    """Return in how many seconds after SIGTERM a process with these settings has ended, whatever hangs in it."""
+    return section.notice + section.drain + _CLOSE_WITHIN + _FORCE_AFTER
 
 
 async def serve(
@@ -31,18 +47,75 @@ async def serve(
     ready: Callable[[str], None] | None = None,
     load: Callable[[], Settings] | None = None,
     siblings: Siblings | None = None,
+    listening: Listening = (),
+    ending: Callable[[], None] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT; then it goes on listening for the notice of `[server]`, while `/readyz` says 503 already,
     and requests in flight have the drain time to finish.
 
-    Calls `ready` with the address once it listens. SIGHUP puts in force what `load` gives, and a renewed certificate.
-    With `siblings` it is one of several workers on the port.
+    Calls `ready` with the address once it listens, and `ending` once it was told to end. Signals that the caller holds are released.
+    SIGHUP puts in force what `load` gives, and a renewed certificate.
+    With `siblings` it is one of several workers; `listening` are its own sockets, and beside each those of the others at that address.
     Raises OSError where it cannot listen, SettingsError where a file of `[access]` is not right.
     """
+    started = asyncio.Event()
     tls = listener_tls(settings.server)
     app = create_app(settings, siblings=siblings)
     runner = WarmRunner(app, access_log=None, handle_signals=False, shutdown_timeout=settings.server.drain, keepalive_timeout=75.0)
-    await runner.setup()
+
+    async def begin_again() -> None:
+        await started.wait()
+        if load is not None:
+            await reload(app, load)
+        renew(tls, settings.server)
+
+    until: float | None = None
+    try:
+        # Signals are heard before anybody is told that it listens, and may send one.
+        async with _signals(None if load is None else begin_again, once=siblings is None) as told_to_end:
+            if await _set_up(runner, told_to_end):
+                _settle_memory()
+                for site in _sites(runner, settings.server, tls, listening):
+                    await site.start()
+                started.set()
+                address = _address(runner, "http" if tls is None else "https")
+                _announce(runner, settings, app, siblings)
+                mirrors = [index.mirror for index in app[INDEXES].values()]
+                _log.info("listening", address=address, upstreams={mirror.name: mirror.url for mirror in mirrors})
+                if ready is not None:
+                    ready(address)
+                await told_to_end.wait()
+        if ending is not None:
+            ending()
+        _log.info("ending", notice=settings.server.notice, drain=settings.server.drain)
+        until = asyncio.get_running_loop().time() + seconds_to_end(settings.server) - _FORCE_AFTER
+        if started.is_set():
+            app[WATCH].ending = True
+            await asyncio.sleep(settings.server.notice)
+    finally:
+        try:
+            async with asyncio.timeout_at(until):
+                await runner.cleanup()
+        except TimeoutError:
+            _log.warning("ended-early", meaning="something took too long to close; what was learned last may not be in the store")
+    _log.info("ended")
+
+
+async def _set_up(runner: web.AppRunner, told_to_end: asyncio.Event) -> bool:
+    """Start the application; return False if the process was told to end meanwhile."""
+    setting_up, told = asyncio.ensure_future(runner.setup()), asyncio.ensure_future(told_to_end.wait())
+    try:
+        await asyncio.wait({setting_up, told}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        setting_up.cancel()
+        told.cancel()
+        await asyncio.gather(setting_up, told, return_exceptions=True)
+    if not setting_up.cancelled():
+        setting_up.result()
+    return not told_to_end.is_set()
+
+
+def _settle_memory() -> None:
     # What was imported stays for good: the collector need not look at it, nor look as often as its defaults have it,
     # since parsing a large page makes tens of thousands of objects that live on.
     gc.collect()
@@ -51,31 +124,11 @@ async def serve(
     # While a thread renders a large page, the event loop waits no longer than this to have its turn.
     sys.setswitchinterval(0.001)
 
-    async def begin_again() -> None:
-        if load is not None:
-            await reload(app, load)
-        renew(tls, settings.server)
 
-    try:
-        # Signals are heard before anybody is told that it listens, and may send one.
-        async with _signals(None if load is None else begin_again) as told_to_end:
-            site = web.TCPSite(
-                runner, settings.server.host, settings.server.port, backlog=1024, ssl_context=tls, reuse_port=siblings is not None
-            )
-            await site.start()
-            address = _address(runner, "http" if tls is None else "https")
-            _announce(runner, settings, app, siblings)
-            mirrors = [index.mirror for index in app[INDEXES].values()]
-            _log.info("listening", address=address, upstreams={mirror.name: mirror.url for mirror in mirrors})
-            if ready is not None:
-                ready(address)
-            await told_to_end.wait()
-        app[WATCH].ending = True
-        _log.info("ending", notice=settings.server.notice, drain=settings.server.drain)
-        await asyncio.sleep(settings.server.notice)
-    finally:
-        await runner.cleanup()
-    _log.info("ended")
+def _sites(runner: web.AppRunner, section: ServerSection, tls: ssl.SSLContext | None, listening: Listening) -> list[web.BaseSite]:
+    if listening:
+        return [SharedSite(runner, own, others, backlog=_BACKLOG, ssl_context=tls) for own, others in listening]
+    return [web.TCPSite(runner, section.host, section.port, backlog=_BACKLOG, ssl_context=tls)]
 
 
 def _address(runner: web.AppRunner, scheme: str) -> str:
@@ -126,15 +179,19 @@ def _warn(runner: web.AppRunner, settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _signals(on_hangup: Callable[[], Awaitable[None]] | None) -> AsyncIterator[asyncio.Event]:
-    """Gives the event that SIGTERM or SIGINT sets; after the block either ends the process at once. At SIGHUP it calls `on_hangup`."""
+async def _signals(on_hangup: Callable[[], Awaitable[None]] | None, *, once: bool) -> AsyncIterator[asyncio.Event]:
+    """Give the event that SIGTERM or SIGINT sets; at SIGHUP call `on_hangup`.
+
+    If `once`, either ends the process at once after the block. A worker hears of the end from its parent, and often from whoever told
+    the parent as well (Ctrl-C in a terminal, systemd), so that a second signal means nothing there: the parent ends its workers at once.
+    """
     end, again = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    had_terminal = _has_terminal()
+    had_terminal = has_terminal()
 
     def hung_up() -> None:
         # The terminal that it was started from was closed: nobody asks for a reload then.
-        if had_terminal and not _has_terminal():
+        if had_terminal and not has_terminal():
             end.set()
         else:
             again.set()
@@ -146,14 +203,18 @@ async def _signals(on_hangup: Callable[[], Awaitable[None]] | None) -> AsyncIter
         reloading = asyncio.create_task(_each_time(again, on_hangup), name="reloading")
     for each, handler in handlers.items():
         loop.add_signal_handler(each, handler)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
     try:
         yield end
     finally:
-        for each in handlers:
-            loop.remove_signal_handler(each)
+        if once:
+            for each in handlers:
+                loop.remove_signal_handler(each)
         if reloading is not None:
-            # One more hangup while requests are drained must not end the process before they are.
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            if once:
+                # One more hangup while requests are drained must not end the process before they are.
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
             reloading.cancel()
             await asyncio.gather(reloading, return_exceptions=True)
 
@@ -166,8 +227,8 @@ async def _each_time(told: asyncio.Event, act: Callable[[], Awaitable[None]]) ->
         await act()
 
 
-def _has_terminal() -> bool:
-    """Whether the process has a terminal that it belongs to."""
+def has_terminal() -> bool:
+    """Return whether the process has a terminal that it belongs to."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:
