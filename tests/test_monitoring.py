@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.server.siblings import Siblings
 from proxy.store import BackendState
 from tests.__main__ import ROOT
 from tests.conftest import MakeClient
@@ -56,7 +58,7 @@ def asked() -> Iterator[Asked]:
 
 
 @pytest.fixture
-async def told(mirror: BrokenMirror, app_client: MakeClient) -> dict[str, set[str]]:
+async def told(mirror: BrokenMirror, app_client: MakeClient, tmp_path: Path) -> dict[str, set[str]]:
     """The names that /metrics has, and the labels of each, after all kinds of things happened."""
     mirror.add("demo-1.0-py3-none-any.whl")
     mirror.add("demo-1.0-cp312-cp312-macosx_11_0_arm64.whl")
@@ -66,7 +68,9 @@ async def told(mirror: BrokenMirror, app_client: MakeClient) -> dict[str, set[st
         await (await client.get(path)).read()
     text = await (await client.get("/metrics")).text()
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(text):
+    # What one of several workers tells besides; their label on all else is of no matter here.
+    of_workers = await Siblings(tmp_path, number=1, count=2).numbers(CollectorRegistry())
+    for family in (*text_string_to_metric_families(text), *of_workers.collect()):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found
@@ -108,6 +112,13 @@ def test_every_alert_says_what_is_seen_and_what_to_do(rule: dict[str, Any]) -> N
     assert all(len(text) > 20 for text in rule["annotations"].values())
     operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     assert rule["alert"] in operations, "docs/operations.md tells of every alert"
+
+
+async def test_every_number_is_told_of_in_the_documents(told: dict[str, set[str]]) -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(mirrormend_[a-z_]+)", operations)) | {"mirrormend_event_loop_lag_worst_seconds"}
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in told if name.startswith("mirrormend_")}
+    assert {name for name in families if not name.startswith("mirrormend_store_")} <= named
 
 
 def test_prometheus_asks_the_service_of_the_compose_file_by_the_name_that_the_alerts_know() -> None:
@@ -213,6 +224,10 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "MirrormendBusy": (
         {f"mirrormend_event_loop_lag_worst_seconds{{{REPLICA}}}": "2x60"},
         {f"mirrormend_event_loop_lag_worst_seconds{{{REPLICA}}}": "0.1x35 2 2 0.1x30"},
+    ),
+    "MirrormendWorkerDown": (
+        {f'mirrormend_worker_up{{{REPLICA}, worker="1"}}': UP, f'mirrormend_worker_up{{{REPLICA}, worker="2"}}': "1x30 0x30"},
+        {f'mirrormend_worker_up{{{REPLICA}, worker="1"}}': UP, f'mirrormend_worker_up{{{REPLICA}, worker="2"}}': "1x39 0x3 1x20"},
     ),
     "MirrormendFileDescriptors": (
         {f"process_open_fds{{{REPLICA}}}": "900x60", f"process_max_fds{{{REPLICA}}}": "1024x60"},

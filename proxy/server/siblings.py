@@ -5,7 +5,7 @@ They talk by sockets in a folder that only their user can open.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 _WITHIN = 2.0
+_END_WITHIN = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Siblings:
 
         app = web.Application()
         app.router.add_get("/", numbers)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_WITHIN)
         await runner.setup()
         place = self._socket(self.number)
         # One that died may have left it.
@@ -44,11 +45,11 @@ class Siblings:
         return runner
 
     async def numbers(self, own: CollectorRegistry) -> "Gathered":
-        """Gives the numbers of all workers that answer in time, each sample with the label `worker`."""
+        """Return the numbers of all workers that answer in time, each sample with the label `worker`, and which workers these are."""
         others = [number for number in range(1, self.count + 1) if number != self.number]
         texts = await asyncio.gather(*(self._asked(number) for number in others))
-        pairs = [(self.number, generate_latest(own).decode()), *zip(others, texts, strict=True)]
-        return Gathered(list(_labelled((number, text) for number, text in pairs if text)))
+        told = dict(sorted([(self.number, generate_latest(own).decode()), *zip(others, texts, strict=True)]))
+        return Gathered([_up(told), *_labelled((number, text) for number, text in told.items() if text)])
 
     async def _asked(self, number: int) -> str:
         connector = aiohttp.UnixConnector(str(self._socket(number)))
@@ -71,6 +72,15 @@ class Gathered:
     def collect(self) -> Iterable[Metric]:
         """Gives them."""
         return self.metrics
+
+
+def _up(told: Mapping[int, str]) -> Metric:
+    family = GaugeMetricFamily(
+        "mirrormend_worker_up", "Whether the worker told its numbers in time; those of one that did not are missing.", labels=("worker",)
+    )
+    for number, text in told.items():
+        family.add_metric((str(number),), float(bool(text)))
+    return family
 
 
 def _labelled(texts: Iterable[tuple[int, str]]) -> Iterable[Metric]:

@@ -47,9 +47,9 @@ async def pages(url: str, count: int) -> list[str]:
     return await asyncio.gather(*(page() for _ in range(count)))
 
 
-async def all_listen(running: ProxyProcess) -> None:
+async def all_listen(running: ProxyProcess, count: int = WORKERS) -> None:
     async with asyncio.timeout(30):
-        while sum(line.get("event") == "listening" for line in running.log) < WORKERS:  # noqa: ASYNC110 - lines come when they come
+        while sum(line.get("event") == "listening" for line in running.log) < count:  # noqa: ASYNC110 - lines come when they come
             await asyncio.sleep(0.02)
 
 
@@ -148,3 +148,46 @@ async def test_workers_without_a_store_to_share_are_warned_of(stocked: BrokenMir
         async with asyncio.timeout(20):
             while not any(line.get("event") == "workers-share-nothing" for line in running.log):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.02)
+
+
+def up(told: str) -> dict[str, str]:
+    return dict(re.findall(r'^mirrormend_worker_up\{worker="(\d)"\} (\S+)$', told, re.MULTILINE))
+
+
+async def test_a_worker_that_does_not_answer_is_seen_in_the_numbers(stocked: BrokenMirror, tmp_path: Path) -> None:
+    async with proxy(stocked, tmp_path) as running:
+        await all_listen(running)
+        assert up(await numbers(running.url)) == {"1": "1.0", "2": "1.0", "3": "1.0"}
+        frozen = children(running.pid)[1]
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            # Each of them says so, whichever is asked; nobody waits for the frozen one for long, and no connection is given to it.
+            for told in await asyncio.gather(*(numbers(running.url) for _ in range(8))):
+                assert up(told) == {"1": "1.0", "2": "0.0", "3": "1.0"}
+                assert 'worker="2"' not in told.replace('mirrormend_worker_up{worker="2"}', "")
+            assert all(LINUX in page for page in await pages(running.url, 20))
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        assert up(await numbers(running.url)) == {"1": "1.0", "2": "1.0", "3": "1.0"}
+        os.kill(frozen, signal.SIGKILL)
+        await all_listen(running, WORKERS + 1)
+        async with asyncio.timeout(30):
+            while up(await numbers(running.url)) != {"1": "1.0", "2": "1.0", "3": "1.0"}:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.05)
+
+
+async def test_what_waits_for_a_worker_that_dies_is_answered_by_the_others(stocked: BrokenMirror, tmp_path: Path) -> None:
+    async with proxy(stocked, tmp_path) as running:
+        await all_listen(running)
+        frozen = children(running.pid)[1]
+        os.kill(frozen, signal.SIGSTOP)
+
+        async def alive() -> int:
+            async with aiohttp.ClientSession() as session, session.get(f"{running.url}/healthz") as response:
+                return response.status
+
+        # The system gives some of these to the one that is stopped.
+        asked = [asyncio.create_task(alive()) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        os.kill(frozen, signal.SIGKILL)
+        assert await asyncio.wait_for(asyncio.gather(*asked), 20) == [200] * 40
