@@ -18,6 +18,7 @@ from proxy.config import Settings
 from proxy.config.keys import all_keys
 from proxy.config.load import load_settings
 from proxy.server import create_app
+from proxy.server.run import seconds_to_end
 from tests.__main__ import ROOT
 from tests.clients import run_command
 
@@ -162,7 +163,19 @@ def test_composed_every_variable_is_one_that_the_real_command_reads(service: Any
 
 
 def test_composed_it_is_not_killed_before_requests_in_flight_are_done(service: Any) -> None:
-    assert int(service["stop_grace_period"].removesuffix("s")) > settings_of_the_container().server.drain
+    assert int(service["stop_grace_period"].removesuffix("s")) > seconds_to_end(settings_of_the_container().server)
+
+
+def test_a_pod_is_not_killed_before_requests_in_flight_are_done() -> None:
+    pod = yaml.safe_load((ROOT / "docker/sidecar/kubernetes-pod.yaml").read_text(encoding="utf-8"))
+    assert pod["spec"]["terminationGracePeriodSeconds"] > seconds_to_end(settings_of_the_container().server)
+
+
+def test_the_documents_say_when_a_process_that_was_told_to_end_has_ended() -> None:
+    server = settings_of_the_container().server
+    besides = seconds_to_end(server) - server.notice - server.drain
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"`notice` + `drain` + {besides:.0f} s after the first signal, {seconds_to_end(server):.0f} s with the defaults" in operations
 
 
 def test_what_is_not_asked_for_is_not_started(composed: Any) -> None:
