@@ -11,7 +11,8 @@ _BACKLOG = 1024
 class ListeningSockets:
     """Sockets that listen at all addresses of `host`: at each of them one for every worker, so that the system spreads connections.
 
-    No other server can listen there, nor can this one where another does: each address is had without SO_REUSEPORT first.
+    Each address is had without SO_REUSEPORT first, and so is refused where another server listens, also one that sets it.
+    A program of the same user that sets it and does not look first can join later: the system lets it.
     Connections that an earlier server left behind (TIME_WAIT) are no hindrance. Port 0 means a free one, the same at all addresses.
     Raise OSError if an address is taken or cannot be had.
     """
