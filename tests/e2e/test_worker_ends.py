@@ -16,7 +16,6 @@ from tests.clients import ProxyProcess, clean_environment
 from tests.faults import Fault, Target
 from tests.listing import content_by_name
 from tests.mirror import BrokenMirror
-from tests.redis_server import RedisServer
 from tests.waiting import eventually
 
 WHEEL = "demo-1.0-py3-none-any.whl"
@@ -216,20 +215,23 @@ async def test_a_request_that_never_ends_does_not_keep_the_process_beyond_the_dr
     assert not [line for line in running.log if line.get("event") in {"workers-killed", "ended-by-force", "ended-early"}]
 
 
-async def test_a_store_that_hangs_does_not_keep_the_process_beyond_the_drain(mirror: BrokenMirror, tmp_path: Path) -> None:
-    mirror.add(WHEEL)
-    redis = RedisServer(tmp_path).start()
-    try:
-        async with ProxyProcess(mirror.url, tmp_path, store=redis.url, environment={"MIRRORMEND_SERVER_DRAIN": "0.5"}) as running:
-            async with aiohttp.ClientSession() as session:
-                redis.signal(signal.SIGSTOP)
-                await (await session.get(f"{running.url}/simple/demo/")).read()
-            began = time.monotonic()
-            assert await running.stop() in {0, 1}
-            assert time.monotonic() - began < 0.5 + 3.5
-    finally:
-        redis.signal(signal.SIGCONT)
-        redis.stop()
+HANGS_AT_THE_END = "import asyncio, proxy.store.store as store; store.Store.close = lambda self: asyncio.sleep(600)"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_store_that_does_not_close_does_not_keep_the_process_beyond_the_drain(
+    mirror: BrokenMirror, tmp_path: Path, workers: int
+) -> None:
+    folder = tmp_path / "hangs"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HANGS_AT_THE_END, encoding="utf-8")
+    environment = {"MIRRORMEND_SERVER_DRAIN": "0.5", "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    async with ProxyProcess(mirror.url, tmp_path, "--workers", str(workers), environment=environment) as running:
+        await all_serve(running, workers)
+        began = time.monotonic()
+        assert await running.stop() == 0
+        assert 0.5 + 2 <= time.monotonic() - began < 0.5 + 3 + 2
+    assert sum(line.get("event") == "ended-early" for line in running.log) == workers
 
 
 BLOCKS = "import signal, time; signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))"
