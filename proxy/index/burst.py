@@ -14,13 +14,22 @@ _QUIET = 1.0
 _LOOK = 0.1
 _LONGEST = 30.0
 
+_AT_ONCE = 8
+"""Waiters that go on in one pass of the event loop, so that thousands of them do not hold up a request that comes meanwhile."""
+
 
 class Burst:
-    """Counts pages as they are asked for; times are in seconds."""
+    """Counts pages as they are asked for; times are in seconds.
+
+    One timer serves all who wait: with one each, thousands of pages behind a burst would keep the event loop busy with nothing.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._arrivals: OrderedDict[str, float] = OrderedDict()
+        self._waiting: OrderedDict[asyncio.Future[None], int] = OrderedDict()
+        self._looks = 0
+        self._next_look: asyncio.Handle | None = None
 
     def arrived(self, project: str, now: float) -> None:
         """Notes that the page of `project` was asked for."""
@@ -37,8 +46,35 @@ class Burst:
         return last - first < _WITHIN and now - last < _QUIET
 
     async def calm(self) -> None:
-        """Waits until the burst is over, or has lasted too long to wait for."""
-        for _ in range(int(_LONGEST / _LOOK)):
-            if not self.lasts(self._clock()):
+        """Wait until the burst is over, or has lasted too long to wait for; those who waited longest go on first."""
+        if not self.lasts(self._clock()):
+            return
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        self._waiting[over] = self._looks + int(_LONGEST / _LOOK)
+        if self._next_look is None:
+            self._next_look = loop.call_later(_LOOK, self._look)
+        try:
+            await over
+        finally:
+            self._waiting.pop(over, None)
+            if not self._waiting and self._next_look is not None:
+                self._next_look.cancel()
+                self._next_look = None
+
+    def _look(self) -> None:
+        self._looks += 1
+        self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        """Let some of those go on who need not wait any longer, and look again at once where there may be more of them."""
+        loop, lasts = asyncio.get_running_loop(), self.lasts(self._clock())
+        for _ in range(_AT_ONCE):
+            over, until = next(iter(self._waiting.items()), (None, 0))
+            if over is None or (lasts and until > self._looks):
+                self._next_look = None if over is None else loop.call_later(_LOOK, self._look)
                 return
-            await asyncio.sleep(_LOOK)
+            del self._waiting[over]
+            if not over.done():
+                over.set_result(None)
+        self._next_look = loop.call_soon(self._let_go_on)

@@ -165,19 +165,18 @@ class Index:
     @property
     def has_pages(self) -> bool:
         """Whether there is any page that could be served although the mirror is down."""
-        return any(project.known is not None for project in self._projects)
+        return self._projects.pages > 0
 
     @property
     def holding(self) -> Holding:
         """What is held in memory just now."""
-        projects = list(self._projects)
-        pages = [project.served.mended for project in projects if project.served is not None and project.who.shared]
+        held = self._projects
         return Holding(
-            projects=len(projects),
-            pages=sum(project.known is not None for project in projects),
-            memory_bytes=self._projects.weight,
-            dropped=sum(len(mended.dropped) for mended in pages),
-            lost=sum(len(mended.lost) for mended in pages),
+            projects=len(held),
+            pages=held.pages,
+            memory_bytes=held.weight,
+            dropped=held.dropped,
+            lost=held.lost,
             storms=self._verifier.storms,
         )
 
@@ -221,7 +220,9 @@ class Index:
         await self._schedule.wait(project, started)
         if self.rescue is not None:
             await self.rescue.prepare(project, self._settings.probe.deadline - (self._clock() - started))
-        return self._serving.serve(project)
+        served = self._serving.serve(project)
+        self._projects.note(project)
+        return served
 
     def spelled(self, name: str, spelling: str) -> None:
         """Notes how somebody spelled the project with the normalised `name`: some mirrors have its page under that spelling only."""

@@ -256,6 +256,7 @@ class Pages:
             self._refusals.succeeded((project.who.key, project.name), self._clock())
         finally:
             project.refreshing_since = None
+            self._projects.note(project)
             if project.known is None:
                 # Whether or not anybody still waits for it.
                 self._projects.drop(project)
@@ -443,6 +444,7 @@ class Pages:
             return
         try:
             project.known = await self._read_stored(project, kept.page)
+            self._projects.note(project)
         except (PageUnreadable, UpstreamError) as error:
             _log.warning("stored-page-unreadable", project=project.name, why=str(error))
 

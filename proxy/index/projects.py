@@ -5,6 +5,7 @@ What identities share is here as well: the parsed page where its bytes are the s
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from proxy.core.identity import Identity
 from proxy.core.verdict.judge import Kind
@@ -27,10 +28,22 @@ _LEAVE_AT_ONCE = 16
 """Projects that leave whenever one is used, at most: each may have something to be stored."""
 
 
+class _Noted(NamedTuple):
+    """The digest of a project's page, and how many files and releases are missing on it where all share it."""
+
+    digest: str
+    dropped: int
+    lost: int
+
+
 class Projects:
     """Holds the projects, those used last at the end; what leaves goes to the keeper first. `clock` tells seconds since the epoch.
 
     How much they hold changes without a word of theirs, so that some are weighed again at each use: no use pays for all of them.
+    Nothing that a page needs looks at all of them: who changes a project's page, or what is served of it, says so to `note`.
+
+    `pages` counts the projects with a page. `dropped` files and `lost` releases are missing on the pages that all share,
+    as they were served last.
     """
 
     def __init__(self, keeper: Keeper, clock: Callable[[], float]) -> None:
@@ -40,8 +53,14 @@ class Projects:
         self._commons: dict[str, Commons] = {}
         self._weights: dict[tuple[str, str], int] = {}
         self._total = 0
+        self._noted: dict[tuple[str, str], _Noted] = {}
+        self._alike: dict[tuple[str, str], dict[str, Project]] = {}
+        self.pages = self.dropped = self.lost = 0
         self._unseen: list[tuple[str, str]] = []
         self._looked = 0.0
+
+    def __len__(self) -> int:
+        return len(self._held)
 
     def __iter__(self) -> Iterator[Project]:
         return iter(list(self._held.values()))
@@ -85,7 +104,9 @@ class Projects:
         self._held.clear()
         self._commons.clear()
         self._weights.clear()
-        self._total = 0
+        self._noted.clear()
+        self._alike.clear()
+        self._total = self.pages = self.dropped = self.lost = 0
 
     def drop(self, project: Project) -> None:
         """Forgets the project, if it is held."""
@@ -93,11 +114,45 @@ class Projects:
             key = project.who.key, project.name
             del self._held[key]
             self._total -= self._weights.pop(key, 0)
+            self._forget_noted(project)
+
+    def note(self, project: Project) -> None:
+        """Note which page the project has by now, and what is missing on it."""
+        if not self.holds(project):
+            return
+        self._weigh(project)
+        key, known = (project.who.key, project.name), project.known
+        served = project.served if known is not None and project.who.shared else None
+        dropped, lost = (0, 0) if served is None else (len(served.mended.dropped), len(served.mended.lost))
+        now = None if known is None else _Noted(known.digest, dropped, lost)
+        before = self._noted.get(key)
+        if now == before:
+            return
+        self._forget_noted(project)
+        if now is not None:
+            self._noted[key] = now
+            self._alike.setdefault((project.name, now.digest), {})[project.who.key] = project
+            self.pages += 1
+            self.dropped += dropped
+            self.lost += lost
+
+    def _forget_noted(self, project: Project) -> None:
+        before = self._noted.pop((project.who.key, project.name), None)
+        if before is None:
+            return
+        page = project.name, before.digest
+        self._alike[page].pop(project.who.key)
+        if not self._alike[page]:
+            del self._alike[page]
+        self.pages -= 1
+        self.dropped -= before.dropped
+        self.lost -= before.lost
 
     def like(self, name: str, digest: str) -> KnownPage | None:
         """Gives what any identity knows of the page with that digest."""
-        for project in self._held.values():
-            if project.name == name and project.known is not None and project.known.digest == digest:
+        for project in self._alike.get((name, digest), {}).values():
+            # It may have another page since a moment ago, which is noted once that is settled.
+            if project.known is not None and project.known.digest == digest:
                 return project.known
         return None
 
