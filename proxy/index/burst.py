@@ -18,6 +18,10 @@ _AT_ONCE = 8
 """Waiters that go on in one pass of the event loop, so that thousands of them do not hold up a request that comes meanwhile."""
 
 
+_MOST = 256
+"""Waiters at most; those who waited longest go on where more come. Each holds a project in memory, and a resolver has about a hundred."""
+
+
 class Burst:
     """Counts pages as they are asked for; times are in seconds.
 
@@ -54,6 +58,8 @@ class Burst:
         self._waiting[over] = self._looks + int(_LONGEST / _LOOK)
         if self._next_look is None:
             self._next_look = loop.call_later(_LOOK, self._look)
+        if len(self._waiting) > _MOST:
+            self._let_first_go_on()
         try:
             await over
         finally:
@@ -70,11 +76,14 @@ class Burst:
         """Let some of those go on who need not wait any longer, and look again at once where there may be more of them."""
         loop, lasts = asyncio.get_running_loop(), self.lasts(self._clock())
         for _ in range(_AT_ONCE):
-            over, until = next(iter(self._waiting.items()), (None, 0))
-            if over is None or (lasts and until > self._looks):
-                self._next_look = None if over is None else loop.call_later(_LOOK, self._look)
+            until = next(iter(self._waiting.values()), None)
+            if until is None or (lasts and until > self._looks):
+                self._next_look = None if until is None else loop.call_later(_LOOK, self._look)
                 return
-            del self._waiting[over]
-            if not over.done():
-                over.set_result(None)
+            self._let_first_go_on()
         self._next_look = loop.call_soon(self._let_go_on)
+
+    def _let_first_go_on(self) -> None:
+        over, _ = self._waiting.popitem(last=False)
+        if not over.done():
+            over.set_result(None)

@@ -179,6 +179,10 @@ class Projects:
             commons.offer(project.known.digest, project.verdicts)
             self._keeper.keep_commons(project.name, commons)
         self._keeper.keep(project)
+        if self.holds(project):
+            # The last pages of a burst are busy until they were verified, and nobody may use another one for hours.
+            self._weigh(project)
+            self._make_room(None, self._clock())
 
     def _look_at_some(self, using: Project, now: float) -> None:
         """Weigh some projects again, the one in use among them, and let go of those that may not be used any more."""
@@ -201,7 +205,7 @@ class Projects:
         self._total += weight - self._weights.get(key, 0)
         self._weights[key] = weight
 
-    def _make_room(self, using: Project, now: float) -> None:
+    def _make_room(self, using: Project | None, now: float) -> None:
         """Let go of some of those that were not used for longest, while all together hold too much."""
         for _ in range(_LEAVE_AT_ONCE):
             if self._total <= _MEMORY:
