@@ -27,6 +27,9 @@ _log = structlog.get_logger("mirrormend.index")
 _ASKED = 2
 """Pages asked for: one of them may be gone as well."""
 
+_LOOKED_AT = 100
+"""Pages among which those are chosen, the last ones used, where that is enough."""
+
 _DOUBTED_FOR = 300.0
 """Seconds for which a mirror that was not believed is not asked for a witness again, unless it gives a page."""
 
@@ -217,15 +220,16 @@ class Doubts:
 
     async def _witnesses(self, project: Project) -> list[_Witness]:
         who = project.who
-        held = [
-            (each, each.known)
-            for each in self._projects
-            if each.who.key == who.key and each.name != project.name and each.known is not None and each.known.page.files
-        ]
+        held, sure = [], 0
+        for each in self._projects.lately_used():
+            if each.who.key == who.key and each.name != project.name and each.known is not None and each.known.page.files:
+                held.append((each, each.known))
+                sure += not self.denied(each)
+                if sure >= _ASKED and len(held) >= _LOOKED_AT:
+                    break
         # Those that were denied themselves come last: they are the least likely to speak for the mirror.
         held.sort(key=lambda pair: (self.denied(pair[0]), -pair[1].checked))
         found = [_Witness(each.name, known.validators) for each, known in held]
-        sure = sum(not self.denied(each) for each, _ in held)
         if who.shared and sure < _ASKED:
             await self.load()
             stored = await self._stored({project.name, *(each.name for each, _ in held)}, _ASKED - sure)

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -107,31 +108,27 @@ class Gate:
 
         An sdist has it where the mirror's page says so: without it pip would run the sdist's build backend.
         """
-        unreadable, read = project.unreadable, project.read
-        long_ago = self._clock() - _UNREADABLE_FOR
+        return partial(self._offered, project.read, project.unreadable, self._clock() - _UNREADABLE_FOR)
 
-        def offered(file: File, *, readable: bool) -> Offer:
-            key = file.key
-            if not readable or unreadable.get(key, long_ago) > long_ago:
-                return None
-            if not isinstance(file.core_metadata, Sha256):
-                return True if file.core_metadata or not self._ranges_ignored or (file.size or 0) <= WHOLE_LIMIT else None
-            known = read.get(key)
-            if known is None or known.source != key or known.mark != mark_of(file):
-                return True
-            return file.core_metadata if known.sha256 == file.core_metadata.sha256 else True
+    def _offered(
+        self, read: Mapping[str, Read], unreadable: Mapping[str, float], long_ago: float, files: Sequence[File]
+    ) -> Sequence[Offer]:
+        names = [file.filename for file in files]
+        made = _offers_by_default(files, names)
+        special, keys = read.keys() | unreadable.keys(), [file.key for file in files] if read or unreadable else names
+        if self._ranges_ignored or not special.isdisjoint(keys):
+            for place, key in enumerate(keys):
+                if self._ranges_ignored or key in special:
+                    readable = made[place] is not None and unreadable.get(key, long_ago) <= long_ago
+                    made[place] = self._offer(files[place], read.get(key)) if readable else None
+        return made
 
-        def offers(files: Sequence[File]) -> Sequence[Offer]:
-            names = [file.filename for file in files]
-            made = _offers_by_default(files, names)
-            special, keys = read.keys() | unreadable.keys(), [file.key for file in files] if read or unreadable else names
-            if self._ranges_ignored or not special.isdisjoint(keys):
-                for place, key in enumerate(keys):
-                    if self._ranges_ignored or key in special:
-                        made[place] = offered(files[place], readable=made[place] is not None)
-            return made
-
-        return offers
+    def _offer(self, file: File, known: Read | None) -> Offer:
+        if not isinstance(file.core_metadata, Sha256):
+            return True if file.core_metadata or not self._ranges_ignored or (file.size or 0) <= WHOLE_LIMIT else None
+        if known is None or known.source != file.key or known.mark != mark_of(file):
+            return True
+        return file.core_metadata if known.sha256 == file.core_metadata.sha256 else True
 
     def unreadable(self, project: Project, file: File) -> bool:
         """Whether the metadata of `file` was lately found to be had nowhere."""

@@ -15,7 +15,7 @@ from proxy.core.page import File, Page
 from proxy.core.twins import file_at, same_elsewhere
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.explain import explain
-from proxy.core.verdict.judge import Verdict, VerdictRules, is_undeliverable
+from proxy.core.verdict.judge import Kind, Verdict, VerdictRules, is_undeliverable
 from proxy.core.verdict.settle import Dropped, Mended, Policy
 from proxy.index.explaining import explanation_data
 from proxy.index.filling import Filling
@@ -183,8 +183,11 @@ class Index:
     @property
     def missing(self) -> list[tuple[str, Dropped]]:
         """The files that are missing on the pages which all share and that are held in memory, each with its project's name."""
-        shared = [project for project in self._projects if project.who.shared and project.known and project.served]
-        return [(project.name, dropped) for project in shared for dropped in self._serving.mended_now(project).dropped]
+        # Nothing can be missing where nothing is denied, and most projects are of that kind.
+        undeliverable = Kind.UNDELIVERABLE
+        shared = (project for project in self._projects if project.who.shared and project.known and project.served)
+        denied = (project for project in shared if any(verdict.kind is undeliverable for verdict in project.verdicts.values()))
+        return [(project.name, dropped) for project in denied for dropped in self._serving.mended_now(project).dropped]
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity."""

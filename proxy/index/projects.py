@@ -65,6 +65,10 @@ class Projects:
     def __iter__(self) -> Iterator[Project]:
         return iter(list(self._held.values()))
 
+    def lately_used(self) -> Iterator[Project]:
+        """Give the projects, the one used last first; none may come or go before the last one that is wanted."""
+        return reversed(self._held.values())
+
     def known(self, who: Identity, name: str) -> Project | None:
         """Gives the project if it is held, and if what it shows may be used still."""
         project = self._held.get((who.key, name))

@@ -120,7 +120,7 @@ def _settle_memory() -> None:
     # since parsing a large page makes tens of thousands of objects that live on.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(10_000, 100, 20)
     # While a thread renders a large page, the event loop waits no longer than this to have its turn.
     sys.setswitchinterval(0.001)
 

@@ -5,7 +5,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -38,15 +38,14 @@ _NO_HASHES: dict[str, str] = {}
 
 def proxied_links(project: str) -> LinkMaker:
     """Gives links relative to the page of `project`, so that they hold behind any host name; their last segment is the file's name."""
-    start = f"../../files/{project}/"
+    return partial(_links, f"../../files/{project}/")
 
-    def links(files: Sequence[File]) -> Sequence[str]:
-        keys = [file.key for file in files]
-        if _PLAIN.make("".join(keys)):
-            return [start + key for key in keys]
-        return [start + file_path(key) for key in keys]
 
-    return links
+def _links(start: str, files: Sequence[File]) -> Sequence[str]:
+    keys = [file.key for file in files]
+    if _PLAIN.make("".join(keys)):
+        return [start + key for key in keys]
+    return [start + file_path(key) for key in keys]
 
 
 def file_path(key: str) -> str:
