@@ -29,7 +29,7 @@ _SAME_DENIAL = 60.0
 _CLOCKS_DIFFER = 5.0
 """Seconds by which the clocks of replicas may differ unnoticed: all go by the clock of the store that they share, once they know it."""
 
-_WEIGHT, _WEIGHT_OF_FIRST_LINK, _WEIGHT_OF_LINK = 6000, 1500, 850
+_WEIGHT, _WEIGHT_OF_FIRST_LINK, _WEIGHT_OF_LINK = 5000, 1000, 850
 """Bytes that a project takes with an empty page, those that the first file takes besides, and those of each, as tracemalloc and the
 process's resident memory tell of thousands of them: `benchmarks/README.md` says how."""
 
