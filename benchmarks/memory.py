@@ -1,9 +1,10 @@
 """Resident memory after a lock of a world with 80,000 links.
 
-    python benchmarks/memory.py [--kind KIND] [--store STORE] [--links N] [--wait SECONDS]
+    python benchmarks/memory.py [--kind KIND] [--store STORE] [--links N] [--small] [--wait SECONDS]
 
 The pages of the jupyter world, repeated under other names, are asked for as uv asks: 50 at a time, JSON with zstd; then for each project
-the core metadata of three wheels. Tells resident memory before, at its highest, right after, and some seconds later.
+the core metadata of three wheels. With `--small` it is made projects of 35 links each instead, which have no metadata.
+Tells resident memory before, at its highest, right after, and some seconds later.
 """
 
 import argparse
@@ -13,11 +14,15 @@ import time
 from pathlib import Path
 
 import aiohttp
+import growth
 import made
 import mirrors
 import msgspec
 
 from tests.world import World
+
+_SMALL = 35
+"""Links of a made project."""
 
 _UV = 'uv/0.9.0 {"installer":{"name":"uv"},"python":"3.12.1","implementation":{"name":"CPython"},"system":{"name":"Linux"},"cpu":"x86_64"}'
 
@@ -36,8 +41,8 @@ def names(links: int) -> list[str]:
     return chosen
 
 
-async def lock(port: int, projects: list[str]) -> tuple[int, int]:
-    """Asks for what a lock asks for; gives how many links and metadata files came."""
+async def lock(port: int, projects: list[str], metadata: int = 3) -> tuple[int, int]:
+    """Asks for what a lock asks for, the core metadata of so many wheels of each project; gives how many links and metadata files came."""
     gate = asyncio.Semaphore(50)
     headers = {"Accept": made.UV_ACCEPT, "Accept-Encoding": "zstd", "User-Agent": _UV}
     counts = [0, 0]
@@ -49,7 +54,8 @@ async def lock(port: int, projects: list[str]) -> tuple[int, int]:
                     answer.raise_for_status()
                     files = msgspec.json.decode(await answer.read())["files"]
                 counts[0] += len(files)
-                for name in [file["filename"] for file in files if file["filename"].endswith(".whl")][-3:]:
+                wheels = [file["filename"] for file in files if file["filename"].endswith(".whl")]
+                for name in wheels[-metadata:] if metadata else ():
                     async with session.get(f"/files/{project}/{name}.metadata") as answer:
                         await answer.read()
                         counts[1] += answer.status == 200
@@ -63,11 +69,16 @@ def main() -> None:
     parser.add_argument("--kind", default="artifactory")
     parser.add_argument("--store", default="sqlite")
     parser.add_argument("--links", type=int, default=80_000)
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--wait", type=float, default=45.0)
     words = parser.parse_args()
-    projects = names(words.links)
-    tree = mirrors.build(mirrors.BUILD / "tree-memory", copies=3)
-    with tempfile.TemporaryDirectory() as folder, mirrors.nginx(tree) as origin:
+    if words.small:
+        projects = [f"project-{number}" for number in range(words.links // _SMALL)]
+        tree, rules, each = growth.small_projects(len(projects), _SMALL), made.FILES, 0
+    else:
+        projects = names(words.links)
+        tree, rules, each = mirrors.build(mirrors.BUILD / "tree-memory", copies=3), "", 3
+    with tempfile.TemporaryDirectory() as folder, mirrors.nginx(tree, rules=rules) as origin:
         store = f"sqlite:{Path(folder, 'store.sqlite')}" if words.store == "sqlite" else words.store
         environment = {"MIRRORMEND_UPSTREAM_KIND": words.kind}
         with made.proxy(f"http://127.0.0.1:{origin}{mirrors.SIMPLE}", "--store", store, environment=environment) as server:
@@ -79,7 +90,7 @@ def main() -> None:
 
             tell("before")
             for what in ("cold", "warm"):
-                links, metadata = asyncio.run(lock(server.port, projects))
+                links, metadata = asyncio.run(lock(server.port, projects, each))
                 tell(f"after a {what} lock: {len(projects)} projects, {links} links, {metadata} metadata files")
             for seconds in (5.0, max(0.0, words.wait - 5.0)):
                 time.sleep(seconds)

@@ -223,6 +223,18 @@ class Histories(RuleBasedStateMachine):
     def nothing_is_left_running(self) -> None:
         assert self.index.tasks.count == 0
 
+    @invariant()
+    def what_is_told_of_all_projects_agrees_with_a_walk_over_them(self) -> None:
+        held, told = self.index._projects, self.index.holding
+        projects = list(held)
+        pages = [project.served.mended for project in projects if project.who.shared and project.served is not None]
+        assert told.projects == len(projects)
+        assert told.pages == sum(project.known is not None for project in projects)
+        assert told.dropped == sum(len(mended.dropped) for mended in pages)
+        assert told.lost == sum(len(mended.lost) for mended in pages)
+        for project in projects:
+            assert project.known is None or held.like(project.name, project.known.digest) is not None
+
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
