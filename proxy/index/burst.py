@@ -14,8 +14,9 @@ _QUIET = 1.0
 _LOOK = 0.1
 _LONGEST = 30.0
 
-_AT_ONCE = 8
-"""Waiters that go on in one pass of the event loop, so that thousands of them do not hold up a request that comes meanwhile."""
+_STEPS, _STEP = 32, 0.003
+"""In so many steps, with so many seconds between them, all go on who waited for the end of a burst. All at once they would hold up whoever
+asks for a page meanwhile, and be a crowd for the mirror."""
 
 
 _MOST = 256
@@ -33,7 +34,7 @@ class Burst:
         self._arrivals: OrderedDict[str, float] = OrderedDict()
         self._waiting: OrderedDict[asyncio.Future[None], int] = OrderedDict()
         self._looks = 0
-        self._next_look: asyncio.Handle | None = None
+        self._next_look: asyncio.TimerHandle | None = None
 
     def arrived(self, project: str, now: float) -> None:
         """Notes that the page of `project` was asked for."""
@@ -73,15 +74,15 @@ class Burst:
         self._let_go_on()
 
     def _let_go_on(self) -> None:
-        """Let some of those go on who need not wait any longer, and look again at once where there may be more of them."""
+        """Let some of those go on who need not wait any longer, and look again soon where there may be more of them."""
         loop, lasts = asyncio.get_running_loop(), self.lasts(self._clock())
-        for _ in range(_AT_ONCE):
+        for _ in range(1 + len(self._waiting) // _STEPS):
             until = next(iter(self._waiting.values()), None)
             if until is None or (lasts and until > self._looks):
                 self._next_look = None if until is None else loop.call_later(_LOOK, self._look)
                 return
             self._let_first_go_on()
-        self._next_look = loop.call_soon(self._let_go_on)
+        self._next_look = loop.call_later(_STEP, self._let_go_on) if self._waiting else None
 
     def _let_first_go_on(self) -> None:
         over, _ = self._waiting.popitem(last=False)
