@@ -116,8 +116,8 @@ async def _set_up(runner: web.AppRunner, told_to_end: asyncio.Event) -> bool:
 
 
 def _settle_memory() -> None:
-    # What was imported stays for good: the collector need not look at it, nor look as often as its defaults have it,
-    # since parsing a large page makes tens of thousands of objects that live on.
+    # All that was imported stays for good: the collector need not look at it, nor look as often as its defaults have it, since what is
+    # served leaves nearly nothing to collect. Each look holds up the event loop, the longer the more new objects there are.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 100, 20)
