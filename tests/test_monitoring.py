@@ -68,7 +68,7 @@ async def told(mirror: BrokenMirror, app_client: MakeClient, tmp_path: Path) -> 
         await (await client.get(path)).read()
     text = await (await client.get("/metrics")).text()
     found: dict[str, set[str]] = {}
-    # What one of several workers tells besides; their label on all else is of no matter here.
+    # One of several workers tells these besides; their label on all else is of no matter here.
     of_workers = await Siblings(tmp_path, number=1, count=2).numbers(CollectorRegistry())
     for family in (*text_string_to_metric_families(text), *of_workers.collect()):
         for sample in family.samples:

@@ -193,7 +193,14 @@ class Workers:
         parent = os.getpid()
         # From here on until the worker has handlers of its own a signal would end it, or be handled by its copy of the parent's.
         hold_signals()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            # There may be no room for a process just now; those that serve go on.
+            release_signals()
+            _log.error("worker-not-started", worker=number, why=str(error), then=f"it is tried again in {_LONGEST_PAUSE:.0f} s")
+            self._due[number] = time.monotonic() + _LONGEST_PAUSE
+            return
         if pid == 0:
             status = 1
             try:

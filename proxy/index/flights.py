@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from proxy.core.errors import MirrormendError
+from proxy.store import context_of_nobody
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -33,12 +34,12 @@ class Tasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
-    def start(self, work: Coroutine[Any, Any, Value], name: str) -> "asyncio.Task[Value]":
-        """Start `work`, whose failure is logged.
+    def start(self, work: Coroutine[Any, Any, Value], name: str, *, awaited: bool = False) -> "asyncio.Task[Value]":
+        """Start `work`, whose failure is logged; `awaited` says that a page waits for it, and so is short of patience with the store.
 
         What the proxy raises on purpose is told by whoever waits for it, or is to be expected where nobody does; all else is a defect.
         """
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = asyncio.get_running_loop().create_task(work, name=name, context=None if awaited else context_of_nobody())
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -77,11 +78,12 @@ class Tasks:
 class SingleFlight(Generic[Key, Value]):
     """Runs one piece of work per key at a time; all who ask for the key meanwhile get its outcome.
 
-    Who stops waiting does not stop the work of the others.
+    A caller that stops waiting does not stop the work of the others. `awaited` is as for `Tasks.start`.
     """
 
-    def __init__(self, tasks: Tasks, name: str) -> None:
+    def __init__(self, tasks: Tasks, name: str, *, awaited: bool = False) -> None:
         self._tasks = tasks
+        self._awaited = awaited
         self._name = name
         self._flights: dict[Key, asyncio.Task[Value]] = {}
 
@@ -94,7 +96,7 @@ class SingleFlight(Generic[Key, Value]):
         task = self._flights.get(key)
         # One that has ended is told of a little later; who asks meanwhile is not to get what was found before.
         if task is None or task.done():
-            task = self._flights[key] = self._tasks.start(work(), f"{self._name} {key}")
+            task = self._flights[key] = self._tasks.start(work(), f"{self._name} {key}", awaited=self._awaited)
             task.add_done_callback(lambda ended: self._ended(key, ended))
         return task
 

@@ -32,11 +32,13 @@ from proxy.index.schedule import Schedule
 from proxy.index.served import ServedPage
 from proxy.index.serving import Serving, known_of
 from proxy.index.verification import Verifier
-from proxy.store import Store
+from proxy.store import Store, patience_of
 from proxy.upstream import Mirror
 from proxy.upstream.addresses import shown
 
 _RECENTLY = 60.0
+_STORE_WITHIN = 0.5
+"""Seconds for which a page waits for the store in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Index:
         rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._retired = False
         self.tasks = Tasks()
+        self._keeping: asyncio.Task[None] | None = None
         self._stop_watching = store.watch_losses(self._store_lost)
         self._projects = Projects(self._keeper, clock)
         self._verifier = Verifier(mirror, rules, self.tasks, clock, patience=settings.probe.patience, learned=self._projects.learned)
@@ -140,13 +143,17 @@ class Index:
         self._schedule.rest()
 
     def _store_lost(self) -> None:
-        self.tasks.start(self._keep_again(), "keep again")
-
-    async def _keep_again(self) -> None:
-        """Keep again what the store lost and this index holds; a page that only the mirror has as a whole is fetched when it is due."""
         for project in self._projects:
             if project.known is not None:
+                # Only the mirror has the page as a whole: it is fetched so when it is due, unless the store's memory has it.
                 project.known.kept = float("-inf")
+        if self._keeping is not None:
+            self._keeping.cancel()
+        self._keeping = self.tasks.start(self._keep_again(), "keep again")
+
+    async def _keep_again(self) -> None:
+        """Keep again what the store lost and this index learned."""
+        for project in self._projects:
             if project.who.shared and project.loaded:
                 await self._keeper.catch_up(project)
                 self._keeper.keep(project)
@@ -217,7 +224,8 @@ class Index:
         """
         started = self._clock()
         self._schedule.arrived(name, started)
-        project = await self._fresh(name, who, client, max_age)
+        with patience_of(_STORE_WITHIN):
+            project = await self._fresh(name, who, client, max_age)
         project.asked_for = True
         self._schedule.look_ahead(project, client)
         await self._schedule.wait(project, started)

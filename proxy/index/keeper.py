@@ -3,7 +3,7 @@
 Only what the shared identity learned is kept, and the commons; what a client's own token showed stays in memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,7 @@ import msgspec
 from proxy.core.verdict.judge import Verdict
 from proxy.index.documents import PROOF_RULES, Document, MetadataDocument, NamesDocument, PageDocument, VerdictsDocument, decode, encode
 from proxy.index.project import Commons, Project, came_later
-from proxy.store import Lease, Room, Store
+from proxy.store import Documents, Lease, Room, Store
 from proxy.upstream import FetchedPage, Validators
 
 _NAMES = "//names"
@@ -27,16 +27,18 @@ _LARGEST_METADATA = 1024 * 1024
 
 @dataclass(frozen=True)
 class Kept:
-    """What the store has of a project, as it came; what is not there, or cannot be read back, is None."""
+    """The documents of a project in the store, as they came; one that is not there, or cannot be read back, is None."""
 
     raw_commons: bytes | None
     raw_verdicts: bytes | None
     raw_metadata: bytes | None
     raw_page: bytes | None
+    answered: bool = True
+    """Tells whether the store answered: if not, a document that is None may be there all the same."""
 
     @cached_property
     def commons(self) -> Commons:
-        """What clients with credentials of their own found deliverable."""
+        """The files that clients with credentials of their own found deliverable."""
         kept = decode(self.raw_commons, VerdictsDocument)
         return Commons() if kept is None else Commons(kept.digest, dict(kept.verdicts))
 
@@ -104,25 +106,31 @@ class Keeper:
         """Forget the mirror's page, for all who share the store and as long as a copy may exist: it may not be served any more."""
         self._store.forget(Room.PAGE, self._key(name), self._pages_for)
 
-    async def kept(self, project: Project, *, patient: bool = False) -> Kept:
-        """Return what is kept of `project`, for its identity to see; with `patient`, wait for a slow store longer than a page does."""
+    async def kept(self, project: Project, *, patient: bool = False, anew: bool = False, whole: bool = True) -> Kept:
+        """Return what is kept of `project`, for its identity to see, without the page and the commons unless it is to be `whole`.
+
+        With `patient`, wait for a slow store longer than a page does; with `anew`, ask it for what it told a moment ago as well.
+        """
+        if not whole:
+            return _learned_only(await self._store.get_many(self._learned(project.name), anew=anew))
         places = self._places(project.name)
         if project.who.shared:
-            return Kept(*await self._store.get_many(places, patient=patient))
-        (commons,) = await self._store.get_many(places[:1], patient=patient)
-        return Kept(commons, None, None, None)
+            return _all(await self._store.get_many(places, patient=patient, anew=anew))
+        commons = await self._store.get_many(places[:1], patient=patient)
+        return Kept(commons[0], None, None, None, commons.answered)
 
-    @property
-    def answers(self) -> bool:
-        """Whether the store says now what it has, so that what it does not give is not kept."""
-        return self._store.answers
+    async def lacks_page(self, name: str) -> bool:
+        """Return whether the store, as far as it tells, has no page of the project `name`."""
+        documents = await self._store.get_many([(Room.PAGE, self._key(name))])
+        return documents.answered and documents[0] is None
 
     async def confirm_page(self, name: str, checked: float) -> bool:
         """Note that the mirror said at `checked` that the page which is kept still holds; return False if none is kept, but could be."""
         key = self._key(name)
-        document = decode(await self._store.get(Room.PAGE, key), PageDocument)
+        documents = await self._store.get_many([(Room.PAGE, key)])
+        document = decode(documents[0], PageDocument)
         if document is None:
-            return not self._store.answers or self._resting
+            return not documents.answered or self._resting or not self._store.outlives
         # One that was confirmed in the future was kept before the clock went back.
         if not 0 <= document.checked - checked < _BETWEEN_REPLICAS:
             self._put(Room.PAGE, key, msgspec.structs.replace(document, checked=checked), self._pages_for)
@@ -138,11 +146,11 @@ class Keeper:
             project.take_over(kept.verdicts.believed, self._store.now())
             # Writing the same again would only overwrite what others learn meanwhile.
             project.stored_revision = -1 if _lacks(kept.verdicts.verdicts, project.verdicts, self._store.now()) else project.revision
-        elif self._store.answers:
+        elif kept.answered:
             project.stored_revision = -1
         if kept.metadata is not None:
             project.take_over_metadata(kept.metadata.read)
-        elif self._store.answers and project.read:
+        elif kept.answered and project.read:
             project.read_since_stored = True
 
     async def validators(self, name: str) -> Validators | None:
@@ -164,19 +172,16 @@ class Keeper:
         for room in (Room.PAGE, Room.VERDICTS, Room.METADATA):
             await self._store.settled(room, self._key(name), within)
 
-    async def take_turn(self, name: str, work: str, seconds: float, *, whole: bool) -> tuple[Lease | None, Kept]:
-        """Return the right to do `work` for the project `name` for so long, None if a replica has it.
+    async def take_turn(self, project: Project, work: str, seconds: float, *, whole: bool, reading: bool) -> tuple[Lease | None, Kept]:
+        """Return the right to do `work` for `project` for so long, None if a replica has it.
 
-        With it comes what is kept of the project, without the page and the commons unless it is to be `whole`.
+        With it comes, if `reading`, what is kept of the project, without the page and the commons unless it is to be `whole`.
         """
-        places = self._places(name) if whole else self._learned(name)
-        lease, documents = await self._store.acquire(f"{work}/{self._key(name)}", seconds, places)
-        return lease, Kept(*documents) if whole else _learned_only(documents)
-
-    @property
-    def outlives(self) -> bool:
-        """Whether the store outlives this process, if it can be reached."""
-        return self._store.outlives
+        places = self._places(project.name) if whole else self._learned(project.name) if reading else []
+        lease, documents = await self._store.acquire(f"{work}/{self._key(project.name)}", seconds, places)
+        if lease is None or not places:
+            return lease, _NOTHING
+        return lease, _all(documents) if whole else _learned_only(documents)
 
     @property
     def shared(self) -> bool:
@@ -203,9 +208,17 @@ class Keeper:
         return f"{self._mirror}/{name}/commons"
 
 
-def _learned_only(documents: Sequence[bytes | None]) -> Kept:
+_NOTHING = Kept(None, None, None, None, answered=False)
+
+
+def _all(documents: Documents) -> Kept:
+    commons, verdicts, metadata, page = documents
+    return Kept(commons, verdicts, metadata, page, documents.answered)
+
+
+def _learned_only(documents: Documents) -> Kept:
     verdicts, metadata = documents
-    return Kept(None, verdicts, metadata, None)
+    return Kept(None, verdicts, metadata, None, documents.answered)
 
 
 def _lacks(stored: Mapping[str, Verdict], known: Mapping[str, Verdict], now: float) -> bool:

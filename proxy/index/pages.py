@@ -3,7 +3,6 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -87,7 +86,7 @@ class Pages:
         self._probe = probe
         self._clock = clock
         self._filling = filling
-        self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "page")
+        self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "page", awaited=True)
         self._spellings: OrderedDict[str, str] = OrderedDict()
         self._doubts = Doubts(mirror, projects, keeper, within=probe.patience, clock=clock)
         self._refusals = Refusals(upstream.fresh)
@@ -281,12 +280,20 @@ class Pages:
                     return
             if kept is not None and kept.page is not None and await self._take_over(project, kept.page):
                 return
+            lost = kept is not None and kept.answered and kept.page is None
             try:
-                await self._fetch(project)
+                await self._fetch(project, whole=await self._is_to_be_fetched_whole(project, lost=lost))
             except (UpstreamError, PageUnreadable) as error:
                 if isinstance(error, PageUnreadable) or is_failure(error):
                     await self._load_at_last(project)
                 raise
+
+    async def _is_to_be_fetched_whole(self, project: Project, *, lost: bool) -> bool:
+        """Return whether the store lost the page, so that it needs all of it, and not only the word that it still holds."""
+        known = project.known
+        if known is None or not project.who.shared or 0 <= self._clock() - known.kept_whole < _KEPT_WHOLE_FOR:
+            return False
+        return lost or (known.kept == float("-inf") and await self._keeper.lacks_page(project.name))
 
     def _is_fresh_enough(self, kept: Kept) -> bool:
         return kept.page is not None and 0 <= self._clock() - kept.page.checked < self._upstream.fresh
@@ -310,14 +317,14 @@ class Pages:
             return False
         return True
 
-    async def _fetch(self, project: Project, belief: Belief | None = None) -> None:
-        """Ask the mirror for the page; `belief` is what was thought of a denial of it a moment ago, which is to be repeated now."""
+    async def _fetch(self, project: Project, belief: Belief | None = None, *, whole: bool = False) -> None:
+        """Ask the mirror for the page, all of it if `whole`; `belief` is what was thought of a denial of it a moment ago."""
         known = project.known
         try:
             fetched = await self._mirror.fetch_page(
                 project.name,
                 project.who,
-                None if known is None else known.validators,
+                None if known is None or whole else known.validators,
                 spelling=self._spellings.get(project.name),
                 # What failed the last time as well is not asked for again and again.
                 within=0.0 if self._refusals.lasts((project.who.key, project.name)) else None,
@@ -338,6 +345,8 @@ class Pages:
             self._mirror.counts.page_fetches["fetched" if isinstance(fetched, FetchedPage) else "not-modified"] += 1
             if isinstance(fetched, FetchedPage):
                 await self._take(project, fetched, belief)
+                if whole and project.known is not None:
+                    project.known.kept_whole = project.known.checked
             elif known is not None:
                 await self._confirm(project, known)
 
@@ -394,18 +403,9 @@ class Pages:
             return
         # A page that never changes would else be forgotten one day, although it was confirmed a moment ago.
         known.kept = known.checked
-        if not await self._keeper.confirm_page(project.name, known.checked) and not 0 <= known.checked - known.kept_whole < _KEPT_WHOLE_FOR:
-            await self._fetch_to_keep(project, known)
-
-    async def _fetch_to_keep(self, project: Project, known: KnownPage) -> None:
-        """Fetch the whole page, for the store to have it again, which lost it; that it could not be had changes nothing."""
-        known.kept_whole = known.checked
-        with suppress(UpstreamError, PageUnreadable):
-            fetched = await self._mirror.fetch_page(project.name, project.who, None, spelling=self._spellings.get(project.name))
-            if isinstance(fetched, FetchedPage):
-                await self._take(project, fetched, None)
-                if project.known is not None:
-                    project.known.kept_whole = known.kept_whole
+        if not await self._keeper.confirm_page(project.name, known.checked):
+            # The store lost it, and has it again once the mirror has sent all of it.
+            known.validators = Validators()
 
     async def _read_page(self, project: Project, fetched: FetchedPage, checked: float) -> KnownPage:
         digest = digest_of(fetched)
@@ -436,7 +436,7 @@ class Pages:
     async def _load(self, project: Project, kept: Kept) -> None:
         """Take what is kept of a project that is not known yet. One that the store did not tell of now is loaded another time."""
         self._projects.share(project.name, kept.commons)
-        project.loaded = self._keeper.answers or not self._keeper.outlives
+        project.loaded = kept.answered
         if not project.who.shared:
             return
         self._keeper.take_over(project, kept)

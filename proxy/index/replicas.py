@@ -61,7 +61,10 @@ class Replicas:
             self._keeper.take_over(project, kept)
             yield kept
         finally:
-            self._tasks.start(_hand_over(self._keeper, project, lease), f"hand over {work.value} {project.name}")
+            handing_over = self._tasks.start(_hand_over(self._keeper, project, lease), f"hand over {work.value} {project.name}")
+            if lease is not None:
+                # Also if it is cancelled before it begins.
+                handing_over.add_done_callback(lambda _: lease.let_go())
 
 
 ALONE = Replicas(None, Tasks())
@@ -73,30 +76,25 @@ async def _awaited(
 ) -> tuple[Lease | None, Kept]:
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
-    pauses = iter(_LOOK_AGAIN)
+    pauses, first = iter(_LOOK_AGAIN), True
     while True:
-        lease, kept = await keeper.take_turn(project.name, work, seconds, whole=whole)
-        if lease is not None:
+        lease, kept = await keeper.take_turn(project, work, seconds, whole=whole and first, reading=first)
+        if lease is not None and first:
             return lease, kept
-        if loop.time() >= until:
-            return None, await keeper.kept(project)
-        if enough is not None:
-            kept = await keeper.kept(project)
-            if enough(kept):
-                return None, kept
-            enough = None
+        if lease is not None or loop.time() >= until or (first and enough is not None):
+            kept = await keeper.kept(project, anew=True, whole=whole)
+            if lease is not None or loop.time() >= until or (enough is not None and enough(kept)):
+                return lease, kept
+        first = False
         await asyncio.sleep(next(pauses, _LOOK_AGAIN[-1]))
 
 
 async def _hand_over(keeper: Keeper, project: Project, lease: Lease | None) -> None:
-    try:
-        if keeper.has_news(project):
-            # Others may have learned something else meanwhile, which is not to be overwritten.
-            await keeper.catch_up(project)
-            keeper.keep(project)
-        if lease is not None:
-            # Who has the turn next reads what was learned in this one, so that has to be there first.
-            await keeper.settled(project.name, _HANDED_OVER_WITHIN)
-    finally:
-        if lease is not None:
-            await lease.release()
+    if keeper.has_news(project):
+        # Others may have learned something else meanwhile, which is not to be overwritten.
+        await keeper.catch_up(project)
+        keeper.keep(project)
+    if lease is not None:
+        # Who has the turn next reads what was learned in this one, so that has to be there first.
+        await keeper.settled(project.name, _HANDED_OVER_WITHIN)
+        await lease.release()

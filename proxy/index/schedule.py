@@ -25,12 +25,16 @@ from proxy.index.replicas import Replicas, Work
 from proxy.index.rescue import Rescue
 from proxy.index.suspects import Urgency
 from proxy.index.verification import Verifier
+from proxy.store import patience_anew
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
 
 _BACKGROUND_PIECE = 100
 """Files that are planned at a time in the background, so that what was learned meanwhile counts."""
+
+_STORE_WITHIN = 0.5
+"""Seconds for which the rest of the probes waits for the store in all."""
 
 _LOOK = 0.02
 """Seconds after which who waits alone looks whether it still does."""
@@ -101,7 +105,7 @@ class Schedule:
         if not first and not ahead:
             progress.first.set()
         run = self._run(project, known.page, first=first, ahead=ahead, client=client, progress=progress)
-        self._tasks.start(run, f"verify {project.name}")
+        self._tasks.start(run, f"verify {project.name}", awaited=True)
 
     async def wait(self, project: Project, started: float) -> None:
         """Waits, after a request that came at `started`, for the probes that matter first, at most the deadline of `[probe]`.
@@ -272,6 +276,8 @@ class Schedule:
             async with self._replicas.turn(project, Work.FIRST):
                 await self._verifier.ask(project, self._still_due(project, page, first, client))
                 progress.first.set()
+            # A client that asks for one page alone waits for the rest as well.
+            patience_anew(_STORE_WITHIN)
             await self._burst.calm()
             if not project.asked_for:
                 # It was fetched ahead and nobody came: whoever does has the rest planned.

@@ -7,8 +7,9 @@ import asyncio
 import select
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import web
 
@@ -50,7 +51,7 @@ class SharedSite(web.SockSite):
             each.close()
         await super().stop()
 
-    def _begin(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._taking.add(task)
         task.add_done_callback(self._taking.discard)

@@ -31,9 +31,14 @@ class Lease:
 
     async def release(self) -> None:
         """Give the right back, also if the caller is cancelled meanwhile; do not raise, and do nothing the second time."""
+        releasing = self.let_go()
+        if releasing is not None:
+            await asyncio.shield(releasing)
+
+    def let_go(self) -> "asyncio.Task[None] | None":
+        """Begin to give the right back; return the task that does it, None if it is given back already."""
         release, self._release = self._release, None
-        if release is not None:
-            await asyncio.shield(release())
+        return None if release is None else release()
 
 
 Granted = tuple[Lease | None, list[bytes | None] | None]
@@ -41,7 +46,7 @@ Granted = tuple[Lease | None, list[bytes | None] | None]
 
 
 class Leases:
-    """Takes leases in `backend`, by way of `reach`. No method raises."""
+    """The leases of this process in `backend`, taken by way of `reach`. No method raises."""
 
     def __init__(self, backend: Backend, reach: Reach) -> None:
         self._backend = backend
@@ -101,6 +106,8 @@ class Leases:
         until = loop.time() + seconds
         while (left := until - loop.time()) > _RENEWED_FOR:
             await asyncio.sleep(_RENEWED_FOR / 3)
+            if not self._reach.usable:
+                continue
             with suppress(BackendAway, BackendRefused):
                 await self._reach.asked(self._backend.renew(name, token, min(left, _RENEWED_FOR)))
 
@@ -115,7 +122,7 @@ class Leases:
     def _give_back(self, taking: "asyncio.Task[Granted]") -> None:
         lease = None if taking.cancelled() else taking.result()[0]
         if lease is not None:
-            self._start(lease.release(), "store-give-back")
+            lease.let_go()
 
     async def _release(self, name: str, token: str) -> None:
         if not self._reach.usable:

@@ -16,6 +16,7 @@ import structlog
 
 from proxy.store.backend import Backend, BackendAway, BackendBusy, BackendRefused
 from proxy.store.circuit import Circuit
+from proxy.store.patience import patience_left
 from proxy.store.pending import Change
 
 _log = structlog.get_logger("mirrormend.store")
@@ -23,8 +24,13 @@ _log = structlog.get_logger("mirrormend.store")
 _LOOK_AFTER = 30.0
 """Seconds after which a backend is looked at again: whether it was emptied, or replaced, while nobody asked it anything."""
 
+_LOSSES_APART = 10.0
+"""Seconds between two losses that are told of."""
+
 _QUICK_AGAIN = 1.0
-"""Seconds between two looks whether a slow backend is quick again."""
+"""Seconds between two looks whether a slow backend is quick again, at first."""
+_SOON_SLOW = 3.0
+"""So many times that pause after it was quick again, a backend that is slow is so since before."""
 
 _SLICES = 5
 _WEIGHT_OF_ONE = 0.2
@@ -76,7 +82,11 @@ class Reach:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reviver: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._told_of_loss = float("-inf")
         self._usual = 0.0
+        self._slow_again = _QUICK_AGAIN
+        self._quick_since = float("-inf")
         self.slow = False
         self.failures = 0
 
@@ -200,9 +210,14 @@ class Reach:
         if patient:
             await asyncio.wait({task})
             return True
-        slice_ = self.patience / _SLICES
+        slice_, left = self.patience / _SLICES, patience_left()
         for number in range(_SLICES):
+            if left is not None and left.seconds <= 0:
+                # The page has waited for the store before, for other things.
+                return task.done()
             await asyncio.wait({task}, timeout=slice_)
+            if left is not None and (number or not task.done()):
+                left.seconds -= slice_
             if task.done():
                 self._usual += (number * slice_ - self._usual) * _WEIGHT_OF_ONE
                 if self._usual > self.patience / 2:
@@ -238,8 +253,15 @@ class Reach:
         identity = self._backend.identity
         if identity and identity != self._identity:
             before, self._identity = self._identity, identity
-            if before:
-                self._on_lost()
+            if before and self._telling is None:
+                self._telling = self._start(self._tell_of_loss(), "store-lost")
+
+    async def _tell_of_loss(self) -> None:
+        """Tell of one loss at a time: two backends that take turns at one address would else be given everything without end."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._told_of_loss + _LOSSES_APART - loop.time()))
+        self._telling, self._told_of_loss = None, loop.time()
+        self._on_lost()
 
     async def _revive(self) -> None:
         while self._circuit.open:
@@ -258,20 +280,27 @@ class Reach:
             self._circuit.reached()
 
     async def _until_quick(self) -> None:
-        """Look now and then whether the backend is quick again; one that is away meanwhile is looked after by others."""
+        """Look now and then whether the backend is quick again; one that is away meanwhile is looked after by others.
+
+        One that answers a look quickly and is slow at once again is looked at ever more rarely: each time costs a page its patience.
+        """
         loop = asyncio.get_running_loop()
+        soon = loop.time() - self._quick_since < _SOON_SLOW * self._slow_again
+        self._slow_again = min(self._slow_again * 2, _LOOK_AFTER) if soon else _QUICK_AGAIN
         while self.slow:
-            await asyncio.sleep(_QUICK_AGAIN)
+            await asyncio.sleep(self._slow_again)
             asked, outages = loop.time(), self._circuit.outages
             try:
                 if self.usable:
                     await self._connect()
+            except BackendBusy:
+                continue
             except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
                 self._failed(error, outages)
             if not self.usable:
                 self.slow = False
             elif loop.time() - asked < self.patience / 2:
-                self.slow, self._usual = False, 0.0
+                self.slow, self._usual, self._quick_since = False, 0.0, loop.time()
                 _log.info("store-quick-again", backend=self.name)
 
     async def _watch(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,13 +20,21 @@ _MOST_ABSENT = 20_000
 
 
 class Restore(Protocol):
-    """Writes again a document that the backend has `lost`, or has an earlier state of."""
+    """The function that writes again a document which the backend has `lost`, or has an earlier state of."""
 
     def __call__(self, slot: str, sealed: bytes, header: Header, *, lost: bool) -> None:
         """Do so."""
 
 
 Found = dict[str, bytes | None]
+
+
+class Documents(list[bytes | None]):
+    """Documents in the order in which they were asked for; `answered` says whether one that is None is known not to be there."""
+
+    def __init__(self, documents: Iterable[bytes | None], *, answered: bool) -> None:
+        super().__init__(documents)
+        self.answered = answered
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +46,7 @@ class _Reading:
 
 
 class ReadThrough:
-    """Gives documents by their slots: what `writer` has still to write, else what `memory` and the backend behind `reach` have.
+    """Documents by their slots: those that `writer` has still to write, else those of `memory` and of the backend behind `reach`.
 
     `restore` is called with what the memory has and the backend lost. `clock` gives seconds since the epoch by the clock of this process,
     `now` those by the clock of all who share the backend.
@@ -63,7 +71,7 @@ class ReadThrough:
         self._now = now
         self._restore = restore
         self._readings: set[_Reading] = set()
-        self._tasks: set[asyncio.Task[Found]] = set()
+        self._tasks: set[asyncio.Task[Found | None]] = set()
         self._absent: OrderedDict[str, float] = OrderedDict()
         self._threads: Executor | None = None
         self.latest = 0.0
@@ -90,42 +98,43 @@ class ReadThrough:
         """Ask the backend again for what it did not have a moment ago."""
         self._absent.clear()
 
-    async def many(self, slots: Sequence[str], *, anew: bool, patient: bool) -> list[bytes | None]:
+    async def many(self, slots: Sequence[str], *, anew: bool, patient: bool) -> Documents:
         """Return the documents in `slots`; see `Store.get_many`."""
         reach = self._reach
         if reach is None or not reach.usable or (reach.slow and not patient):
-            return [await self._document(slot) for slot in slots]
+            return Documents([await self._document(slot) for slot in slots], answered=reach is None)
         asked = [slot for slot in slots if self._writer.get(slot) is None and (anew or not self._known_lately(slot, reach.trust))]
-        # What is known is looked up first: the memory may let go of it for what comes.
+        # Known documents are looked up first: the memory may let go of them for those that come.
         known = {slot: await self._document(slot) for slot in slots if slot not in asked}
         if not asked:
-            return [known[slot] for slot in slots]
+            return Documents([known[slot] for slot in slots], answered=True)
         reading = self._begin(asked)
         task = asyncio.create_task(self._ask(reading), name="store-read")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            # What comes too late is for the memory.
-            found = task.result() if await reach.in_time(task, patient=patient) and not task.cancelled() else {}
-            return [known[slot] if slot in known else await self._outcome(slot, reading, found) for slot in slots]
+            # An answer that comes too late is for the memory.
+            found = task.result() if await reach.in_time(task, patient=patient) and not task.cancelled() else None
+            documents = [known[slot] if slot in known else await self._outcome(slot, reading, found or {}) for slot in slots]
+            return Documents(documents, answered=found is not None)
         finally:
             task.add_done_callback(lambda _: self._readings.discard(reading))
 
-    async def with_lease(self, name: str, seconds: float, slots: Sequence[str]) -> tuple[Lease | None, list[bytes | None]]:
+    async def with_lease(self, name: str, seconds: float, slots: Sequence[str]) -> tuple[Lease | None, Documents]:
         """Return a lease and the documents in `slots`; see `Store.acquire`."""
         if self._leases is None:
-            return Lease(), [await self._document(slot) for slot in slots]
+            return Lease(), Documents([await self._document(slot) for slot in slots], answered=True)
         reading = self._begin(slots)
         lease = None
         try:
             lease, contents = await self._leases.take(name, seconds, slots)
             if lease is None:
-                return None, [None for _ in slots]
+                return None, Documents([None for _ in slots], answered=False)
             if contents is None:
                 # It may be read all the same.
                 return lease, await self.many(slots, anew=True, patient=False)
             found = await self._merge(reading, contents)
-            return lease, [await self._outcome(slot, reading, found) for slot in slots]
+            return lease, Documents([await self._outcome(slot, reading, found) for slot in slots], answered=True)
         except BaseException:
             if lease is not None:
                 await lease.release()
@@ -151,9 +160,10 @@ class ReadThrough:
         finally:
             self._readings.discard(reading)
 
-    async def _ask(self, reading: _Reading) -> Found:
+    async def _ask(self, reading: _Reading) -> Found | None:
+        """Return what the backend and the memory have, None if the backend did not answer."""
         contents = None if self._reach is None else await self._reach.read(reading.slots)
-        return {} if contents is None else await self._merge(reading, contents)
+        return None if contents is None else await self._merge(reading, contents)
 
     def _begin(self, slots: Sequence[str]) -> _Reading:
         reading = _Reading(tuple(slots), {slot: change for slot in slots if (change := self._writer.get(slot)) is not None})
@@ -169,7 +179,11 @@ class ReadThrough:
             theirs = None if content is None else header_of(content)
             kept: bytes | None = await self._memory.get(slot)
             ours = None if kept is None else header_of(kept)
-            if theirs is not None and (ours is None or theirs.written >= ours.written):
+            if kept is not None and ours is not None and theirs is not None and theirs.written == ours.written:
+                # The same; ours was whole when it came.
+                await self._memory.set(slot, kept, ttl=ours.expires - self._now())
+                newest[slot] = kept
+            elif theirs is not None and (ours is None or theirs.written > ours.written):
                 self.latest = max(self.latest, theirs.written)
                 await self._memory.set(slot, content, ttl=theirs.expires - self._now())
                 newest[slot] = content

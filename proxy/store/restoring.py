@@ -27,7 +27,7 @@ _MOST_REMEMBERED = 20_000
 
 
 class Restorer:
-    """Gives to `writer` what `memory` has and the backend lost.
+    """Hands to `writer` the documents that `memory` has and the backend lost.
 
     `ready` tells whether the backend can be asked, and `now` is the time in seconds since the epoch.
     """

@@ -24,7 +24,7 @@ from proxy.store.lease import Lease, Leases
 from proxy.store.memory import BoundedMemory
 from proxy.store.pending import Change
 from proxy.store.reach import BackendState, Reach
-from proxy.store.read_through import ReadThrough
+from proxy.store.read_through import Documents, ReadThrough
 from proxy.store.restoring import Restorer
 from proxy.store.write_behind import WriteBehind, within
 
@@ -204,14 +204,14 @@ class Store:
         (document,) = await self.get_many([(room, key)], anew=anew)
         return document
 
-    async def get_many(self, wanted: Sequence[tuple[Room, str]], *, anew: bool = False, patient: bool = False) -> list[bytes | None]:
+    async def get_many(self, wanted: Sequence[tuple[Room, str]], *, anew: bool = False, patient: bool = False) -> Documents:
         """Return these documents in their order, None for one that there is not, or that the backend does not give in time.
 
         All are asked for at once. With `anew` the backend is asked although there is a copy in memory that it gave a moment ago, and
         with `patient` it has all its time to answer.
         """
         if not self._open:
-            return [None] * len(wanted)
+            return Documents([None] * len(wanted), answered=False)
         slots = [_slot(room, key) for room, key in wanted]
         return await self._reader.many(slots, anew=anew, patient=patient)
 
@@ -236,7 +236,7 @@ class Store:
         while self._writer.get(slot) is not None and self.shared and not self._writer.refusing and loop.time() < until:  # noqa: ASYNC110 - it is seldom waited for
             await asyncio.sleep(_SETTLED_LOOK)
 
-    async def acquire(self, name: str, seconds: float, wanted: Sequence[tuple[Room, str]] = ()) -> tuple[Lease | None, list[bytes | None]]:
+    async def acquire(self, name: str, seconds: float, wanted: Sequence[tuple[Room, str]] = ()) -> tuple[Lease | None, Documents]:
         """Return a lease on `name` among the replicas that share the store, for at most `seconds`, and these documents as of then.
 
         The lease is None if another replica has it, and then no document is. Without a backend, and while it is slow, away or refuses to
@@ -257,7 +257,7 @@ class Store:
         if not self._open:
             return
         now = self.now()
-        # What is put now is newer than all that was read before, whatever the clocks of others say.
+        # A change is newer than all that was read before it, whatever the clocks of others say.
         self._latest = max(now, self._reader.latest + _LATER, self._latest + _LATER)
         change = Change(slot, self._latest, now + min(keep, _LONGEST_KEEP), document=document)
         self._reader.overtake(change)
@@ -265,6 +265,10 @@ class Store:
 
     def _back(self) -> None:
         self._writer.hurry()
+        # It may have come back in an earlier state.
+        self._reader.forget_absences()
+        if self._open:
+            self._restorer.restore_all(self._reader.compare)
         if self._leases is not None:
             self._leases.back()
 

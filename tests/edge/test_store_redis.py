@@ -188,7 +188,7 @@ async def test_documents_leave_redis_by_themselves_when_their_time_is_over(serve
         store.put(Room.PAGE, "default/tornado", b"page", 100.0)
         await eventually(store, BackendState.READY)
     with Redis(port=server.port) as control:
-        assert sorted(control.keys()) == [b"mirrormend:identity", b"mirrormend:page/default/tornado"]
+        assert sorted(control.keys()) == [b"mirrormend:identity", b"mirrormend:page/default/tornado", b"mirrormend:writes"]
         assert 90_000 < control.pttl("mirrormend:page/default/tornado") <= 100_000
 
 

@@ -27,6 +27,7 @@ from proxy.config.sections import StoreSection
 from proxy.store import BackendState, Room, Store, open_store, reach
 from proxy.store.circuit import Circuit
 from proxy.store.memory import BoundedMemory
+from proxy.store.sqlite import file as sqlite_file
 from proxy.store.sqlite.backend import SqliteBackend
 from proxy.store.sqlite.cache import SqliteCache
 from proxy.store.sqlite.file import DocumentFile
@@ -502,6 +503,29 @@ async def test_a_file_that_is_read_only_from_the_start_is_read_and_written_once_
         await eventually(store)
     async with store_at(path) as store:
         assert await store.get(Room.PAGE, "default/new") == b"new"
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_READONLY_DIRECTORY])
+async def test_a_disk_that_is_full_at_the_start_or_a_folder_that_takes_nothing_leaves_the_file_readable(
+    path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(path, 20)
+    monkeypatch.setattr(reach, "_LOOK_AFTER", 0.05)
+
+    def refused(_: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("as it would be")
+        error.sqlite_errorcode = code
+        raise error
+
+    with monkeypatch.context() as full:
+        full.setattr(sqlite_file, "prepare", refused)
+        store = store_at(path, memory=10_000_000)
+        await store.open()
+        assert all([await store.get(Room.PAGE, f"default/{number}") is not None for number in range(20)])
+        store.put(Room.PAGE, "default/new", b"new", HOUR)
+        await eventually(store, BackendState.REFUSING)
+    await eventually(store)
+    await store.close()
 
 
 # Several at once

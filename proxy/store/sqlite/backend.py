@@ -77,7 +77,7 @@ class SqliteBackend:
         except _TROUBLES as error:
             trouble = self._trouble(error)
             if isinstance(trouble, BackendRefused):
-                # What it has of them is outdated now.
+                # Its own documents in these slots are outdated now.
                 with suppress(*_TROUBLES):
                     await self._cache.write([replace(change, sealed=None) for change in changes])
                 trouble = BackendRefused(trouble.why, [change.slot for change in changes])

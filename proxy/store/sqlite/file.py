@@ -16,7 +16,7 @@ from typing import Any
 from proxy.store.memory import ENTRY_COST
 from proxy.store.pending import Change
 from proxy.store.sqlite.releases import of_schema, remove_old, take_over_documents
-from proxy.store.sqlite.schema import OtherSchema, connect, connect_to_read, identity_of, prepare
+from proxy.store.sqlite.schema import OtherSchema, connect, connect_to_read, identity_of, is_refusal, prepare
 
 _PURGE_EVERY = 600.0
 _PURGE_AT_ONCE = 256
@@ -64,6 +64,7 @@ class DocumentFile:
         self._identity: tuple[int, int] | None = None
         self._next_purge = 0.0
         self._read_only = False
+        self._opened = 0
         self.token = ""
 
     def open(self) -> None:
@@ -103,16 +104,25 @@ class DocumentFile:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{self.path} is no regular file")
         self._identity = (status.st_dev, status.st_ino)
+        self._opened += 1
         if self._read_only:
             return
         connection = connect(self.path)
         try:
             prepare(connection)
-            self.token = identity_of(connection)
+            # Each time that it is opened anew another file may have been put in its place, such as an earlier state of it.
+            self.token = f"{identity_of(connection)}-{self._opened}"
+        except sqlite3.Error as error:
+            connection.close()
+            if not is_refusal(error):
+                raise
+            # The disk is full, or the folder takes no companions of the file.
+            self._read_only = True
         except BaseException:
             connection.close()
             raise
-        self._writer = connection
+        else:
+            self._writer = connection
 
     def open_reader(self) -> None:
         """Opens the connection that `read` uses."""
@@ -164,10 +174,12 @@ class DocumentFile:
                 connection.execute("ROLLBACK")
             raise
         if now >= self._next_purge:
-            self._purge(connection, now)
+            # The changes are written, whether or not expired ones can be removed.
+            with suppress(sqlite3.Error):
+                self._purge(connection, now)
 
     def lock(self, name: str, token: str, now: float, seconds: float) -> bool:
-        """Takes the lock `name` for `seconds` from `now` on, unless it is held; says whether it was taken. Raises as `write` does."""
+        """Take the lock `name` for `seconds` from `now` on, unless it is held; return whether it was taken. Raise as `write` does."""
         return self._to_write().execute(_LOCK, (name, token, now + seconds, now, now + _LONGEST_LOCK)).rowcount > 0
 
     def renew(self, name: str, token: str, now: float, seconds: float) -> None:
@@ -233,7 +245,9 @@ class DocumentFile:
             status = self.path.stat()
         except OSError:
             return True
-        return (status.st_dev, status.st_ino) != self._identity
+        # One that was cut to nothing, or lost its log, still answers, and all that is written to it is lost in the end.
+        lost_log = self._writer is not None and not Path(f"{self.path}-wal").exists()
+        return (status.st_dev, status.st_ino) != self._identity or status.st_size == 0 or lost_log
 
 
 def _make_folder(folder: Path) -> None:
