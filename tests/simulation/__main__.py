@@ -3,6 +3,9 @@
 python -m tests.simulation --seconds 60                 as many histories as fit, with drawn behaviours
 python -m tests.simulation --behaviour limit --seeds 200   so many histories of a mirror with this behaviour (may be given repeatedly)
 python -m tests.simulation --seed N -v                  one history again, with every request that reached the mirror
+python -m tests.simulation --replicas --seconds 60      the same of replicas that share a store which breaks, with drawn behaviours
+
+Histories with one of the behaviours of replicas, their clocks or their store have replicas as well.
 """
 
 import argparse
@@ -15,9 +18,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.behaviours import BEHAVIOURS
 from tests.simulation.history import run_history
+from tests.simulation.replica_behaviours import REPLICA_BEHAVIOURS
+from tests.simulation.replica_history import run_replicas
 from tests.simulation.report import Report
 
 _SHOWN = 5
+_ALL = BEHAVIOURS | REPLICA_BEHAVIOURS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.simulation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--behaviour", action="append", choices=sorted(BEHAVIOURS), help="one of the mirror's; drawn where none is named")
+    parser.add_argument("--behaviour", action="append", choices=sorted(_ALL), help="drawn where none is named")
+    parser.add_argument("--replicas", action="store_true", help="several replicas that share a store")
     parser.add_argument("--seconds", type=float, metavar="N")
     parser.add_argument("--seeds", type=int, metavar="N", help="how many histories")
     parser.add_argument("--seed", type=int, metavar="N", help="the only history, or the first one of several")
@@ -34,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-v", "--verbose", action="store_true")
     words = parser.parse_args(arguments)
     if words.each:
-        return max(_run([name], words) for name in BEHAVIOURS)
+        return max(_run([name], words) for name in (REPLICA_BEHAVIOURS if words.replicas else BEHAVIOURS))
     return _run(words.behaviour, words)
 
 
@@ -44,8 +51,10 @@ def _run(behaviours: list[str] | None, words: argparse.Namespace) -> int:
     began = time.perf_counter()
     workers = 1 if count == 1 else max(1, words.workers)
     end = None if count is None else first + count
+    replicas = words.replicas or not REPLICA_BEHAVIOURS.keys().isdisjoint(behaviours or ())
     shares = [
-        (behaviours, first + place, end, workers, words.seconds, words.verbose, words.verbose or count == 1) for place in range(workers)
+        (replicas, behaviours, first + place, end, workers, words.seconds, words.verbose, words.verbose or count == 1)
+        for place in range(workers)
     ]
     if workers == 1:
         reports = _lived(*shares[0])
@@ -65,7 +74,7 @@ def _run(behaviours: list[str] | None, words: argparse.Namespace) -> int:
 
 
 def _lived(
-    behaviours: list[str] | None, first: int, end: int | None, step: int, seconds: float | None, verbose: bool, keep: bool
+    replicas: bool, behaviours: list[str] | None, first: int, end: int | None, step: int, seconds: float | None, verbose: bool, keep: bool
 ) -> list[Report]:
     """Run every `step`th history from seed `first` to before `end`, for at most so many seconds; `keep` what happened."""
     began = time.perf_counter()
@@ -73,7 +82,7 @@ def _lived(
     for seed in itertools.count(first, step) if end is None else range(first, end, step):
         if seconds is not None and time.perf_counter() - began >= seconds:
             break
-        report = run_history(seed, behaviours, verbose=verbose)
+        report = (run_replicas if replicas else run_history)(seed, behaviours, verbose=verbose)
         if not keep:
             # A long run would hold gigabytes of them; the seed brings them back.
             report.events.clear()
@@ -89,7 +98,7 @@ def _summary(title: str, reports: list[Report], took: float) -> str:
     for report in reports:
         for each in report.behaviours:
             name = each.partition(":")[0]
-            if BEHAVIOURS[name].exact:
+            if _ALL[name].exact:
                 continue
             drops[name] += len(report.tally.drops)
             if report.tally.drops:

@@ -3,21 +3,19 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from functools import cache
 from random import Random
 from typing import Any, TypeAlias
 
 from proxy.config import Settings
-from proxy.core.errors import FileNotListed, MetadataUnavailable, PageUnreadable, UpstreamError
-from proxy.core.flows.evidence import Asked, evidence_of
-from proxy.core.flows.exchange import Answer, NoAnswer, Trouble
-from proxy.core.identity import SHARED, Identity
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.index import Index
 from proxy.store import open_store
 from tests.simulation.behaviour import Behaviour, Stage
 from tests.simulation.behaviours import BEHAVIOURS, DRAWN
+from tests.simulation.clients import IDENTITIES, Clients
 from tests.simulation.contents import Rights
 from tests.simulation.crowds import ColdCredentials
 from tests.simulation.oracle import Oracle
@@ -25,13 +23,12 @@ from tests.simulation.report import Report, quiet
 from tests.simulation.simulated_mirror import SimulatedMirror
 from tests.simulation.transport import READ_TIMEOUT, SimulatedUpstream
 from tests.simulation.virtual_loop import VirtualLoop, WallClock
-from tests.simulation.world import ORIGIN, SimFile, draw_world, metadata_in
+from tests.simulation.world import ORIGIN, draw_world
 
 ABSENT = "zebra"
 """A project that no mirror has."""
 
 CLIENTS = (None, ClientPlatform((3, 12), "linux", "x86_64"), ClientPlatform((3, 11), "darwin", "arm64"))
-IDENTITIES = {"": SHARED, "alice": Identity("alice", "Basic alice"), "bob": Identity("bob", "Basic bob")}
 _OF = {each.authorization: key for key, each in IDENTITIES.items()}
 KINDS = ("static", "static", "static", "artifactory", "artifactory", "auto", "auto", "devpi")
 _GAPS = (0.3, 2.0, 11.0, 65.0, 130.0, 130.0, 190.0, 620.0, 620.0, 3700.0, 20_000.0)
@@ -44,7 +41,8 @@ Drawn: TypeAlias = str | Callable[[Stage], Behaviour]
 
 
 @cache
-def _settings(kind: str) -> Settings:
+def settings_of(kind: str) -> Settings:
+    """Return the settings for a mirror of this kind."""
     upstream = {"url": f"{ORIGIN}/simple/", "kind": kind, "read_timeout": READ_TIMEOUT}
     return Settings.model_validate({"upstream": upstream, "store": {"location": "memory"}})
 
@@ -71,7 +69,7 @@ class _History:
         self.loop = VirtualLoop()
         self.clock = WallClock(self.loop)
         self.world = draw_world(rng, size)
-        self.settings = _settings(rng.choice(KINDS))
+        self.settings = settings_of(rng.choice(KINDS))
         self.actions = self._draw_actions()
         self.end = self.actions[-1][0] + 5.0
         stage = Stage(rng, self.world, self.loop, self.clock, [moment for moment, _, _ in self.actions], self.end)
@@ -93,9 +91,9 @@ class _History:
         self.store = open_store(self.settings.store, clock=self.clock)
         self.upstream: SimulatedUpstream
         self.index: Index
-        self.requests: set[asyncio.Task[None]] = set()
+        self.requests: set[asyncio.Task[Any]] = set()
         self.restarting: asyncio.Task[None] | None = None
-        self.own_requests = 0
+        self.clients = Clients(self.loop, self.world, self.oracle, self._note, lambda: nullcontext((self.index, self.upstream)))
 
     def run(self) -> Report:
         """Live through it."""
@@ -104,10 +102,10 @@ class _History:
         finally:
             self.loop.close()
         report = self.report
-        self.oracle.price(self.mirror.asked["file"] - self.own_requests)
+        self.oracle.price(self.mirror.asked["file"] - self.clients.own_requests)
         report.tally = self.oracle.tally
         report.listed = len(self.world.files)
-        report.asked = self.mirror.asked["file"] - self.own_requests
+        report.asked = self.mirror.asked["file"] - self.clients.own_requests
         report.most_asked = max(self.mirror.asked_for.values(), default=0)
         return report
 
@@ -182,18 +180,20 @@ class _History:
         who = rng.choice(self.people)
         names = list(self.world.projects)
         if what == "view":
-            await self._together([self._view(rng.choice([*names, *names, ABSENT]), who, rng.choice(CLIENTS))])
+            await self._together([self.clients.view(rng.choice([*names, *names, ABSENT]), who, rng.choice(CLIENTS))])
         elif what == "burst":
             client = rng.choice(CLIENTS[1:])
-            await self._together([self._view(name, who, client) for name in names])
+            await self._together([self.clients.view(name, who, client) for name in names])
         elif what == "resolve":
             client = rng.choice(CLIENTS[1:])
             wheels = [file for file in self.world.files if file.is_wheel]
             read = rng.sample(wheels, min(rng.choice((4, 12)), len(wheels)))
-            await self._together([*(self._metadata(file, who) for file in read), *(self._view(name, who, client) for name in names)])
+            await self._together(
+                [*(self.clients.metadata(file, who) for file in read), *(self.clients.view(name, who, client) for name in names)]
+            )
         else:
             files = rng.sample(self.world.files, min(rng.choice((1, 3, 3, 12)), len(self.world.files)))
-            ask = self._metadata if what == "metadata" else self._file
+            ask = self.clients.metadata if what == "metadata" else self.clients.file
             await self._together([ask(file, who) for file in files])
 
     async def _settle(self) -> None:
@@ -209,17 +209,17 @@ class _History:
             await asyncio.sleep(gap)
             for who in self.people:
                 for name in self.world.projects:
-                    await self._together([self._view(name, who, None)])
+                    await self._together([self.clients.view(name, who, None)])
         if self.report.exact and not any(each.files_may_hang for each in self.behaviours):
             wheels = [file for file in self.world.files if file.is_wheel]
             for file in self.rng.sample(wheels, min(6, len(wheels))):
                 await asyncio.sleep(3.0)
-                await self._together([self._metadata(file, "", calm=True)])
+                await self._together([self.clients.metadata(file, "", calm=True)])
             for file in self.rng.sample(self.world.files, min(3, len(self.world.files))):
                 await asyncio.sleep(3.0)
-                await self._together([self._file(file, "", calm=True)])
+                await self._together([self.clients.file(file, "", calm=True)])
 
-    async def _together(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    async def _together(self, work: Sequence[Coroutine[Any, Any, object]]) -> None:
         tasks = [self.loop.create_task(each) for each in work]
         self.requests |= set(tasks)
         try:
@@ -235,88 +235,3 @@ class _History:
                 self._note("a request is cut short by the restart")
             elif isinstance(outcome, BaseException):
                 raise outcome
-
-    async def _view(self, name: str, who: str, client: ClientPlatform | None) -> None:
-        began = self.loop.now
-        try:
-            served = await self.index.page(name, IDENTITIES[who], client)
-        except (UpstreamError, PageUnreadable) as error:
-            self._note(f"{who or 'somebody'} asks for {name} ({began:.3f}): {type(error).__name__}: {error!s}")
-            self.oracle.refused(name, who, began, self.loop.now, error)
-            return
-        mended = served.mended
-        names = [file.filename for file in mended.page.files]
-        stale = "" if served.stale_for is None else f", {served.stale_for:.0f} s stale"
-        causes = {f"{cause.value}: {count}" for cause, count in mended.causes.items()}
-        facts = f"{len(names)} listed, {len(mended.dropped)} dropped {sorted(causes)}, {mended.unasked} not asked about{stale}"
-        self._note(f"{who or 'somebody'} asks for {name} ({began:.3f}): {facts}")
-        self.oracle.served(name, who, began, self.loop.now, names, stale=served.stale_for is not None)
-
-    async def _metadata(self, file: SimFile, who: str, *, calm: bool = False) -> None:
-        began = self.loop.now
-        project = self.world.projects[file.project]
-        try:
-            found = await self.index.metadata(file.project, file.filename, IDENTITIES[who])
-        except (UpstreamError, PageUnreadable, MetadataUnavailable, FileNotListed) as error:
-            self._note(f"{who or 'somebody'} asks for the metadata of {file.filename}: {type(error).__name__}: {error!s}")
-            well = calm or self.oracle.well(file.project, began, self.loop.now)
-            if well and file.is_wheel and self._had(file, who):
-                self.oracle.broken(
-                    self.loop.now, "metadata-refused", f"the metadata of {file.filename} is refused though the file is delivered: {error!s}"
-                )
-            return
-        self._note(f"{who or 'somebody'} asks for the metadata of {file.filename} ({began:.3f}): that of {found.source}")
-        if found.source.endswith(".whl") and found.content != metadata_in(found.source):
-            self.oracle.broken(
-                self.loop.now, "metadata-foreign", f"the metadata of {file.filename} is said to be {found.source}'s, and is not"
-            )
-        elif calm and self._had(file, who) and found.source != file.filename:
-            self.oracle.broken(
-                self.loop.now,
-                "metadata-foreign",
-                f"the metadata of {file.filename} is still that of {found.source}, though the file is delivered",
-            )
-        if not project.shows(who) or (file.listed_for is not None and who not in file.listed_for):
-            self.oracle.broken(
-                self.loop.now, "rights", f"{who or 'everybody'} gets the metadata of {file.filename}, which only others may see"
-            )
-
-    def _had(self, file: SimFile, who: str) -> bool:
-        """Return whether the file is listed and delivered, and has been for long."""
-        now = self.loop.now
-        project = self.world.projects[file.project]
-        since = file.whole_since(who, now)
-        if file.patchy and not self.oracle.seen(file, who, now):
-            return False
-        listed = project.shows(who) and now < project.quarantined_from and file.lists(who, now - 700.0)
-        return listed and since is not None and since < now - 700.0 and file.failing is None
-
-    async def _file(self, file: SimFile, who: str, *, calm: bool = False) -> None:
-        """Ask for a file as the server does for a client, and note what came of it."""
-        self.own_requests += 1
-        began = self.loop.now
-        outcome = "delivered"
-        try:
-            project, listed = await self.index.file(file.project, file.filename, IDENTITIES[who])
-            async with self.upstream.download("GET", listed.url, project.who) as download:
-                body = b"".join([chunk async for chunk in download.chunks()])
-                headers = {name.lower(): value for name, value in download.headers.items()}
-                reply: Answer | NoAnswer = Answer(download.status, headers, body[:64], download.url, self.clock())
-        except (FileNotListed, PageUnreadable) as error:
-            outcome = f"{type(error).__name__}"
-            if isinstance(error, FileNotListed) and self.oracle.expected(file, who, began, self.loop.now):
-                self.oracle.broken(
-                    self.loop.now, "file-unknown", f"{file.filename} is listed, and cannot be had: the proxy knows no such file"
-                )
-        except UpstreamError as error:
-            outcome = f"{type(error).__name__}: {error!s}"
-            if "project" in locals():
-                await self.index.correct(project, listed, evidence_of(Asked.GET, NoAnswer(Trouble.RESET, at=self.clock())))
-        else:
-            outcome = str(reply.status) if isinstance(reply, Answer) else ""
-            await self.index.correct(project, listed, evidence_of(Asked.GET, reply))
-        self._note(f"{who or 'somebody'} asks for {file.filename}: {outcome}")
-        if not who and outcome in {"404", "410"} and not file.there(who, self.loop.now):
-            self.oracle.denied_to_client(file, self.loop.now)
-        if calm and self._had(file, who) and outcome not in {"200", "203"}:
-            self.oracle.broken(self.loop.now, "file-refused", f"{file.filename} cannot be had: {outcome}")

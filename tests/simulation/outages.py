@@ -47,6 +47,13 @@ class DenyingOutage(Outage):
     ways = (404,)
 
 
+class Down(Outage):
+    """A mirror that is down for good, and answers 503."""
+
+    def __init__(self) -> None:
+        self.told, self.scope, self.since, self.until = 503, "all", 0.0, float("inf")
+
+
 class Restarts(Behaviour):
     """The proxy restarts, with its store."""
 

@@ -159,7 +159,7 @@ class SimulatedMirror:
 
     def _page(self, request: Incoming) -> Outcome:
         project = self.world.projects.get(request.project)
-        if project is None or not project.shows(request.who):
+        if project is None or not project.shows(request.who) or request.at >= project.withdrawn_from:
             return refusal(404)
         body, etag = project.page(request.who, request.at)
         headers = {"content-type": JSON_TYPE if project.form == "json" else "text/html; charset=utf-8", "content-length": str(len(body))}

@@ -4,6 +4,7 @@ It has no sockets and no threads: work for an executor is done at once, so that 
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,17 @@ class _NoSelector:
         return ()
 
 
+class _Task(asyncio.Task[Any]):
+    """A task that sets hold in the order in which tasks were made, and not in that of their addresses."""
+
+    def __init__(self, *arguments: Any, number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(*arguments, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """A loop in virtual time; `now` is the time, in seconds since its beginning."""
 
@@ -36,6 +48,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now = 0.0
         self._clock_resolution = 1e-7
         self._selector = _NoSelector(self)
+        numbers = itertools.count()
+        self.set_task_factory(lambda loop, work, **options: _Task(work, loop=loop, number=next(numbers), **options))
 
     def time(self) -> float:
         """Return the virtual time in seconds."""

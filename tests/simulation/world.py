@@ -131,13 +131,17 @@ class SimFile:
 
 @dataclass(eq=False, slots=True)
 class SimProject:
-    """A project of the mirror; `form` is json or html, `quarantined_from` when its page becomes an empty one that says so (PEP 792)."""
+    """A project of the mirror; `form` is json or html.
+
+    `quarantined_from` is when its page becomes an empty one that says so (PEP 792), `withdrawn_from` when it becomes a 404 for all.
+    """
 
     name: str
     form: str
     files: list[SimFile] = field(default_factory=list)
     quarantined_from: float = NEVER
     seen_by: frozenset[str] | None = None
+    withdrawn_from: float = NEVER
     _written: dict[tuple[str, ...], tuple[bytes, str]] = field(default_factory=dict)
 
     def shows(self, who: str) -> bool:
