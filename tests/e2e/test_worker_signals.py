@@ -30,10 +30,10 @@ def several(mirror: BrokenMirror, tmp_path: Path, workers: int, *options: str, *
 
 
 def minds_signals(pid: int) -> bool:
-    """Whether the process no longer dies of SIGHUP: it holds, handles or ignores it. Before that Python itself is starting."""
+    """Return whether the process holds or handles SIGTERM. Before that Python itself is starting, which handles SIGINT on its own."""
     status = Path(f"/proc/{pid}/status").read_text()
-    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigBlk", "SigIgn", "SigCgt"))]
-    return any(mask >> (signal.SIGHUP - 1) & 1 for mask in masks)
+    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigBlk", "SigCgt"))]
+    return any(mask >> (signal.SIGTERM - 1) & 1 for mask in masks)
 
 
 async def begun(running: ProxyProcess) -> "asyncio.Task[Any]":
