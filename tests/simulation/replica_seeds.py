@@ -11,6 +11,7 @@ FOUND: tuple[tuple[int, Sequence[str] | None, str], ...] = (
     (3, ("store-refuses",), "a store that takes documents again is not tried again by itself"),  # not-ready
     (9, ("store-blips",), "each failure in flight doubles the pause"),  # blip
     (0, ("store-slow",), "a page waits for one round trip after another"),  # store-waits
+    (24, ("store-slow",), "a page waits for the rest of its probes behind a store that is far away"),  # store-waits
     (3, ("reloads",), "a reload leaves its leases behind"),  # store-waits
     (0, ("clocks-apart",), "a page that another replica confirmed is not used as its clock differs"),  # learned-twice
     (31, ("clocks-apart", "dead"), "dead files stay listed for as long as clocks disagree"),  # dead-listed
