@@ -21,6 +21,7 @@ from tests.clock import Clock
 from tests.dial_guard import DialGuard
 from tests.mirror import BrokenMirror
 from tests.programs import Programs
+from tests.redis_server import RedisServer
 
 # A busy machine is slow: that is no failure.
 hypothesis_settings.register_profile("mirrormend", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -33,6 +34,14 @@ _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "w
 
 Client: TypeAlias = TestClient[web.Request, web.Application]
 MakeClient: TypeAlias = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A real Redis of the test's own."""
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,13 @@ async def eventually(check: Callable[[], Awaitable[bool]], within: float = 20.0)
             await asyncio.sleep(0.02)
 
 
+async def until(holds: Callable[[], bool], within: float = 10.0) -> None:
+    """Wait until a condition holds that other processes or tasks bring about; after `within` seconds the test fails."""
+    async with asyncio.timeout(within):
+        while not holds():  # noqa: ASYNC110 - it is another's work that is waited for
+            await asyncio.sleep(0.01)
+
+
 async def at_rest(tasks: Tasks) -> None:
     """Waits until nothing goes on behind any more."""
 

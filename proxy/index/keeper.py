@@ -34,7 +34,7 @@ class Kept:
     raw_metadata: bytes | None
     raw_page: bytes | None
     answered: bool = True
-    """Tells whether the store answered: if not, a document that is None may be there all the same."""
+    """Set if the store answered: if not, a document that is None may be there all the same."""
 
     @cached_property
     def commons(self) -> Commons:
@@ -76,7 +76,7 @@ class Keeper:
         """Keeps the verdicts and the metadata of `project`, where they changed since they were kept."""
         if not project.who.shared:
             return
-        if project.stored_revision != project.revision and project.verdicts:
+        if _has_new_verdicts(project):
             project.stored_revision = project.revision
             digest = project.known.digest if project.known is not None else ""
             document = VerdictsDocument(digest, project.verdicts, PROOF_RULES)
@@ -88,9 +88,7 @@ class Keeper:
 
     def has_news(self, project: Project) -> bool:
         """Return whether anything was learned of `project` that is not kept yet."""
-        return project.who.shared and (
-            project.read_since_stored or (project.stored_revision != project.revision and bool(project.verdicts))
-        )
+        return project.who.shared and (project.read_since_stored or _has_new_verdicts(project))
 
     def keep_page(self, name: str, fetched: FetchedPage, checked: float) -> None:
         """Keeps the mirror's page of the project `name`."""
@@ -138,7 +136,7 @@ class Keeper:
 
     async def catch_up(self, project: Project) -> None:
         """Add to `project` what replicas learned of it meanwhile: of each file the answer that came last."""
-        self.take_over(project, _learned_only(await self._store.get_many(self._learned(project.name), anew=True)))
+        self.take_over(project, await self.kept(project, anew=True, whole=False))
 
     def take_over(self, project: Project, kept: Kept) -> None:
         """Add to `project` what is kept of it, and note what of it is to be kept again, since the store lost it."""
@@ -172,16 +170,19 @@ class Keeper:
         for room in (Room.PAGE, Room.VERDICTS, Room.METADATA):
             await self._store.settled(room, self._key(name), within)
 
-    async def take_turn(self, project: Project, work: str, seconds: float, *, whole: bool, reading: bool) -> tuple[Lease | None, Kept]:
+    async def take_turn(self, project: Project, work: str, seconds: float, *, whole: bool) -> tuple[Lease | None, Kept]:
         """Return the right to do `work` for `project` for so long, None if a replica has it.
 
-        With it comes, if `reading`, what is kept of the project, without the page and the commons unless it is to be `whole`.
+        With it comes what is kept of the project, without the page and the commons unless it is to be `whole`.
         """
-        places = self._places(project.name) if whole else self._learned(project.name) if reading else []
-        lease, documents = await self._store.acquire(f"{work}/{self._key(project.name)}", seconds, places)
-        if lease is None or not places:
-            return lease, _NOTHING
+        places = self._places(project.name) if whole else self._learned(project.name)
+        lease, documents = await self._store.acquire(self._lease(project, work), seconds, places)
         return lease, _all(documents) if whole else _learned_only(documents)
+
+    async def take_turn_alone(self, project: Project, work: str, seconds: float) -> Lease | None:
+        """Return the right to do `work` for `project` for so long, None if a replica has it; nothing is read with it."""
+        lease, _ = await self._store.acquire(self._lease(project, work), seconds)
+        return lease
 
     @property
     def shared(self) -> bool:
@@ -201,6 +202,9 @@ class Keeper:
         key = self._key(name)
         return [(Room.VERDICTS, key), (Room.METADATA, key)]
 
+    def _lease(self, project: Project, work: str) -> str:
+        return f"{work}/{self._key(project.name)}"
+
     def _key(self, name: str) -> str:
         return f"{self._mirror}/{name}"
 
@@ -208,7 +212,8 @@ class Keeper:
         return f"{self._mirror}/{name}/commons"
 
 
-_NOTHING = Kept(None, None, None, None, answered=False)
+def _has_new_verdicts(project: Project) -> bool:
+    return project.stored_revision != project.revision and bool(project.verdicts)
 
 
 def _all(documents: Documents) -> Kept:

@@ -269,13 +269,13 @@ class Pages:
         if not loaded:
             await self._doubts.load()
             if not self._replicas.share(project):
-                await self._load(project, await self._keeper.kept(project))
+                await self._load(project)
                 if self._may_go_on(project):
                     return
         enough = None if loaded else self._is_fresh_enough
         async with self._replicas.turn(project, Work.PAGE, enough=enough) as kept:
             if kept is not None and not loaded:
-                await self._load(project, kept)
+                await self._loaded(project, kept)
                 if self._may_go_on(project):
                     return
             if kept is not None and kept.page is not None and await self._take_over(project, kept.page):
@@ -431,15 +431,19 @@ class Pages:
     async def _load_at_last(self, project: Project) -> None:
         """Wait for a slow store after all: it may have what the mirror does not give."""
         if not project.loaded:
-            await self._load(project, await self._keeper.kept(project, patient=True))
+            await self._load(project, patient=True)
 
-    async def _load(self, project: Project, kept: Kept) -> None:
-        """Take what is kept of a project that is not known yet. One that the store did not tell of now is loaded another time."""
+    async def _load(self, project: Project, *, patient: bool = False) -> None:
+        """Take all that is kept of a project; with `patient`, wait for a slow store longer than a page does."""
+        kept = await self._keeper.kept(project, patient=patient)
+        if project.who.shared:
+            self._keeper.take_over(project, kept)
+        await self._loaded(project, kept)
+
+    async def _loaded(self, project: Project, kept: Kept) -> None:
+        """Take the page that is kept, and the commons. A project of which the store did not tell now is loaded another time."""
         self._projects.share(project.name, kept.commons)
         project.loaded = kept.answered
-        if not project.who.shared:
-            return
-        self._keeper.take_over(project, kept)
         if kept.page is None or project.known is not None:
             return
         try:

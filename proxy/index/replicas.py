@@ -56,8 +56,11 @@ class Replicas:
             yield None
             return
         key = f"{work.value}/{about}" if about else work.value
-        lease, kept = await _awaited(self._keeper, project, key, _SECONDS[work], whole=work is Work.PAGE, enough=enough)
+        whole = work is Work.PAGE
+        lease, kept = await _awaited(self._keeper, project, key, _SECONDS[work], whole=whole, enough=enough)
         try:
+            if kept is None:
+                kept = await self._keeper.kept(project, anew=True, whole=whole)
             self._keeper.take_over(project, kept)
             yield kept
         finally:
@@ -73,20 +76,20 @@ ALONE = Replicas(None, Tasks())
 
 async def _awaited(
     keeper: Keeper, project: Project, work: str, seconds: float, *, whole: bool, enough: Callable[[Kept], bool] | None
-) -> tuple[Lease | None, Kept]:
+) -> tuple[Lease | None, Kept | None]:
+    """Return the turn, None if it was waited for in vain or is not needed, and what is kept of the project if that was read with it."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
-    pauses, first = iter(_LOOK_AGAIN), True
-    while True:
-        lease, kept = await keeper.take_turn(project, work, seconds, whole=whole and first, reading=first)
-        if lease is not None and first:
-            return lease, kept
-        if lease is not None or loop.time() >= until or (first and enough is not None):
-            kept = await keeper.kept(project, anew=True, whole=whole)
-            if lease is not None or loop.time() >= until or (enough is not None and enough(kept)):
-                return lease, kept
-        first = False
+    lease, kept = await keeper.take_turn(project, work, seconds, whole=whole)
+    if lease is not None:
+        return lease, kept
+    if enough is not None and enough(kept := await keeper.kept(project, anew=True, whole=whole)):
+        return None, kept
+    pauses = iter(_LOOK_AGAIN)
+    while lease is None and loop.time() < until:
         await asyncio.sleep(next(pauses, _LOOK_AGAIN[-1]))
+        lease = await keeper.take_turn_alone(project, work, seconds)
+    return lease, None
 
 
 async def _hand_over(keeper: Keeper, project: Project, lease: Lease | None) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
+from proxy.index.keeper import Keeper, Kept
+from proxy.index.project import Project
 from proxy.index.replicas import Work
 from proxy.server.context import GENERATIONS
 from proxy.store.redis import RedisBackend
@@ -16,6 +17,7 @@ from tests.conftest import MakeClient
 from tests.faults import artifactory_404, slow, status
 from tests.mirror import BrokenMirror
 from tests.redis_server import RedisServer
+from tests.waiting import until
 
 MAC = "demo-2.0-cp312-cp312-macosx_11_0_arm64.whl"
 LINUX = "demo-2.0-cp312-cp312-manylinux_2_28_x86_64.whl"
@@ -30,13 +32,6 @@ def stocked(mirror: BrokenMirror) -> BrokenMirror:
     mirror.fault("*", slow(0.02))
     mirror.fault(MAC, artifactory_404())
     return mirror
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path).start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["redis", "sqlite"])
@@ -58,12 +53,6 @@ async def metadata(client: Any, name: str) -> bytes:
         assert response.status == 200, await response.text()
         content: bytes = await response.read()
         return content
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - it is about what other processes do
-            await asyncio.sleep(0.02)
 
 
 async def test_a_cold_page_that_all_replicas_are_asked_for_costs_the_mirror_what_it_costs_one(
@@ -114,7 +103,7 @@ async def test_a_page_that_a_replica_had_confirmed_is_not_confirmed_again(
     stocked.forget()
     await names(one)
     assert len(stocked.asked_for("page:demo")) == 1
-    await eventually(lambda: _pending(one) == 0)
+    await until(lambda: _pending(one) == 0)
     await names(other)
     assert len(stocked.asked_for("page:demo")) == 1
 
@@ -159,7 +148,7 @@ async def test_no_turn_outlives_the_work_it_was_for(
 
     asking = [asyncio.create_task(ask(name)) for name in ("demo", *(f"other{number}" for number in range(5)))]
     with Redis(port=redis.port) as control:
-        await eventually(lambda: len(control.keys("*lease*")) >= 3)
+        await until(lambda: len(control.keys("*lease*")) >= 3)
         if ended_by == "a reload":
             generations = client.app[GENERATIONS]
             for _ in range(3):
@@ -181,6 +170,32 @@ async def test_no_turn_outlives_the_work_it_was_for(
     await asyncio.gather(*asking, return_exceptions=True)
 
 
+async def test_a_turn_that_was_waited_for_is_given_back_if_nothing_can_be_read_then(
+    stocked: BrokenMirror, app_client: MakeClient, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await app_client(store={"location": redis.url})
+    assert MAC not in await names(client)
+    with Redis(port=redis.port) as control:
+        await until(lambda: not control.keys("*lease*"))
+        (page,) = control.keys("*page/*demo*")
+        turn = "mirrormend:lease/page/" + page.decode().partition("page/")[2].replace("demo", "other")
+        control.set(turn, "of one that died", px=300)
+        kept = Keeper.kept
+
+        async def failing(self: Keeper, project: Project, *, patient: bool = False, anew: bool = False, whole: bool = True) -> Kept:
+            if anew and waited():
+                raise RuntimeError("as a task that is cancelled")
+            return await kept(self, project, patient=patient, anew=anew, whole=whole)
+
+        def waited() -> bool:
+            return control.get(turn) not in {None, b"of one that died"}
+
+        monkeypatch.setattr(Keeper, "kept", failing)
+        async with client.get("/simple/other/") as response:
+            assert response.status == 500
+        await until(lambda: not control.keys("*lease*"), within=1.2)
+
+
 async def test_a_cold_page_asks_a_distant_store_three_times_and_no_more(
     stocked: BrokenMirror, app_client: MakeClient, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +214,7 @@ async def test_a_cold_page_asks_a_distant_store_three_times_and_no_more(
     stocked.add("other-1.0-py3-none-any.whl")
     async with client.get("/simple/other/") as response:
         assert response.status == 200
-    await eventually(lambda: _pending(client) == 0)
+    await until(lambda: _pending(client) == 0)
     await asyncio.sleep(0.2)
     for name in ("read", "lock"):
         counted(name)
@@ -248,7 +263,7 @@ async def test_a_replica_of_another_release_takes_nothing_that_it_does_not_under
 ) -> None:
     one = await app_client(store={"location": redis.url})
     await names(one)
-    await eventually(lambda: _pending(one) == 0)
+    await until(lambda: _pending(one) == 0)
     with Redis(port=redis.port) as kept:
         for key in kept.keys("*"):
             sealed = kept.get(key)
