@@ -44,7 +44,7 @@ class _Worker:
 
 
 class Workers:
-    """Keeps `count` processes that do `work(number, serves)`, numbered from 1 on, until this one is told to end.
+    """The `count` processes that do `work(number, serves)`, numbered from 1 on, kept until this one is told to end.
 
     `work` calls `serves` once it answers requests, and returns an exit status. It begins with the signals held (`hold_signals`),
     and releases them once it handles them. The `listening` sockets are closed here when the end begins; what does not end within

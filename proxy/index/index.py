@@ -32,13 +32,11 @@ from proxy.index.schedule import Schedule
 from proxy.index.served import ServedPage
 from proxy.index.serving import Serving, known_of
 from proxy.index.verification import Verifier
-from proxy.store import Store, patience_of
+from proxy.store import Store, patience_of_a_page
 from proxy.upstream import Mirror
 from proxy.upstream.addresses import shown
 
 _RECENTLY = 60.0
-_STORE_WITHIN = 0.5
-"""Seconds for which a page waits for the store in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +222,7 @@ class Index:
         """
         started = self._clock()
         self._schedule.arrived(name, started)
-        with patience_of(_STORE_WITHIN):
+        with patience_of_a_page():
             project = await self._fresh(name, who, client, max_age)
         project.asked_for = True
         self._schedule.look_ahead(project, client)

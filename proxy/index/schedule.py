@@ -33,9 +33,6 @@ _log = structlog.get_logger("mirrormend.index")
 _BACKGROUND_PIECE = 100
 """Files that are planned at a time in the background, so that what was learned meanwhile counts."""
 
-_STORE_WITHIN = 0.5
-"""Seconds for which the rest of the probes waits for the store in all."""
-
 _LOOK = 0.02
 """Seconds after which who waits alone looks whether it still does."""
 
@@ -277,7 +274,7 @@ class Schedule:
                 await self._verifier.ask(project, self._still_due(project, page, first, client))
                 progress.first.set()
             # A client that asks for one page alone waits for the rest as well.
-            patience_anew(_STORE_WITHIN)
+            patience_anew()
             await self._burst.calm()
             if not project.asked_for:
                 # It was fetched ahead and nobody came: whoever does has the rest planned.

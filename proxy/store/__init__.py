@@ -2,7 +2,7 @@
 
 from proxy.store.lease import Lease
 from proxy.store.opening import StoreMisconfigured, open_store
-from proxy.store.patience import context_of_nobody, patience_anew, patience_of
+from proxy.store.patience import context_of_nobody, patience_anew, patience_of_a_page
 from proxy.store.reach import BackendState
 from proxy.store.read_through import Documents
 from proxy.store.store import Room, Store, StoreStats
@@ -18,5 +18,5 @@ __all__ = [
     "context_of_nobody",
     "open_store",
     "patience_anew",
-    "patience_of",
+    "patience_of_a_page",
 ]

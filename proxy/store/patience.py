@@ -16,10 +16,13 @@ class Patience:
 _left: ContextVar[Patience | None] = ContextVar("left", default=None)
 
 
+_WITHIN = 0.5
+
+
 @contextmanager
-def patience_of(seconds: float) -> Iterator[None]:
-    """Let what the block asks of the store, itself and in tasks that it begins, be waited for so many seconds in all."""
-    before = _left.set(Patience(seconds))
+def patience_of_a_page() -> Iterator[None]:
+    """Let all that the block asks of the store, itself and in tasks that it begins, be waited for half a second in all."""
+    before = _left.set(Patience(_WITHIN))
     try:
         yield
     finally:
@@ -31,9 +34,9 @@ def patience_left() -> Patience | None:
     return _left.get()
 
 
-def patience_anew(seconds: float) -> None:
-    """Let what this task asks of the store from now on be waited for so many seconds in all."""
-    _left.set(Patience(seconds))
+def patience_anew() -> None:
+    """Let all that this task asks of the store from now on be waited for half a second in all."""
+    _left.set(Patience(_WITHIN))
 
 
 def context_of_nobody() -> Context:

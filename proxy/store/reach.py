@@ -130,10 +130,7 @@ class Reach:
     async def open(self) -> None:
         """Reach for the backend; what cannot be reached is tried again later."""
         self._opened = True
-        try:
-            await self._connect()
-        except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
-            self._failed(error, self._circuit.outages)
+        await self._look()
         self._watcher = self._start(self._watch(), "store-watch")
 
     async def last_try(self) -> None:
@@ -232,6 +229,18 @@ class Reach:
             _log.warning("store-slow", backend=self.name, patience=self.patience, going_on_with="memory")
             self._start(self._until_quick(), "store-quick")
 
+    async def _look(self) -> bool:
+        """Look whether the backend is there, and return whether it answered."""
+        outages = self._circuit.outages
+        try:
+            await self._connect()
+        except BackendBusy:
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
+            self._failed(error, outages)
+            return False
+        return True
+
     async def _connect(self) -> None:
         await _within(self._backend.connect_within, self._backend.connect())
         self._look_whose()
@@ -289,31 +298,19 @@ class Reach:
         self._slow_again = min(self._slow_again * 2, _LOOK_AFTER) if soon else _QUICK_AGAIN
         while self.slow:
             await asyncio.sleep(self._slow_again)
-            asked, outages = loop.time(), self._circuit.outages
-            try:
-                if self.usable:
-                    await self._connect()
-            except BackendBusy:
-                continue
-            except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
-                self._failed(error, outages)
+            asked = loop.time()
+            quick = self.usable and await self._look() and loop.time() - asked < self.patience / 2
             if not self.usable:
                 self.slow = False
-            elif loop.time() - asked < self.patience / 2:
+            elif quick:
                 self.slow, self._usual, self._quick_since = False, 0.0, loop.time()
                 _log.info("store-quick-again", backend=self.name)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_AFTER)
-            outages = self._circuit.outages
-            try:
-                if self.usable:
-                    await self._connect()
-            except BackendBusy:
-                continue
-            except Exception as error:  # noqa: BLE001 - whatever a backend fails with, the proxy goes on without it
-                self._failed(error, outages)
+            if self.usable:
+                await self._look()
 
     def _start(self, work: Coroutine[Any, Any, Result], name: str) -> "asyncio.Task[Result]":
         task = asyncio.create_task(work, name=name, context=Context())

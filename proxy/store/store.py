@@ -191,12 +191,12 @@ class Store:
 
     @property
     def outlives(self) -> bool:
-        """Whether there is a place behind the memory that outlives the process, reached or not."""
+        """True if there is a place behind the memory that outlives the process, reached or not."""
         return self._reach is not None
 
     @property
     def answers(self) -> bool:
-        """Whether there is a backend that is asked just now, so that a document that is not found is not kept."""
+        """True if there is a backend that is asked just now, so that a document that is not found is not kept."""
         return self._open and self._reach is not None and self._reach.usable and not self._reach.slow
 
     async def get(self, room: Room, key: str, *, anew: bool = False) -> bytes | None:

@@ -30,7 +30,7 @@ _FIRST_RETRY, _LONGEST_RETRY = 1.0, 30.0
 
 
 class WriteBehind:
-    """Writes changes to `memory` and by `reach`, where there is a backend.
+    """The queue of changes to be written to `memory`, and by `reach` if there is a backend.
 
     `linger` says how many seconds a change waits for others to be written with, `now` is the time in seconds since the epoch, `threads`
     seal large documents, and `on_accepted` is called when the backend takes documents again after some had to be given up.
@@ -72,7 +72,7 @@ class WriteBehind:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits but what the backend refused."""
+        """True if nothing waits but the changes that the backend refused."""
         return len(self._pending) <= self._pending.held
 
     def get(self, slot: str) -> Change | None:
