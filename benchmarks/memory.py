@@ -42,7 +42,7 @@ def names(links: int) -> list[str]:
 
 
 async def lock(port: int, projects: list[str], metadata: int = 3) -> tuple[int, int]:
-    """Asks for what a lock asks for, the core metadata of so many wheels of each project; gives how many links and metadata files came."""
+    """Ask for all that a lock asks for, metadata of so many wheels of each project; return how many links and metadata files came."""
     gate = asyncio.Semaphore(50)
     headers = {"Accept": made.UV_ACCEPT, "Accept-Encoding": "zstd", "User-Agent": _UV}
     counts = [0, 0]

@@ -4,24 +4,20 @@ import asyncio
 import http.client
 import json
 import os
-import pty
 import signal
-import subprocess
-import sys
-import termios
 import time
 from contextlib import closing, suppress
-from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from tests.clients import ProxyProcess, clean_environment
+from tests.clients import ProxyProcess
 from tests.faults import Fault, Target
 from tests.listing import content_by_name
 from tests.mirror import BrokenMirror
+from tests.terminals import log_of_one_whose_terminal_closes
 
 WHEEL = "demo-1.0-py3-none-any.whl"
 HARMLESS = signal.SIGCONT
@@ -166,28 +162,6 @@ async def test_a_second_signal_ends_it_at_once(mirror: BrokenMirror, tmp_path: P
 
 
 def test_a_terminal_that_is_closed_ends_the_process(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    log = tmp_path / "log"
-    with log.open("wb") as lines:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "proxy", "serve", "--upstream", "http://127.0.0.1:9/simple/", "--listen", "127.0.0.1:0"],
-            stdin=theirs,
-            stdout=subprocess.DEVNULL,
-            stderr=lines,
-            start_new_session=True,
-            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - so a terminal becomes a process's own
-            env=clean_environment(tmp_path / "home") | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-            cwd=tmp_path,
-        )
-    os.close(theirs)
-    try:
-        until = time.monotonic() + 20
-        while "listening" not in log.read_text(encoding="utf-8") and time.monotonic() < until:
-            time.sleep(0.05)
-        os.close(ours)
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
-    assert "ended" in log.read_text(encoding="utf-8")
-    assert "reloaded" not in log.read_text(encoding="utf-8")
+    log = log_of_one_whose_terminal_closes(tmp_path)
+    assert "ended" in log
+    assert "reloaded" not in log

@@ -34,7 +34,7 @@ def children(pid: int) -> list[int]:
 
 
 def lives(pid: int) -> bool:
-    """Whether there is such a process, and it is not only waiting for its parent to hear of its end."""
+    """Return whether there is such a process, and it is not only waiting for its parent to hear of its end."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
     except (FileNotFoundError, ProcessLookupError):

@@ -2,23 +2,19 @@
 
 import asyncio
 import os
-import pty
 import signal
-import subprocess
-import sys
-import termios
 import time
 from contextlib import suppress
-from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.clients import ProxyProcess, clean_environment
+from tests.clients import ProxyProcess
 from tests.e2e.test_worker_ends import WHEEL, all_serve, children, lives, never_ends
 from tests.mirror import BrokenMirror
+from tests.terminals import log_of_one_whose_terminal_closes
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,31 +192,8 @@ async def test_a_signal_to_one_worker_is_no_reason_to_end(mirror: BrokenMirror, 
 
 
 def test_a_terminal_that_is_closed_ends_parent_and_workers(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    log = tmp_path / "log"
-    words = ["--upstream", "http://127.0.0.1:9/simple/", "--listen", "127.0.0.1:0", "--workers", "2"]
-    with log.open("wb") as lines:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "proxy", "serve", *words],
-            stdin=theirs,
-            stdout=subprocess.DEVNULL,
-            stderr=lines,
-            start_new_session=True,
-            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - so a terminal becomes a process's own
-            env=clean_environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT)},
-            cwd=tmp_path,
-        )
-    os.close(theirs)
-    try:
-        until = time.monotonic() + 20
-        while log.read_text(encoding="utf-8").count("listening") < 2 and time.monotonic() < until:
-            time.sleep(0.05)
-        os.close(ours)
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
-    assert "worker-died" not in log.read_text(encoding="utf-8")
+    log = log_of_one_whose_terminal_closes(tmp_path, "--workers", "2", servers=2)
+    assert "worker-died" not in log
 
 
 async def test_workers_that_cannot_start_end_the_service_only_where_none_serves(mirror: BrokenMirror, tmp_path: Path) -> None:

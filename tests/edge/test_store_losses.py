@@ -22,6 +22,7 @@ from proxy.store.sqlite.backend import SqliteBackend
 from tests.clients import free_port
 from tests.edge.distant import Distant
 from tests.redis_server import RedisServer
+from tests.waiting import until
 
 HOUR = 3600.0
 PATIENCE = RedisBackend.patience
@@ -58,16 +59,14 @@ async def at(path: Path) -> AsyncIterator[Store]:
         yield store
 
 
-async def until(holds: Callable[[], bool], within: float = 10.0) -> None:
-    async with asyncio.timeout(within):
-        while not holds():  # noqa: ASYNC110 - it is about what other processes do
-            await asyncio.sleep(0.01)
-
-
 async def filled(store: Store) -> None:
     for key in KEYS:
         store.put(Room.PAGE, key, key.encode() * 50, HOUR)
     await until(lambda: not store.stats.pending)
+
+
+async def until_redis_has_all(control: "Redis") -> None:
+    await until(lambda: len(control.keys("mirrormend:page/*")) == len(KEYS))
 
 
 async def assert_has_all(store: Store) -> None:
@@ -89,7 +88,7 @@ async def test_what_an_emptied_redis_lost_is_written_again(
             store.put(Room.VERDICTS, "default/0", b"verdicts", HOUR)
         elif noticed_by == "locking":
             await store.acquire("page/default/0", 5.0)
-        await until(lambda: len(control.keys("mirrormend:page/*")) == len(KEYS))
+        await until_redis_has_all(control)
         assert store.stats.restored == len(KEYS)
     async with on(server) as other:
         await assert_has_all(other)
@@ -101,8 +100,8 @@ async def test_a_redis_that_comes_back_empty_gets_what_the_proxy_holds(server: R
         server.stop()
         assert await store.get(Room.VERDICTS, "default/0") is None
         server.start()
-        with Redis(port=server.port) as control:
-            await until(lambda: len(control.keys("mirrormend:page/*")) == len(KEYS))
+        with Redis(port=server.port) as restarted:
+            await until_redis_has_all(restarted)
 
 
 async def test_a_document_that_redis_let_go_of_is_written_again_by_who_reads_it_and_once_only(
@@ -123,7 +122,7 @@ async def test_what_others_wrote_later_is_not_undone_by_who_has_an_earlier_copy(
         await assert_has_all(other)
         control.flushall()
         other.put(Room.PAGE, KEYS[0], b"later", HOUR)
-        await until(lambda: len(control.keys("mirrormend:page/*")) == len(KEYS))
+        await until_redis_has_all(control)
         assert await one.get(Room.PAGE, KEYS[0], anew=True) == b"later"
         await asyncio.sleep(0.5)
         assert await one.get(Room.PAGE, KEYS[0], anew=True) == b"later"
@@ -183,7 +182,7 @@ async def test_a_document_that_was_forgotten_on_purpose_stays_so_although_a_repl
         # The knowledge of it outlives the store, too.
         control.flushall()
         assert await one.get(Room.VERDICTS, "default/0") is None
-        await until(lambda: len(control.keys("mirrormend:page/*")) == len(KEYS))
+        await until_redis_has_all(control)
         async with on(server) as third:
             assert await third.get(Room.PAGE, KEYS[0]) is None
             assert await third.get(Room.PAGE, KEYS[1]) is not None
@@ -213,7 +212,7 @@ async def test_what_a_redis_with_an_earlier_state_lacks_is_written_again(server:
         assert await store.get(Room.VERDICTS, "default/0") is None
         server.start()
         with Redis(port=server.port) as restarted:
-            await until(lambda: len(restarted.keys("mirrormend:page/*")) == len(KEYS))
+            await until_redis_has_all(restarted)
 
 
 async def test_a_redis_that_goes_back_to_an_earlier_state_unseen_is_noticed_by_what_it_counts(
@@ -224,7 +223,7 @@ async def test_a_redis_that_goes_back_to_an_earlier_state_unseen_is_noticed_by_w
         control.set("mirrormend:writes", "1")
         control.delete(*control.keys("mirrormend:page/*"))
         assert await store.get(Room.VERDICTS, "default/0") is None
-        await until(lambda: len(control.keys("mirrormend:page/*")) == len(KEYS))
+        await until_redis_has_all(control)
 
 
 async def test_two_redis_that_take_turns_at_one_address_are_not_given_everything_each_time(server: RedisServer, control: "Redis") -> None:
@@ -253,7 +252,7 @@ async def test_a_redis_that_lacks_a_command_is_used_without_it(tmp_path: Path, o
             with Redis(port=server.port) as control:
                 control.flushall()
                 assert await store.get(Room.VERDICTS, "default/0") is None
-                await until(lambda: len(control.keys("mirrormend:page/*")) == len(KEYS))
+                await until_redis_has_all(control)
             assert store.stats.failures == 0
     finally:
         server.stop()

@@ -51,7 +51,7 @@ class Behaviour:
     slack: int = 0
     """So many more views may pass before a file that was restored is back."""
     files_may_hang: ClassVar[bool] = False
-    """Tells whether a file that is there may still take longer than clients wait."""
+    """Set if a file that is there may still take longer than clients wait."""
     slow_pages: frozenset[str] = frozenset()
     """Projects whose pages may be served stale while a newer one is on its way."""
     before_all: ClassVar[bool] = False

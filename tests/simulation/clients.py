@@ -1,7 +1,8 @@
 """The clients of a proxy: they ask for pages, metadata and files, and tell the oracle what they get."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from random import Random
 from typing import TypeAlias
 
 from proxy.core.errors import FileNotListed, MetadataUnavailable, PageUnreadable, UpstreamError
@@ -18,7 +19,16 @@ from tests.simulation.world import SimFile, World, metadata_in
 IDENTITIES = {"": SHARED, "alice": Identity("alice", "Basic alice"), "bob": Identity("bob", "Basic bob")}
 
 Door: TypeAlias = Callable[[], AbstractContextManager[tuple[Index, SimulatedUpstream]]]
-"""Gives the index and the mirror's client that a request has for as long as it lasts."""
+"""A block that has the index and the mirror's client of one request, for as long as it lasts."""
+
+
+def drawn_actions(rng: Random, count: int, kinds: Sequence[str], gaps: Sequence[float]) -> list[tuple[float, str, float]]:
+    """Return when clients do something, what, and a number that decides the rest; `gaps` are the seconds in between."""
+    moment, actions = 1.0, []
+    for _ in range(count):
+        actions.append((moment, rng.choice(kinds), rng.random()))
+        moment += rng.choice(gaps) * rng.uniform(1.0, 1.2)
+    return actions
 
 
 class Clients:

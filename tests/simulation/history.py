@@ -15,7 +15,7 @@ from proxy.index import Index
 from proxy.store import open_store
 from tests.simulation.behaviour import Behaviour, Stage
 from tests.simulation.behaviours import BEHAVIOURS, DRAWN
-from tests.simulation.clients import IDENTITIES, Clients
+from tests.simulation.clients import IDENTITIES, Clients, drawn_actions
 from tests.simulation.contents import Rights
 from tests.simulation.crowds import ColdCredentials
 from tests.simulation.oracle import Oracle
@@ -114,12 +114,9 @@ class _History:
         return sorted(chosen)
 
     def _draw_actions(self) -> list[tuple[float, str, float]]:
-        moment, actions = 1.0, []
-        for _ in range(self.rng.randint(4, 10)):
-            what = self.rng.choice(("view", "view", "view", "burst", "resolve", "resolve", "metadata", "file"))
-            actions.append((moment, what, self.rng.random()))
-            moment += self.rng.choice(_GAPS) * self.rng.uniform(1.0, 1.2)
-        return actions
+        return drawn_actions(
+            self.rng, self.rng.randint(4, 10), ("view", "view", "view", "burst", "resolve", "resolve", "metadata", "file"), _GAPS
+        )
 
     def _describe(self, near: float) -> list[str]:
         lines = [f"mirror: {self.settings.upstream[0].kind.value}, {near * 1000:g} ms and up to {self.mirror.jitter:g} times that more"]

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from proxy.core.verdict.budget import BUDGETS
 from tests.simulation.behaviour import Behaviour
 from tests.simulation.behaviours import BEHAVIOURS
-from tests.simulation.clients import IDENTITIES, Clients
+from tests.simulation.clients import IDENTITIES, Clients, drawn_actions
 from tests.simulation.history import ABSENT, CLIENTS, KINDS, Drawn, settings_of
 from tests.simulation.oracle import Oracle
 from tests.simulation.outages import Down
@@ -103,12 +103,9 @@ class _ReplicaHistory:
         return sorted(ours) + besides
 
     def _draw_actions(self) -> list[tuple[float, str, float]]:
-        moment, actions = 1.0, []
-        for _ in range(self.rng.randint(5, 12)):
-            what = self.rng.choice(("view", "view", "burst", "burst", "resolve", "resolve", "metadata", "file"))
-            actions.append((moment, what, self.rng.random()))
-            moment += self.rng.choice(_GAPS) * self.rng.uniform(1.0, 1.2)
-        return actions
+        return drawn_actions(
+            self.rng, self.rng.randint(5, 12), ("view", "view", "burst", "burst", "resolve", "resolve", "metadata", "file"), _GAPS
+        )
 
     @staticmethod
     def _behaviour(drawn: Drawn, stage: ReplicaStage) -> Behaviour:

@@ -35,7 +35,7 @@ class StoreFault(Spell):
     recovers_within = RECOVERS_WITHIN
     lasts: ClassVar[tuple[float, ...]] = (0.5, 2.0, 12.0, 60.0, 300.0, 1500.0)
     reachable: ClassVar[bool] = True
-    """Tells whether the store can still be read meanwhile."""
+    """Set if the store can still be read meanwhile."""
 
     def __init__(self, stage: ReplicaStage) -> None:
         super().__init__(stage)

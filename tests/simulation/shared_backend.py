@@ -79,7 +79,7 @@ class SharedBackend:
     written: Counter[str] = field(default_factory=Counter)
     log: list[str] | None = None
     sound: bool = True
-    """Tells whether nothing was ever lost, refused or out of reach here."""
+    """Set as long as nothing was lost, refused or out of reach here."""
     _edition: int = 1
 
     def now(self) -> float:

@@ -1,7 +1,8 @@
 """After the store lost what it had, or took nothing for a while, a new replica serves what the old one does, though the mirror is down."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from tests.conftest import MakeClient
 from tests.faults import artifactory_404, status
 from tests.mirror import BrokenMirror
 from tests.redis_server import RedisServer
+from tests.waiting import until as until_within
 
 PROJECTS = [f"demo{number}" for number in range(6)]
+until = partial(until_within, within=20.0)
 TINY = 1
 """Bytes of documents in memory, so that only the index itself can give again what the store lost."""
 
@@ -31,13 +34,6 @@ def stocked(mirror: BrokenMirror) -> BrokenMirror:
     return mirror
 
 
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path).start()
-    yield server
-    server.stop()
-
-
 async def names(client: Any, project: str) -> list[str]:
     async with client.get(f"/simple/{project}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}) as response:
         assert response.status == 200, await response.text()
@@ -47,12 +43,6 @@ async def names(client: Any, project: str) -> list[str]:
 def stats(client: Any) -> StoreStats:
     found: StoreStats = client.app[WATCH]._store.stats
     return found
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 - it is about what other processes do
-            await asyncio.sleep(0.02)
 
 
 async def until_new_replica_has_all(make: Callable[[], Awaitable[Any]], stocked: BrokenMirror) -> None:
