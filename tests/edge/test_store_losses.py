@@ -365,6 +365,7 @@ async def test_a_blip_of_redis_is_over_in_two_seconds_however_many_calls_fail_in
         server.stop()
         with capture_logs() as logs:
             calls = [asyncio.create_task(store.get(Room.VERDICTS, f"default/{number}")) for number in range(200)]
+            await until(lambda: store.stats.backend is BackendState.AWAY)
             await asyncio.sleep(0.5)
             server.start()
             await until(lambda: store.stats.backend is BackendState.READY, within=2.0)
