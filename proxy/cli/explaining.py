@@ -14,13 +14,13 @@ from proxy.audit.curl import curl_line
 from proxy.audit.explaining import LookedAt, look_at, project_of
 from proxy.audit.formats.as_json import exchange_data
 from proxy.cli.progress import Telling
-from proxy.cli.running import for_mirror, quiet_log, run_loop, settings_for
+from proxy.cli.running import begin_log, for_mirror, quiet_log, run_loop, settings_for
 from proxy.config import Settings
 from proxy.config.complaints import on_one_line
 from proxy.core.page import normalised_name
 from proxy.index.explaining import moment
-from proxy.telemetry.log import configure_logging
 from proxy.upstream.addresses import shown
+from proxy.upstream.route import options_of_environment
 
 _PATIENCE = 60.0
 """Seconds after which a proxy is given up; it may have to fetch a page first."""
@@ -47,7 +47,7 @@ def run_explain(
     else:
         # Somebody waits for the answer, whatever it is: what fails in passing is told as it is.
         settings = for_mirror(settings_for(config, options), mirror, retries=0)
-        configure_logging(quiet_log(settings, options.get("log_level")))
+        begin_log(quiet_log(settings, options.get("log_level")), settings)
         looked = run_loop(_live(settings, name, filename))
     if looked.told is None:
         raise click.UsageError(looked.failure.says if looked.failure is not None else "the mirror gave no page; try again")
@@ -73,7 +73,7 @@ async def _from_proxy(proxy: str, project: str, filename: str) -> dict[str, Any]
     url = f"{base}/explain/{quote(project)}/{quote(filename)}"
     timeout = aiohttp.ClientTimeout(total=_PATIENCE)
     try:
-        async with aiohttp.ClientSession(trust_env=True, timeout=timeout) as session, session.get(url) as response:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url, **options_of_environment(url)) as response:
             body = await response.read()
             status = response.status
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:

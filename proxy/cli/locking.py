@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from proxy.cli.running import run_loop
+from proxy.cli.running import begin_log, run_loop
 from proxy.cli.serving import settings_to_serve
 from proxy.config import Settings, UpstreamSection
 from proxy.config.complaints import no_upstream
@@ -26,7 +26,6 @@ from proxy.locking.steps import Way, check, lock, rename
 from proxy.locking.uv import refused
 from proxy.locking.verifying import undelivered
 from proxy.locking.whereabouts import mirror_behind
-from proxy.telemetry import configure_logging
 from proxy.upstream.addresses import without_credentials
 
 
@@ -114,7 +113,7 @@ async def _way(order: Order, indexes: Sequence[UvIndex]) -> AsyncIterator[Way]:
             return
         settings = _settings(order, without_credentials(named.url))
     settings, without = with_credentials_of(indexes, settings)
-    configure_logging(settings.log)
+    begin_log(settings.log, settings)
     async with proxy_for_a_while(settings) as indexes_behind:
         yield Way(tuple(indexes_behind), own=True, without=without, verify=lambda made: undelivered(made, indexes_behind))
 

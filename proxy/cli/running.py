@@ -7,15 +7,27 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+
 from proxy.config import LogSection, Settings
 from proxy.config.load import SettingsError, load_settings
+from proxy.telemetry import configure_logging
+from proxy.upstream.route import proxies_of_environment
 from proxy.upstream.tls import tls_context
+
+_log = structlog.get_logger("mirrormend.upstream")
+
+_ENTRIES_TOLD, _LONGEST_ENTRY = 8, 80
+"""How many entries of NO_PROXY are warned of, and how many characters of each are logged."""
 
 Outcome = TypeVar("Outcome")
 
 
 def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Settings:
-    """Gives the settings of the file, the environment and the options; raises SettingsError, also where TLS cannot use its files."""
+    """Gives the settings of the file, the environment and the options.
+
+    Raises SettingsError, also where TLS cannot use its files, or the environment names an outbound proxy by what is no address.
+    """
     settings = load_settings(file=config, environ=os.environ, options=options)
     for upstream in settings.upstream:
         try:
@@ -23,7 +35,19 @@ def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Sett
         except OSError as error:
             why = "ca_bundle, client_cert or client_key is no PEM file that TLS can use, or the key is another certificate's"
             raise SettingsError(f"upstream {upstream.name}", f"{why} ({reason(error)})") from error
+    # An address that no proxy can have is told before anything is done.
+    proxies_of_environment(settings)
     return settings
+
+
+def begin_log(section: LogSection, settings: Settings) -> None:
+    """Begin to log as `section` says, and warn of what the environment says in vain."""
+    configure_logging(section)
+    variables = proxies_of_environment(settings)
+    if variables is None:
+        return
+    for entry in variables.exemptions.not_understood[:_ENTRIES_TOLD]:
+        _log.warning("no-proxy-entry-not-understood", entry=entry[:_LONGEST_ENTRY], meaning="it exempts no host from the outbound proxy")
 
 
 def for_mirror(settings: Settings, name: str | None, **changes: object) -> Settings:

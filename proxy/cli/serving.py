@@ -15,7 +15,7 @@ import click
 import structlog
 
 from proxy.cli.listening import ListeningSockets
-from proxy.cli.running import reason, run_loop, settings_for
+from proxy.cli.running import begin_log, reason, run_loop, settings_for
 from proxy.cli.workers import Workers
 from proxy.config import Settings
 from proxy.config.load import SettingsError
@@ -25,7 +25,6 @@ from proxy.server.reload import changeable
 from proxy.server.run import has_terminal, seconds_to_end
 from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls
-from proxy.telemetry import configure_logging
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -36,7 +35,7 @@ def run_server(config: Path | None, options: Mapping[str, str | None]) -> int:
     Raises SettingsError or StoreMisconfigured for what the user wrote, click.ClickException where listening is not possible.
     """
     settings = settings_to_serve(config, options)
-    configure_logging(settings.log)
+    begin_log(settings.log, settings)
     # A warning of a library, written as plain text, would break a stream of JSON lines.
     logging.captureWarnings(True)
 

@@ -72,13 +72,19 @@ def simple_api_url(url: str) -> str:
     return url.rstrip("/") + "/"
 
 
+def proxy_url(address: str) -> str:
+    """Return the address of an outbound proxy with its scheme, http:// if it has none; raise ValueError if it can be none."""
+    url = address if "://" in address else f"http://{address}"
+    # A slash in a password ends the part that names the host, and what comes after it would be shown as a path.
+    if not _speakable(url) or not urlsplit(url).hostname or "@" in url.partition("://")[2].partition("/")[2]:
+        raise ValueError("write it as http://HOST:PORT, and special characters of a password as %-escapes")
+    return url
+
+
 def http_proxy(proxy: SecretStr | None) -> SecretStr | None:
     """Gives the address of an outbound proxy as it is; raises ValueError where it can be none."""
-    if proxy is not None:
-        address = proxy.get_secret_value()
-        url = address if "://" in address else f"http://{address}"
-        if not _speakable(url) or urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-            raise ValueError("write it as http://HOST:PORT")
+    if proxy is not None and urlsplit(proxy_url(proxy.get_secret_value())).scheme not in {"http", "https"}:
+        raise ValueError("write it as http://HOST:PORT")
     return proxy
 
 

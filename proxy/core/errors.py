@@ -14,6 +14,7 @@
         ├── UpstreamStatus        it answered with a status that is no success
         ├── UpstreamTimeout       it did not answer in time
         ├── UpstreamUnreachable   it could not be reached: DNS, refused, TLS
+        │   └── OutboundProxyRefused  the outbound proxy on the way does not let the request through
         ├── UpstreamBroke         it broke off, or spoke no HTTP
         ├── UpstreamDoubted       it denies what it had, and everything else as well
         ├── OwnLimit              it was not asked: the proxy has as much under way as it allows itself
@@ -185,6 +186,10 @@ class UpstreamUnreachable(UpstreamError):
 
     def __str__(self) -> str:
         return self._sentence(f"{self.url} cannot be reached")
+
+
+class OutboundProxyRefused(UpstreamUnreachable):
+    """The outbound proxy on the way does not let the request through: the mirror was not asked."""
 
 
 class UpstreamBroke(UpstreamError):

@@ -41,9 +41,16 @@ def environment_of(environ: Mapping[str, str], added: Mapping[str, str], without
     """Gives uv's environment; with `loopback` no outbound proxy stands before the proxy on this machine."""
     kept = {name: value for name, value in environ.items() if name not in without} | dict(added)
     if loopback:
-        exceptions = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
-        kept["NO_PROXY"] = kept["no_proxy"] = ",".join(filter(None, (exceptions, HOST)))
+        # uv reads the upper-case variable first, and what it runs (git, build backends) the lower-case one.
+        upper, lower = environ.get("NO_PROXY") or environ.get("no_proxy", ""), environ.get("no_proxy") or environ.get("NO_PROXY", "")
+        kept["NO_PROXY"] = _with_host(upper)
+        # To curl and Python a star counts only where nothing else is said.
+        kept["no_proxy"] = lower if lower.strip() == "*" else _with_host(lower)
     return kept
+
+
+def _with_host(exceptions: str) -> str:
+    return ",".join(filter(None, (exceptions, HOST)))
 
 
 async def run_uv(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:

@@ -13,9 +13,11 @@ from proxy.locking.errors import LockFailed
 from proxy.server.whereabouts import KNOWN_HEADER
 from proxy.upstream.addresses import address_digest, shown
 from proxy.upstream.credentials import basic
+from proxy.upstream.route import RequestOptions, options_of_environment
 
 _PATIENCE = aiohttp.ClientTimeout(total=60)
 _AT_ONCE = 8
+_BEHIND_A_PROXY = "write its user and password into HTTP_PROXY or HTTPS_PROXY, or name the host of mirrormend in NO_PROXY"
 
 _Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]")]
 
@@ -34,9 +36,11 @@ async def mirror_behind(door: Door, known: Iterable[str] = (), *, by_environment
     """Return the address of the mirror that the proxy stands before; raise LockFailed.
 
     A proxy may tell it only to who shows that it is among the addresses that it has `known` before.
+    Raises SettingsError where the environment names an impossible outbound proxy.
     """
-    async with _session(door, known, by_environment=by_environment) as session:
-        return (await _told(session, door.files)).upstream
+    way = _way(door, by_environment=by_environment)
+    async with _session(known) as session:
+        return (await _told(session, way, door.files)).upstream
 
 
 async def at_mirror(files: Iterable[Proxied], *, by_environment: bool) -> Mapping[str, str]:
@@ -49,17 +53,20 @@ async def at_mirror(files: Iterable[Proxied], *, by_environment: bool) -> Mappin
         asked.setdefault(file.door, {}).setdefault(file.project, []).append(file)
     found: dict[str, str] = {}
     for door, projects in asked.items():
-        async with _session(door, (door.mirror,), by_environment=by_environment) as session:
-            found.update(await _of_projects(session, door, projects))
+        way = _way(door, by_environment=by_environment)
+        async with _session((door.mirror,)) as session:
+            found.update(await _of_projects(session, way, door, projects))
     return found
 
 
-async def _of_projects(session: aiohttp.ClientSession, door: Door, projects: Mapping[str, list[Proxied]]) -> Mapping[str, str]:
+async def _of_projects(
+    session: aiohttp.ClientSession, way: RequestOptions, door: Door, projects: Mapping[str, list[Proxied]]
+) -> Mapping[str, str]:
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(project: str) -> Mapping[str, str]:
         async with slots:
-            return (await _told(session, f"{door.files}{project}/")).files
+            return (await _told(session, way, f"{door.files}{project}/")).files
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -70,12 +77,22 @@ async def _of_projects(session: aiohttp.ClientSession, door: Door, projects: Map
     return {each.url: _address(each, told[project].result()) for project, wanted in projects.items() for each in wanted}
 
 
-def _session(door: Door, known: Iterable[str], *, by_environment: bool) -> aiohttp.ClientSession:
-    headers = {} if door.credentials is None else {"Authorization": basic(*door.credentials)}
+def _session(known: Iterable[str]) -> aiohttp.ClientSession:
+    headers = {}
     digests = sorted({digest for digest in map(_digest, known) if digest})
     if digests:
         headers[KNOWN_HEADER] = ",".join(digests)
-    return aiohttp.ClientSession(headers=headers, timeout=_PATIENCE, trust_env=by_environment)
+    return aiohttp.ClientSession(headers=headers, timeout=_PATIENCE, trust_env=False)
+
+
+def _way(door: Door, *, by_environment: bool) -> RequestOptions:
+    try:
+        way: RequestOptions = options_of_environment(door.proxy) if by_environment else {}
+    except ValueError as error:
+        raise LockFailed(f"{shown(door.proxy)} is no address ({error})", "correct it") from None
+    if door.credentials is not None:
+        way["headers"] = {**way.get("headers", {}), "Authorization": basic(*door.credentials)}
+    return way
 
 
 def _digest(url: str) -> str:
@@ -85,15 +102,21 @@ def _digest(url: str) -> str:
         return ""
 
 
-async def _told(session: aiohttp.ClientSession, url: str) -> _Told:
+async def _told(session: aiohttp.ClientSession, way: RequestOptions, url: str) -> _Told:
     try:
-        async with session.get(url) as response:
+        async with session.get(url, **way) as response:
             body = await response.read()
+    except aiohttp.ClientHttpProxyError as error:
+        raise LockFailed(
+            f"the outbound proxy {way['proxy']} does not let this through ({error.status} {error.message})", _BEHIND_A_PROXY
+        ) from error
     except (aiohttp.ClientError, TimeoutError) as error:
         why = str(error) or f"no answer within {_PATIENCE.total:g} s"
         raise LockFailed(
             f"the proxy at {shown(url)} cannot be asked ({why})", "start it, or leave out --proxy to have one started"
         ) from error
+    if response.status == 407 and "proxy" in way:
+        raise LockFailed(f"the outbound proxy {way['proxy']} wants credentials (407)", _BEHIND_A_PROXY)
     if response.status != 200:
         raise LockFailed(
             f"the proxy does not tell where the mirror has its files: {shown(url)} answered {_reason(response.status, body)}",

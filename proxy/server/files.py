@@ -15,6 +15,7 @@ from proxy.core.errors import (
     FileNotListed,
     FileUndeliverable,
     MirrormendError,
+    OutboundProxyRefused,
     OwnLimit,
     UpstreamBroke,
     UpstreamError,
@@ -375,6 +376,8 @@ def _as_error(file: File, reply: NoAnswer) -> UpstreamError:
     url = shown(file.url)
     if reply.trouble is Trouble.FORBIDDEN_DESTINATION:
         return DestinationRefused(url, reply.detail)
+    if reply.trouble is Trouble.OUTBOUND_PROXY:
+        return OutboundProxyRefused(url, reply.detail)
     if reply.trouble is Trouble.OWN_LIMIT:
         return OwnLimit(url, reply.detail)
     if reply.trouble in {Trouble.RESET, Trouble.NOT_HTTP, Trouble.TOO_MANY_REDIRECTS}:

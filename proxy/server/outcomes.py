@@ -20,6 +20,7 @@ from proxy.core.errors import (
     MetadataUnavailable,
     MirrormendError,
     NoSuchMirror,
+    OutboundProxyRefused,
     OwnLimit,
     PageUnreadable,
     TooManyRequests,
@@ -89,6 +90,13 @@ _PROBLEMS: dict[type[MirrormendError], Problem] = {
     UpstreamTimeout: Problem(504, "timeout", "The mirror does not answer in time", _ASK_ADMIN, headers=_RETRY),
     UpstreamUnreachable: Problem(
         503, "unreachable", "The mirror cannot be reached", "Check the network, the proxy settings and the upstream URL.", headers=_RETRY
+    ),
+    OutboundProxyRefused: Problem(
+        502,
+        "outbound-proxy",
+        "The outbound proxy does not let mirrormend through",
+        "Give the outbound proxy's user and password in `proxy` of the upstream or in the address that HTTPS_PROXY or HTTP_PROXY has, "
+        "have it let the mirror's host through, or name that host in NO_PROXY; the mirror has nothing to do with it.",
     ),
     DestinationRefused: Problem(
         502,

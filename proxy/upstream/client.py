@@ -27,7 +27,7 @@ from proxy.core.errors import UpstreamBroke, UpstreamTimeout
 from proxy.core.flows.exchange import Answer, NoAnswer, Reply, Trouble
 from proxy.upstream.addresses import dialled, link_authorization, origin_of, origin_of_dialled, redirected, shown
 from proxy.upstream.destinations import Destinations, literal_address
-from proxy.upstream.failure import Failure, failure_of, sentence
+from proxy.upstream.failure import Failure, failure_of, proxy_wants_credentials, sentence
 from proxy.upstream.resolver import GuardedResolver
 from proxy.upstream.route import OutboundProxy, Route
 from proxy.upstream.tls import tls_context
@@ -61,6 +61,8 @@ class Download:
     at: float
     response: aiohttp.ClientResponse
     read_timeout: float
+    through: str | None = None
+    """The outbound proxy that passed on a plain HTTP request, without credentials: the answer may be its own."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Gives the body as it comes.
@@ -89,6 +91,7 @@ class _RequestOptions(TypedDict, total=False):
     allow_redirects: bool
     proxy: str
     proxy_headers: Mapping[str, str]
+    timeout: aiohttp.ClientTimeout
 
 
 class Client:
@@ -99,7 +102,8 @@ class Client:
     Of requests under way there are as many as the settings have connections, and `DOWNLOADS` besides that are streamed;
     who finds no place in time gets a Failure that says so: the mirror has nothing to do with it.
     `one_each` says that the mirror takes a connection for each request, as its last good answer was by HTTP/1.0 (RFC 9112, 9.3).
-    Raises OSError where a file of the settings' TLS cannot be read.
+    `outbound_proxy` is the address, without credentials, of the outbound proxy on the way to the mirror, if there is one.
+    Raises OSError where a file of the settings' TLS cannot be read, SettingsError where the environment names an impossible proxy.
     """
 
     def __init__(
@@ -118,9 +122,10 @@ class Client:
         scheme, host, port = self._origin
         self._own_prefix = f"{scheme}://{host}:{port}/" if urlsplit(section.url).port is not None else f"{scheme}://{host}/"
         self.destinations = Destinations(host, port, frozenset(each.lower() for each in section.allow_hosts))
-        self._route = Route(section)
+        self._route = Route(section.proxy)
         self.tls: ssl.SSLContext = tls_context(section)
-        self.proxied = self._route.proxy_for(section.url) is not None
+        proxy = self._route.proxy_for(section.url)
+        self.outbound_proxy = None if proxy is None else proxy.address
         self._resolver = GuardedResolver(self.destinations, self._route.proxies(), section.connect_timeout)
         self.one_each = False
         self._places = asyncio.Semaphore(section.connections)
@@ -134,14 +139,8 @@ class Client:
         self._streaming = self._session(_STREAMED_AT_ONCE)
 
     def _session(self, read_at_once: int) -> aiohttp.ClientSession:
-        section = self._section
         # Places are given out here: that none came free must not look as if the mirror did not answer.
         connector = aiohttp.TCPConnector(limit=0, resolver=self._resolver, ttl_dns_cache=30, ssl=self.tls, keepalive_timeout=15.0)
-        timeout = aiohttp.ClientTimeout(
-            total=None,
-            sock_connect=section.connect_timeout,
-            sock_read=section.read_timeout,
-        )
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -149,7 +148,7 @@ class Client:
             read_bufsize=read_at_once,
             max_line_size=_HEADER_LIMIT,
             max_field_size=_HEADER_LIMIT,
-            timeout=timeout,
+            timeout=self._timeout(),
             headers={"User-Agent": self.user_agent},
             skip_auto_headers=("Accept", "Accept-Encoding"),
             trust_env=False,
@@ -222,15 +221,18 @@ class Client:
             if len(visited) == 1 and not url.startswith(self._section.url):
                 # What a page says in a link itself is for that link, wherever it leads.
                 authorization = link_authorization(url) or authorization
-            options = await self._options(address, headers, authorization)
-            response = await self._one_hop(session, method, address, options, at_home=at_home)
+            proxy = self._route.proxy_for(str(address))
+            options = await self._options(address, headers, authorization, proxy)
+            response = await self._one_hop(session, method, address, options, proxy, at_home=at_home)
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location:
                 await _let_go(response)
                 url = _next(str(address), location)
                 continue
             try:
-                yield Download(response.status, response.headers, shown(str(address)), self._clock(), response, self._section.read_timeout)
+                through = proxy.address if proxy is not None and address.scheme == "http" else None
+                silence = self._section.read_timeout
+                yield Download(response.status, response.headers, shown(str(address)), self._clock(), response, silence, through)
             except BaseException:
                 response.close()
                 raise
@@ -239,12 +241,23 @@ class Client:
         raise Failure(Trouble.TOO_MANY_REDIRECTS, shown(url), "its redirects do not end")
 
     async def _one_hop(
-        self, session: aiohttp.ClientSession, method: str, address: URL, options: _RequestOptions, *, at_home: bool
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        address: URL,
+        options: _RequestOptions,
+        proxy: OutboundProxy | None,
+        *,
+        at_home: bool,
     ) -> aiohttp.ClientResponse:
         try:
             response = await session.request(method, address, **options)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            failure = failure_of(error, str(address), self._section)
+            if response.status == 407 and proxy is not None and address.scheme == "http":
+                # In a tunnel nobody answers but the mirror; in plain HTTP nobody but the outbound proxy wants such credentials.
+                await _let_go(response)
+                raise proxy_wants_credentials(proxy.address, str(address), sent=proxy.authorization is not None)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, Failure) as error:
+            failure = error if isinstance(error, Failure) else self._failure(error, str(address), proxy)
             if at_home:
                 self._heard(NoAnswer(failure.trouble, failure.detail, self._clock()), str(address))
             raise failure from None
@@ -255,9 +268,15 @@ class Client:
             self._heard(Answer(response.status, lowered, url=shown(str(address)), at=self._clock()), str(address))
         return response
 
-    async def _options(self, address: URL, headers: Mapping[str, str], authorization: str | None) -> _RequestOptions:
+    def _failure(self, error: Exception, url: str, proxy: OutboundProxy | None) -> Failure:
+        if proxy is not None and isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
+            return proxy_wants_credentials(proxy.address, url, sent=proxy.authorization is not None)
+        return failure_of(error, url, self._section, None if proxy is None else proxy.address)
+
+    async def _options(
+        self, address: URL, headers: Mapping[str, str], authorization: str | None, proxy: OutboundProxy | None
+    ) -> _RequestOptions:
         url = str(address)
-        proxy = self._route.proxy_for(url)
         refusal = await self._refusal(address, proxy)
         if refusal:
             raise Failure(Trouble.FORBIDDEN_DESTINATION, shown(url), refusal)
@@ -271,9 +290,17 @@ class Client:
             detail = f"the outbound proxy {proxy.address} speaks no HTTP; name an http:// one in `proxy` or HTTPS_PROXY"
             raise Failure(Trouble.REFUSED, shown(url), detail)
         options["proxy"] = proxy.address
-        if proxy.authorization is not None:
-            options["proxy_headers"] = {"Proxy-Authorization": proxy.authorization}
+        tunnel = address.scheme == "https"
+        to_proxy, options["proxy_headers"] = proxy.credentials(tunnel=tunnel)
+        sent.update(to_proxy)
+        if tunnel:
+            # The times of the session do not hold while CONNECT is waited for.
+            options["timeout"] = self._timeout(connect=2 * self._section.connect_timeout)
         return options
+
+    def _timeout(self, connect: float | None = None) -> aiohttp.ClientTimeout:
+        section = self._section
+        return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=section.connect_timeout, sock_read=section.read_timeout)
 
     async def _refusal(self, address: URL, proxy: OutboundProxy | None) -> str:
         """Says what is against `address` that the resolver will not get to see: spelled-out addresses, and all that a proxy resolves."""

@@ -30,7 +30,7 @@ def configured_authorization(section: UpstreamSection, environ: Mapping[str, str
     parts = urlsplit(section.url)
     if parts.username is not None:
         return basic(unquote(parts.username), unquote(parts.password or ""))
-    return _from_netrc(parts.hostname or "", environ)
+    return netrc_authorization(parts.hostname or "", environ)
 
 
 def principal_of(authorization: str | None) -> str:
@@ -46,7 +46,8 @@ def principal_of(authorization: str | None) -> str:
     return f" basic {base64.b64decode(rest).decode('utf-8', 'replace').partition(':')[0]}"
 
 
-def _from_netrc(host: str, environ: Mapping[str, str]) -> str | None:
+def netrc_authorization(host: str, environ: Mapping[str, str]) -> str | None:
+    """Return the Authorization header of what netrc has for `host`, None if there is nothing; an unreadable file is logged."""
     named = environ.get("NETRC")
     try:
         candidates = [Path(named)] if named else [Path.home() / name for name in (".netrc", "_netrc")]

@@ -25,15 +25,40 @@ class Failure(Exception):
         self.seconds = seconds
 
 
-def failure_of(error: Exception, url: str, section: UpstreamSection) -> Failure:
-    """Gives what `error`, raised while `url` was asked for, means."""
+def failure_of(error: Exception, url: str, section: UpstreamSection, proxy: str | None = None) -> Failure:
+    """Gives what `error`, raised while `url` was asked for, means; `proxy` is the outbound proxy on the way, without credentials."""
     url = url.partition("?")[0]
+    if proxy is not None:
+        return _failure_behind(proxy, error, url, section)
     if isinstance(error, TimeoutError):
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
         seconds = section.connect_timeout if connecting else section.read_timeout
         return Failure(Trouble.TIMEOUT, url, "no connection could be made" if connecting else "", seconds)
     trouble, detail = _trouble(error)
     return Failure(trouble, url, detail)
+
+
+def proxy_wants_credentials(proxy: str, url: str, *, sent: bool) -> Failure:
+    """Return what a 407 of the outbound `proxy` means; `sent` says that it was given credentials."""
+    why = "does not accept the credentials that it was sent" if sent else "wants credentials, and the address that names it has none"
+    return Failure(Trouble.OUTBOUND_PROXY, url.partition("?")[0], f"the outbound proxy refuses: {proxy} {why} (407)")
+
+
+def _failure_behind(proxy: str, error: Exception, url: str, section: UpstreamSection) -> Failure:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        if error.status < 500:
+            return Failure(Trouble.OUTBOUND_PROXY, url, f"the outbound proxy refuses: {proxy} answered CONNECT by {sentence(error)}")
+        return Failure(Trouble.REFUSED, url, f"the outbound proxy {proxy} cannot connect to it ({sentence(error)})")
+    # The outbound proxy resolves all names but its own.
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Failure(Trouble.DNS, url, f"the name of the outbound proxy {proxy} does not resolve")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return Failure(Trouble.REFUSED, url, f"no connection to the outbound proxy {proxy} ({sentence(error)})")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return Failure(Trouble.TIMEOUT, url, f"no connection could be made by way of the outbound proxy {proxy}", section.connect_timeout)
+    failure = failure_of(error, url, section)
+    through = f"by way of the outbound proxy {proxy}"
+    return Failure(failure.trouble, url, f"{failure.detail}, {through}" if failure.detail else through, failure.seconds)
 
 
 def _trouble(error: Exception) -> tuple[Trouble, str]:
@@ -45,10 +70,6 @@ def _trouble(error: Exception) -> tuple[Trouble, str]:
         return Trouble.FORBIDDEN_DESTINATION, "its address cannot be dialled"
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError) or _from_tls(error):
         return Trouble.TLS, f"TLS failed ({sentence(error)}); name the right authorities in ca_bundle or SSL_CERT_FILE"
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return Trouble.REFUSED, f"the outbound proxy refuses ({sentence(error)})"
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return Trouble.REFUSED, f"no connection to the outbound proxy ({sentence(error)})"
     if isinstance(error, aiohttp.ClientConnectorError):
         return Trouble.REFUSED, f"no connection ({sentence(error)})"
     if isinstance(error, ConnectionError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):

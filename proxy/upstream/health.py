@@ -21,7 +21,7 @@ _KNOWN = {status.value: str(status.value) for status in HTTPStatus}
 """Statuses as words; of others the class is counted, so that no mirror can make up ever new ones."""
 
 _IN_WORDS = {Trouble.TIMEOUT: "it did not answer in time"}
-_ANSWERED_SOMEHOW = frozenset({Trouble.NOT_HTTP})
+_ANSWERED_SOMEHOW = frozenset({Trouble.NOT_HTTP, Trouble.OUTBOUND_PROXY})
 
 _PAGES_THAT_PROVE = 2
 """So many pages that failed in a row, and the mirror is taken to be down."""
@@ -113,6 +113,9 @@ class Observer:
             self.breaker.failed(self._time(), opens=proven)
             if not proven and self.breaker.failures >= FAILURES and not self.breaker.open and self._suspected is not None:
                 self._suspected(self._failing)
+        elif reply.trouble is Trouble.OUTBOUND_PROXY:
+            # It tells nothing of the mirror: if this was the trial, the next request is.
+            self.breaker.abandoned()
         if self.breaker.open and not health.resting:
             _log.warning("breaker-open", mirror=self._name, why=why)
         health.resting = self.breaker.open

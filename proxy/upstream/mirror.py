@@ -17,6 +17,7 @@ import structlog
 from proxy.config import MirrorKind, ProbeSection, UpstreamSection
 from proxy.core.errors import (
     DestinationRefused,
+    OutboundProxyRefused,
     OwnLimit,
     UpstreamBroke,
     UpstreamError,
@@ -91,7 +92,7 @@ class Mirror:
     `url` is its address as it is told to anybody, `address` the true one, still without credentials.
     `health` is how it does, `counts` what it was asked for so far. `clock` tells the seconds since the epoch,
     `steady` those of a clock that does not go back. `looks_inside` says whether a page is looked for inside of a folder that has none.
-    Raises OSError where a file of the settings' TLS cannot be read.
+    Raises OSError where a file of the settings' TLS cannot be read, SettingsError where the environment names an impossible proxy.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Mirror:
         self._page_retries = RetryBudget()
         self._pages_asked = 0
         self.inside = PagesInside(section.name, looks=looks_inside)
-        self._on_loopback = is_loopback(origin_of(section.url)[1]) and not self._client.proxied
+        self._on_loopback = is_loopback(origin_of(section.url)[1]) and self._client.outbound_proxy is None
         self._fast: FastLane | None = None
         self._pages: PageLane | None = None
         self._conversations: Conversations | None = None
@@ -140,7 +141,7 @@ class Mirror:
     async def open(self) -> None:
         """Makes ready; nothing is dialled yet."""
         await self._client.open()
-        if not self._client.proxied:
+        if self._client.outbound_proxy is None:
             self._fast = self._new_lane(self._probe.concurrency, {"Accept-Encoding": "identity"})
             pages = self._new_lane(self._section.connections, {}, plain=PLAIN)
             self._pages = PageLane(pages, self._section.page_limit, self._section.read_timeout)
@@ -204,7 +205,7 @@ class Mirror:
             "url": self.url,
             "kind": self.kind.value,
             "authenticates": self._client.authorization_for(None) is not None,
-            "outbound_proxy": self._client.proxied,
+            "outbound_proxy": self._client.outbound_proxy is not None,
         }
 
     @property
@@ -485,7 +486,9 @@ class Mirror:
         breaker, now = self._observer.breaker, self._steady()
         if self._client.own_origin(url) and not breaker.admits(now) and not await self._admitted_after_trial():
             rest = max(1.0, breaker.rest_left(self._steady()))
-            raise Failure(Trouble.BREAKER_OPEN, shown(url), f"the mirror did not answer lately; next try in {rest:.0f} s")
+            proxy = self._client.outbound_proxy
+            who_failed = "the mirror did not answer" if proxy is None else f"nothing was answered by way of the outbound proxy {proxy}"
+            raise Failure(Trouble.BREAKER_OPEN, shown(url), f"{who_failed} lately; next try in {rest:.0f} s")
         try:
             async with self._client.exchange(method, url, headers, who.authorization, streaming=streaming) as download:
                 yield download
@@ -551,6 +554,8 @@ class Mirror:
             return UpstreamTimeout(failure.url, failure.seconds, failure.detail)
         if failure.trouble is Trouble.FORBIDDEN_DESTINATION:
             return DestinationRefused(failure.url, failure.detail)
+        if failure.trouble is Trouble.OUTBOUND_PROXY:
+            return OutboundProxyRefused(failure.url, failure.detail)
         if failure.trouble is Trouble.OWN_LIMIT:
             return OwnLimit(failure.url, failure.detail)
         if failure.trouble in _BROKE:

@@ -156,6 +156,10 @@ def _not_modified(url: str, headers: Mapping[str, str], conditional: bool) -> No
     return NotModified(headers)
 
 
+_OF_A_GATEWAY = frozenset({403, 502, 503, 504})
+"""The statuses by which an outbound proxy itself says that it does not, or cannot, pass on a request."""
+
+
 async def status_error(download: Download) -> UpstreamStatus:
     """Gives the error that an answer is, with what the mirror says of it."""
     try:
@@ -163,7 +167,10 @@ async def status_error(download: Download) -> UpstreamStatus:
     except UpstreamError:
         said = b""
     answer = Answer(download.status, lowered(download.headers), at=download.at)
-    return _status_error(download.url, answer, said, tuple(download.headers.getall("WWW-Authenticate", ())))
+    error = _status_error(download.url, answer, said, tuple(download.headers.getall("WWW-Authenticate", ())))
+    if download.through is not None and error.status in _OF_A_GATEWAY:
+        error.detail = ", ".join(filter(None, (error.detail, f"by way of the outbound proxy {download.through}, which may be what failed")))
+    return error
 
 
 def _status_error(url: str, answer: Answer, said: bytes, challenges: tuple[str, ...]) -> UpstreamStatus:

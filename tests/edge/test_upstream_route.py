@@ -176,7 +176,7 @@ class TestChoice:
     @staticmethod
     def chosen(url: str, proxy: str | None = None) -> str | None:
         section = UpstreamSection.model_validate({"url": "https://mirror.example.com/simple", "proxy": proxy})
-        found = Route(section).proxy_for(url)
+        found = Route(section.proxy).proxy_for(url)
         return None if found is None else found.address
 
     def test_the_proxy_of_the_settings_wins_over_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:

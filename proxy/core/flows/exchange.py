@@ -27,6 +27,8 @@ class Trouble(StrEnum):
     FORBIDDEN_DESTINATION = "forbidden-destination"
     TOO_MANY_REDIRECTS = "too-many-redirects"
     BREAKER_OPEN = "breaker-open"
+    OUTBOUND_PROXY = "outbound-proxy"
+    """The outbound proxy on the way refuses: the mirror was not asked."""
     OWN_LIMIT = "own-limit"
     """The proxy has as many requests under way as it allows itself: the mirror was not asked."""
 
