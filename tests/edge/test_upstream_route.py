@@ -1,10 +1,6 @@
 """Outbound proxies: chosen as curl and uv choose them, and told nothing that is the mirror's."""
 
-import asyncio
-import base64
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,82 +13,8 @@ from proxy.core.identity import SHARED
 from proxy.upstream import FetchedPage
 from proxy.upstream.route import Route
 from tests.edge.dialling import answer, file_of, headers_of, mirror_at, page
+from tests.edge.outbound import basic, outbound
 from tests.edge.scripted import always, serving
-
-
-class Outbound:
-    """An HTTP proxy on loopback: forwards requests in absolute form, tunnels CONNECT, and remembers the heads of both."""
-
-    def __init__(self, wants: str | None = None) -> None:
-        self.wants = wants
-        self.heads: list[bytes] = []
-        self.port = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def lines(self) -> list[str]:
-        return [head.split(b" HTTP/")[0].decode() for head in self.heads]
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        self.heads.append(head)
-        if self.wants is not None and headers_of(head).get("proxy-authorization") != self.wants:
-            writer.write(answer(407, proxy_authenticate="Basic", connection="close"))
-            return
-        method, target, _ = head.decode().split(" ", 2)
-        tunnel = method == "CONNECT"
-        authority, _, path = (target if tunnel else target.removeprefix("http://")).partition("/")
-        host, _, port = authority.partition(":")
-        upstream, there = await asyncio.open_connection(host, int(port))
-        if tunnel:
-            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        else:
-            there.write(head.replace(target.encode(), f"/{path}".encode(), 1))
-        try:
-            await asyncio.gather(pumped(reader, there), pumped(upstream, writer))
-        finally:
-            there.close()
-
-
-async def pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-        writer.close()
-
-
-@asynccontextmanager
-async def outbound(wants: str | None = None) -> AsyncIterator[Outbound]:
-    proxy = Outbound(wants)
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        with suppress(asyncio.CancelledError, asyncio.IncompleteReadError, OSError):
-            await proxy.serve(reader, writer)
-        writer.close()
-        tasks.discard(task)
-
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
-    proxy.port = listening.sockets[0].getsockname()[1]
-    try:
-        yield proxy
-    finally:
-        listening.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.01)
-
-
-def basic(pair: str) -> str:
-    return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
@@ -118,7 +40,7 @@ async def test_https_goes_through_a_tunnel_which_sees_no_credentials_of_the_mirr
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     async with outbound(basic("me@corp:p/w")) as way, serving(always(page()), tls=context) as server:
-        monkeypatch.setenv("HTTPS_PROXY", way.url.replace("://", "://me%40corp:p%2Fw@"))
+        monkeypatch.setenv("HTTPS_PROXY", way.url_with("me%40corp:p%2Fw"))
         async with mirror_at(server.url("/simple/", "https"), ca_bundle=tmp_path / "ca.pem", token="secret") as mirror:
             assert isinstance(await mirror.fetch_page("demo", SHARED), FetchedPage)
         assert way.lines == [f"CONNECT 127.0.0.1:{server.port}"]
@@ -129,7 +51,7 @@ async def test_https_goes_through_a_tunnel_which_sees_no_credentials_of_the_mirr
 
 async def test_a_proxy_that_refuses_is_told_apart_from_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     async with outbound("Basic right") as way:
-        monkeypatch.setenv("https_proxy", way.url.replace("://", "://user:wrong@"))
+        monkeypatch.setenv("https_proxy", way.url_with("user:wrong"))
         async with mirror_at("https://mirror.invalid/simple/") as mirror:
             with pytest.raises(UpstreamUnreachable, match="the outbound proxy refuses") as caught:
                 await mirror.fetch_page("demo", SHARED)
