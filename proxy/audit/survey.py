@@ -23,7 +23,15 @@ from proxy.audit.platforms import pythons_of, spelled_python
 from proxy.audit.subject import Subject
 from proxy.audit.wanted import Order, Want
 from proxy.config import Settings
-from proxy.core.errors import MirrormendError, PageUnreadable, UpstreamBroke, UpstreamError, UpstreamStatus, UpstreamTimeout
+from proxy.core.errors import (
+    MirrormendError,
+    OutboundProxyRefused,
+    PageUnreadable,
+    UpstreamBroke,
+    UpstreamError,
+    UpstreamStatus,
+    UpstreamTimeout,
+)
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
 from proxy.core.verdict.budget import BUDGETS
@@ -224,7 +232,7 @@ class Survey:
             "GET",
             status,
             self._clock(),
-            "" if status is not None else type(error).__name__.removeprefix("Upstream").lower(),
+            "" if status is not None else _trouble(error),
             credentials=self.mirror.credentials_for(subject.url),
             accept=JSON_TYPE,
         )
@@ -266,6 +274,10 @@ class Survey:
         await self.verifier.ask(subject.project, files[:usual])
         if usual is not None and files[usual:]:
             await self.verifier.ask(subject.project, files[usual:], background=True)
+
+
+def _trouble(error: UpstreamError | PageUnreadable) -> str:
+    return "outbound-proxy" if isinstance(error, OutboundProxyRefused) else type(error).__name__.removeprefix("Upstream").lower()
 
 
 def _proven(finding: Finding, want: Want, *, seen: bool) -> Finding:

@@ -95,8 +95,7 @@ _PROBLEMS: dict[type[MirrormendError], Problem] = {
         502,
         "outbound-proxy",
         "The outbound proxy does not let mirrormend through",
-        "Give the outbound proxy's user and password in `proxy` of the upstream or in the address that HTTPS_PROXY or HTTP_PROXY has, "
-        "have it let the mirror's host through, or name that host in NO_PROXY; the mirror has nothing to do with it.",
+        "The mirror has nothing to do with it: look at the proxy settings of the machine that mirrormend runs on.",
     ),
     DestinationRefused: Problem(
         502,

@@ -27,7 +27,7 @@ from proxy.core.errors import UpstreamBroke, UpstreamTimeout
 from proxy.core.flows.exchange import Answer, NoAnswer, Reply, Trouble
 from proxy.upstream.addresses import dialled, link_authorization, origin_of, origin_of_dialled, redirected, shown
 from proxy.upstream.destinations import Destinations, literal_address
-from proxy.upstream.failure import Failure, failure_of, proxy_wants_credentials, sentence
+from proxy.upstream.failure import Failure, failure_behind, failure_of, proxy_wants_credentials, sentence
 from proxy.upstream.resolver import GuardedResolver
 from proxy.upstream.route import OutboundProxy, Route
 from proxy.upstream.tls import tls_context
@@ -255,9 +255,9 @@ class Client:
             if response.status == 407 and proxy is not None and address.scheme == "http":
                 # In a tunnel nobody answers but the mirror; in plain HTTP nobody but the outbound proxy wants such credentials.
                 await _let_go(response)
-                raise proxy_wants_credentials(proxy.address, str(address), sent=proxy.authorization is not None)
+                raise proxy_wants_credentials(proxy, str(address))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, Failure) as error:
-            failure = error if isinstance(error, Failure) else self._failure(error, str(address), proxy)
+            failure = error if isinstance(error, Failure) else _failure(error, str(address), proxy, self._section)
             if at_home:
                 self._heard(NoAnswer(failure.trouble, failure.detail, self._clock()), str(address))
             raise failure from None
@@ -267,11 +267,6 @@ class Client:
             lowered = {name.lower(): value for name, value in response.headers.items()}
             self._heard(Answer(response.status, lowered, url=shown(str(address)), at=self._clock()), str(address))
         return response
-
-    def _failure(self, error: Exception, url: str, proxy: OutboundProxy | None) -> Failure:
-        if proxy is not None and isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
-            return proxy_wants_credentials(proxy.address, url, sent=proxy.authorization is not None)
-        return failure_of(error, url, self._section, None if proxy is None else proxy.address)
 
     async def _options(
         self, address: URL, headers: Mapping[str, str], authorization: str | None, proxy: OutboundProxy | None
@@ -314,6 +309,10 @@ class Client:
         """Gives family and address of the mirror's own host."""
         _, host, port = self._origin
         return [(int(family), address) for family, address in await self._resolver.addresses(host, port)]
+
+
+def _failure(error: Exception, url: str, proxy: OutboundProxy | None, section: UpstreamSection) -> Failure:
+    return failure_of(error, url, section) if proxy is None else failure_behind(proxy, error, url, section)
 
 
 def _address(url: str) -> URL:

@@ -8,6 +8,7 @@ import aiohttp
 from proxy.config import UpstreamSection
 from proxy.core.flows.exchange import Trouble
 from proxy.upstream.resolver import Refused
+from proxy.upstream.route import OutboundProxy
 
 _LONGEST = 200
 _QUOTATION = re.compile(r"""[\s:]*(\bbytearray\()?\bb['"].*""", re.DOTALL)
@@ -25,11 +26,9 @@ class Failure(Exception):
         self.seconds = seconds
 
 
-def failure_of(error: Exception, url: str, section: UpstreamSection, proxy: str | None = None) -> Failure:
-    """Gives what `error`, raised while `url` was asked for, means; `proxy` is the outbound proxy on the way, without credentials."""
+def failure_of(error: Exception, url: str, section: UpstreamSection) -> Failure:
+    """Gives what `error`, raised while `url` was asked for, means."""
     url = url.partition("?")[0]
-    if proxy is not None:
-        return _failure_behind(proxy, error, url, section)
     if isinstance(error, TimeoutError):
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
         seconds = section.connect_timeout if connecting else section.read_timeout
@@ -38,26 +37,34 @@ def failure_of(error: Exception, url: str, section: UpstreamSection, proxy: str 
     return Failure(trouble, url, detail)
 
 
-def proxy_wants_credentials(proxy: str, url: str, *, sent: bool) -> Failure:
-    """Return what a 407 of the outbound `proxy` means; `sent` says that it was given credentials."""
-    why = "does not accept the credentials that it was sent" if sent else "wants credentials, and the address that names it has none"
-    return Failure(Trouble.OUTBOUND_PROXY, url.partition("?")[0], f"the outbound proxy refuses: {proxy} {why} (407)")
+def proxy_wants_credentials(proxy: OutboundProxy, url: str) -> Failure:
+    """Return what a 407 of the outbound `proxy` means, and what to do about it."""
+    if proxy.authorization is None:
+        why = f"wants credentials (407): write its user and password into {proxy.named_by}, as http://USER:PASSWORD@HOST:PORT"
+    else:
+        why = f"does not accept its credentials (407): correct the user and the password in {proxy.named_by}"
+    return Failure(Trouble.OUTBOUND_PROXY, url.partition("?")[0], f"the outbound proxy refuses: {proxy.address} {why}")
 
 
-def _failure_behind(proxy: str, error: Exception, url: str, section: UpstreamSection) -> Failure:
+def failure_behind(proxy: OutboundProxy, error: Exception, url: str, section: UpstreamSection) -> Failure:
+    """Return what `error` means if it was raised while `url` was asked for by way of the outbound `proxy`."""
+    url, address = url.partition("?")[0], proxy.address
     if isinstance(error, aiohttp.ClientHttpProxyError):
+        if error.status == 407:
+            return proxy_wants_credentials(proxy, url)
         if error.status < 500:
-            return Failure(Trouble.OUTBOUND_PROXY, url, f"the outbound proxy refuses: {proxy} answered CONNECT by {sentence(error)}")
-        return Failure(Trouble.REFUSED, url, f"the outbound proxy {proxy} cannot connect to it ({sentence(error)})")
+            why = f"answered CONNECT by {sentence(error)}: have it let that host through, or name the host in NO_PROXY"
+            return Failure(Trouble.OUTBOUND_PROXY, url, f"the outbound proxy refuses: {address} {why}")
+        return Failure(Trouble.REFUSED, url, f"the outbound proxy {address} cannot connect to it ({sentence(error)})")
     # The outbound proxy resolves all names but its own.
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Failure(Trouble.DNS, url, f"the name of the outbound proxy {proxy} does not resolve")
+        return Failure(Trouble.DNS, url, f"the name of the outbound proxy {address} does not resolve")
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return Failure(Trouble.REFUSED, url, f"no connection to the outbound proxy {proxy} ({sentence(error)})")
+        return Failure(Trouble.REFUSED, url, f"no connection to the outbound proxy {address} ({sentence(error)})")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return Failure(Trouble.TIMEOUT, url, f"no connection could be made by way of the outbound proxy {proxy}", section.connect_timeout)
+        return Failure(Trouble.TIMEOUT, url, f"no connection could be made by way of the outbound proxy {address}", section.connect_timeout)
     failure = failure_of(error, url, section)
-    through = f"by way of the outbound proxy {proxy}"
+    through = f"by way of the outbound proxy {address}"
     return Failure(failure.trouble, url, f"{failure.detail}, {through}" if failure.detail else through, failure.seconds)
 
 

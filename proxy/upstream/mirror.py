@@ -297,6 +297,9 @@ class Mirror:
             if isinstance(instead, Answer):
                 self._bodies_to_head = True
                 return instead
+            if instead.trouble is Trouble.OUTBOUND_PROXY:
+                # It sends its own page to HEAD as well.
+                return instead
         return reply
 
     async def _ask(self, ask: Ask, method: Method, who: Identity) -> Reply:

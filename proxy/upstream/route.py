@@ -21,10 +21,11 @@ _SCHEMES = ("http", "https", "all")
 
 @dataclass(frozen=True, slots=True)
 class OutboundProxy:
-    """An HTTP proxy: its `address` without credentials, and the Proxy-Authorization it wants, if any."""
+    """An HTTP proxy: its `address` without credentials, and the Proxy-Authorization it wants, if any; `named_by` says where it is set."""
 
     address: str
     authorization: str | None = field(default=None, repr=False)
+    named_by: str = "HTTP_PROXY"
 
     @property
     def usable(self) -> bool:
@@ -92,7 +93,7 @@ class Route:
     """
 
     def __init__(self, configured: SecretStr | None = None) -> None:
-        self._configured = None if configured is None else _read(configured.get_secret_value(), "proxy")
+        self._configured = None if configured is None else _read(configured.get_secret_value(), "`proxy` of the settings")
         self._environment = ProxyVariables.read() if self._configured is None else ProxyVariables({})
         self._chosen: dict[tuple[str, str, int], OutboundProxy | None] = {}
 
@@ -146,11 +147,11 @@ def proxies_of_environment(settings: Settings) -> ProxyVariables | None:
     return ProxyVariables.read() if any(each.url is not None and each.proxy is None for each in sections) else None
 
 
-def _read(named: str, variable: str) -> OutboundProxy:
+def _read(named: str, where: str) -> OutboundProxy:
     try:
         url = proxy_url(named)
     except ValueError as error:
-        raise SettingsError(variable, f"it is no address of a proxy; {error}") from None
+        raise SettingsError(where, f"it is no address of a proxy; {error}") from None
     parts = urlsplit(url)
     authorization = None if parts.username is None else basic(unquote(parts.username), unquote(parts.password or ""))
-    return OutboundProxy(shown(without_credentials(url)), authorization)
+    return OutboundProxy(shown(without_credentials(url)), authorization, where)
