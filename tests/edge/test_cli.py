@@ -329,3 +329,76 @@ def test_help_says_how_to_begin_or_how_it_ends(capsys: pytest.CaptureFixture[str
     status, out, err = command(capsys, *subcommand.split(), "--help")
     assert (status, err) == (0, "")
     assert any(word in out for word in ("To begin", "Exit status", "The status is", "Where it goes"))
+
+
+OUTBOUND = "http://me:geheim@proxy.example.com:3128"
+MISUNDERSTOOD = "no-proxy-entry-not-understood"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"NO_PROXY": "localhost,127.0.0.1,::1"},
+        {"no_proxy": "fd00::/8"},
+        {"NO_PROXY": "a:1,b:2"},
+        {"FOO_PROXY": "a:b:c", "foo_proxy": "http://[", "ftp_proxy": "http://host:port", "_proxy": "::"},
+        {"https_proxy": OUTBOUND, "HTTPS_PROXY": "http://host:port"},
+    ],
+    ids=",".join,
+)
+def test_it_serves_whatever_no_proxy_and_variables_that_nobody_reads_say(variables: dict[str, str]) -> None:
+    with serving("--upstream", UPSTREAM, **variables) as (_, _, lines):
+        assert [line["event"] for line in map(json.loads, lines)] == ["mirror", "listening"]
+
+
+def test_what_is_not_understood_in_no_proxy_is_warned_of_once_and_briefly() -> None:
+    entries = ["10.*", "corp.example", "<local>", "x" * 5000 + ";", "10.*"]
+    with serving("--upstream", UPSTREAM, "--workers", "2", HTTP_PROXY=OUTBOUND, NO_PROXY=",".join(entries)) as (_, _, lines):
+        entries_told = [line["entry"] for line in map(json.loads, lines) if line["event"] == MISUNDERSTOOD]
+    assert entries_told == ["10.*", "<local>", "x" * 80]
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"HTTP_PROXY": OUTBOUND, "MIRRORMEND_UPSTREAM_PROXY": OUTBOUND}], ids=["none", "of the settings"]
+)
+def test_nothing_is_warned_of_where_no_proxy_exempts_from_nothing(variables: dict[str, str]) -> None:
+    with serving("--upstream", UPSTREAM, NO_PROXY="10.*", **variables) as (_, _, lines):
+        assert [line["event"] for line in map(json.loads, lines)] == ["mirror", "listening"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("serve", "--upstream", UPSTREAM),
+        ("check", "--upstream", UPSTREAM, "demo"),
+        ("explain", "--upstream", UPSTREAM, "demo-1.0.tar.gz"),
+        ("explain", "--proxy", "http://127.0.0.1:9", "demo-1.0.tar.gz"),
+        ("warm", "--upstream", UPSTREAM, "--store", "sqlite:store", "demo"),
+        ("lock", "--upstream", UPSTREAM),
+        ("lock", "--proxy", "http://127.0.0.1:9/simple/"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "address", ["http://me:geheim@host:port", "http://me:ge/heim@host:1", "me:geheim@", "http://me:geheim@a host:1", "http://["]
+)
+def test_an_impossible_proxy_ends_every_command_that_dials(
+    words: tuple[str, ...],
+    variable: str,
+    address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\ndependencies = ["demo"]\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, address)
+    said = one_line(capsys, 2, *words)
+    assert said.startswith(f"mirrormend: {variable}: it is no address of a proxy; write it as http://HOST:PORT")
+    assert "heim" not in said
+
+
+def test_an_impossible_proxy_that_nobody_asks_for_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("--upstream", UPSTREAM, http_proxy="http://[", MIRRORMEND_UPSTREAM_PROXY=OUTBOUND) as (_, _, lines):
+        assert json.loads(lines[0])["outbound_proxy"] is True
