@@ -386,7 +386,8 @@ def _as_error(file: File, reply: NoAnswer) -> UpstreamError:
 
 
 def _no_answer(index: Index, error: UpstreamError) -> Evidence:
-    trouble = Trouble.TIMEOUT if isinstance(error, UpstreamTimeout) else Trouble.RESET
+    of_proxy = Trouble.OUTBOUND_PROXY if isinstance(error, OutboundProxyRefused) else Trouble.RESET
+    trouble = Trouble.TIMEOUT if isinstance(error, UpstreamTimeout) else of_proxy
     return Evidence(Asked.GET, None, index.now(), trouble=trouble.value)
 
 
