@@ -26,7 +26,7 @@ Outcome = TypeVar("Outcome")
 def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Settings:
     """Gives the settings of the file, the environment and the options.
 
-    Raises SettingsError, also where TLS cannot use its files, or the environment names an outbound proxy by what is no address.
+    Raises SettingsError, also where TLS cannot use its files.
     """
     settings = load_settings(file=config, environ=os.environ, options=options)
     for upstream in settings.upstream:
@@ -35,13 +35,14 @@ def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Sett
         except OSError as error:
             why = "ca_bundle, client_cert or client_key is no PEM file that TLS can use, or the key is another certificate's"
             raise SettingsError(f"upstream {upstream.name}", f"{why} ({reason(error)})") from error
-    # An address that no proxy can have is told before anything is done.
-    proxies_of_environment(settings)
     return settings
 
 
 def begin_log(section: LogSection, settings: Settings) -> None:
-    """Begin to log as `section` says, and warn of what the environment says in vain."""
+    """Begin to log as `section` says, and warn of what NO_PROXY says in vain.
+
+    Raises SettingsError where the environment names an outbound proxy by what is no address: nothing was dialled yet.
+    """
     configure_logging(section)
     variables = proxies_of_environment(settings)
     if variables is None:

@@ -75,8 +75,8 @@ def simple_api_url(url: str) -> str:
 def proxy_url(address: str) -> str:
     """Return the address of an outbound proxy with its scheme, http:// if it has none; raise ValueError if it can be none."""
     url = address if "://" in address else f"http://{address}"
-    # A slash in a password ends the part that names the host, and what comes after it would be shown as a path.
-    if not _speakable(url) or not urlsplit(url).hostname or "@" in url.partition("://")[2].partition("/")[2]:
+    # A slash, ? or # in a password ends the part that names the host, and what comes after it would be shown.
+    if not _speakable(url) or not urlsplit(url).hostname or "@" in "".join(urlsplit(url)[2:]):
         raise ValueError("write it as http://HOST:PORT, and special characters of a password as %-escapes")
     return url
 

@@ -1,6 +1,7 @@
 """The way to a host: directly, or through the outbound proxy that the settings or the environment name."""
 
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self, TypedDict
@@ -71,8 +72,8 @@ class ProxyVariables:
                 proxies[scheme] = _read(address, variable)
         if proxies:
             return cls(proxies, Exemptions.read(variables.get("no_proxy", "").strip() or variables.get("NO_PROXY", "")))
-        # On Linux these are the same variables again.
-        named = getproxies() if environ is None else {}
+        # Elsewhere these are the variables again, in any case.
+        named = getproxies() if environ is None and platform.system() in {"Darwin", "Windows"} else {}
         found = {scheme: _read(named[scheme], "the system's proxy settings") for scheme in ("http", "https") if named.get(scheme)}
         return cls(found, of_system=bool(found))
 

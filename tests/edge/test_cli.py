@@ -381,7 +381,15 @@ def test_nothing_is_warned_of_where_no_proxy_exempts_from_nothing(variables: dic
 )
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize(
-    "address", ["http://me:geheim@host:port", "http://me:ge/heim@host:1", "me:geheim@", "http://me:geheim@a host:1", "http://["]
+    "address",
+    [
+        "http://me:geheim@host:port",
+        "http://me:1/heim@host:1",
+        "http://me:1#heim@host:1",
+        "me:geheim@",
+        "http://me:geheim@a host:1",
+        "http://[",
+    ],
 )
 def test_an_impossible_proxy_ends_every_command_that_dials(
     words: tuple[str, ...],

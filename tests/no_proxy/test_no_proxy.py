@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.upstream.no_proxy import Exemptions
 from proxy.upstream.route import Route
-from tests.no_proxy.forms import FORMS, NOT_UNDERSTOOD, Form, document, without_versions
+from tests.no_proxy.forms import FIRST, FORMS, NOT_UNDERSTOOD, SECOND, VARIABLES, Form, Variables, document, without_versions
 
 DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs" / "no-proxy.md"
 
@@ -50,6 +50,32 @@ def test_the_route_is_the_documented_one(monkeypatch: pytest.MonkeyPatch, row: t
     route = Route()
     assert ("direct" if route.proxy_for(f"http://{host}:8080/simple/") is None else "proxy") == mirrormend
     assert route.proxies() == {("outbound.example", 3128)}
+
+
+@pytest.mark.parametrize("variables", VARIABLES, ids=lambda variables: ", ".join(variables.values))
+def test_the_environment_is_read_as_documented(monkeypatch: pytest.MonkeyPatch, variables: Variables) -> None:
+    addresses = {FIRST: "http://first.example:1", SECOND: "http://second.example:2"}
+    for name, value in variables.values.items():
+        monkeypatch.setenv(name, addresses.get(value, value))
+    shown = ", ".join(f"`{name}={value}`" for name, value in variables.values.items())
+    cells = next(line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {shown} |")).split(" | ")
+    proxy = Route().proxy_for("http://127.0.0.1:8080/")
+    assert cells[3] == ("direct" if proxy is None else next(name for name, address in addresses.items() if address == proxy.address))
+
+
+@pytest.mark.parametrize("system", ["Darwin", "Windows"])
+def test_what_the_system_has_in_its_settings_counts_where_the_environment_names_none(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr("proxy.upstream.route.getproxies", lambda: {"https": "http://of-the-system.example:1", "no": "::", "foo": "a:b:c"})
+    monkeypatch.setattr("proxy.upstream.route.proxy_bypass", lambda host: host == "exempt.example:443")
+    route = Route()
+    found = route.proxy_for("https://mirror.example/")
+    assert found is not None
+    assert found.address == "http://of-the-system.example:1"
+    assert route.proxy_for("https://exempt.example/") is None
+    assert route.proxies() == {("of-the-system.example", 1)}
+    monkeypatch.setenv("https_proxy", "http://of-the-environment.example:2")
+    assert Route().proxies() == {("of-the-environment.example", 2)}
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.value} for {form.host}")
