@@ -25,7 +25,9 @@ from proxy import __version__
 from proxy.config import UpstreamSection
 from proxy.core.errors import UpstreamBroke, UpstreamTimeout
 from proxy.core.flows.exchange import Answer, NoAnswer, Reply, Trouble
+from proxy.upstream.address_order import AddressOrder
 from proxy.upstream.addresses import dialled, link_authorization, origin_of, origin_of_dialled, redirected, shown
+from proxy.upstream.connector import Connector
 from proxy.upstream.destinations import Destinations, literal_address
 from proxy.upstream.failure import Failure, failure_behind, failure_of, proxy_wants_credentials, sentence
 from proxy.upstream.resolver import GuardedResolver
@@ -91,7 +93,6 @@ class _RequestOptions(TypedDict, total=False):
     allow_redirects: bool
     proxy: str
     proxy_headers: Mapping[str, str]
-    timeout: aiohttp.ClientTimeout
 
 
 class Client:
@@ -103,6 +104,7 @@ class Client:
     who finds no place in time gets a Failure that says so: the mirror has nothing to do with it.
     `one_each` says that the mirror takes a connection for each request, as its last good answer was by HTTP/1.0 (RFC 9112, 9.3).
     `outbound_proxy` is the address, without credentials, of the outbound proxy on the way to the mirror, if there is one.
+    `order` holds which addresses worked, and is shared with whoever else dials the same host.
     Raises OSError where a file of the settings' TLS cannot be read, SettingsError where the environment names an impossible proxy.
     """
 
@@ -112,6 +114,7 @@ class Client:
         authorization: str | None,
         heard: Callable[[Reply, str], None],
         clock: Callable[[], float] = time.time,
+        order: AddressOrder | None = None,
     ) -> None:
         self._section = section
         self.user_agent = section.user_agent or USER_AGENT
@@ -126,6 +129,7 @@ class Client:
         self.tls: ssl.SSLContext = tls_context(section)
         proxy = self._route.proxy_for(section.url)
         self.outbound_proxy = None if proxy is None else proxy.address
+        self._order = AddressOrder() if order is None else order
         self._resolver = GuardedResolver(self.destinations, self._route.proxies(), section.connect_timeout)
         self.one_each = False
         self._places = asyncio.Semaphore(section.connections)
@@ -139,8 +143,15 @@ class Client:
         self._streaming = self._session(_STREAMED_AT_ONCE)
 
     def _session(self, read_at_once: int) -> aiohttp.ClientSession:
-        # Places are given out here: that none came free must not look as if the mirror did not answer.
-        connector = aiohttp.TCPConnector(limit=0, resolver=self._resolver, ttl_dns_cache=30, ssl=self.tls, keepalive_timeout=15.0)
+        section = self._section
+        connector = Connector(self._resolver, self._order, self.tls)
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            # Several addresses that answer nothing are not to take this long each, nor an outbound proxy that is asked for a tunnel.
+            connect=2 * section.connect_timeout,
+            sock_connect=section.connect_timeout,
+            sock_read=section.read_timeout,
+        )
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -148,7 +159,7 @@ class Client:
             read_bufsize=read_at_once,
             max_line_size=_HEADER_LIMIT,
             max_field_size=_HEADER_LIMIT,
-            timeout=self._timeout(),
+            timeout=timeout,
             headers={"User-Agent": self.user_agent},
             skip_auto_headers=("Accept", "Accept-Encoding"),
             trust_env=False,
@@ -288,14 +299,7 @@ class Client:
         tunnel = address.scheme == "https"
         to_proxy, options["proxy_headers"] = proxy.credentials(tunnel=tunnel)
         sent.update(to_proxy)
-        if tunnel:
-            # The times of the session do not hold while CONNECT is waited for.
-            options["timeout"] = self._timeout(connect=2 * self._section.connect_timeout)
         return options
-
-    def _timeout(self, connect: float | None = None) -> aiohttp.ClientTimeout:
-        section = self._section
-        return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=section.connect_timeout, sock_read=section.read_timeout)
 
     async def _refusal(self, address: URL, proxy: OutboundProxy | None) -> str:
         """Says what is against `address` that the resolver will not get to see: spelled-out addresses, and all that a proxy resolves."""

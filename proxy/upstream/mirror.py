@@ -32,6 +32,7 @@ from proxy.core.redaction import Redaction
 from proxy.core.verdict.budget import BUDGETS
 from proxy.telemetry import withhold
 from proxy.telemetry.counts import MirrorCounts
+from proxy.upstream.address_order import AddressOrder
 from proxy.upstream.addresses import dialled, is_loopback, origin_of, shown
 from proxy.upstream.again import RetryBudget
 from proxy.upstream.client import Client, Download
@@ -124,6 +125,7 @@ class Mirror:
         self._good_pages: deque[str] = deque(maxlen=4)
         self._finding_out: asyncio.Task[None] | None = None
         self._found_well = float("-inf")
+        self.address_order = AddressOrder()
         self._client = self._new_client(authorization)
         self._pace = Pace(probe.concurrency, rate=self._rate())
         self._contact = FirstContact(steady)
@@ -160,7 +162,7 @@ class Mirror:
 
     def _new_client(self, authorization: str | None) -> Client:
         """Return the ordinary client. A simulation puts its own in its place."""
-        return Client(self._section, authorization, self._heard_slowly, self._clock)
+        return Client(self._section, authorization, self._heard_slowly, self._clock, self.address_order)
 
     def _new_lane(self, connections: int, headers: Mapping[str, str], *, plain: Collection[int] = ()) -> FastLane:
         """Return lean connections to the mirror's own origin. A simulation puts its own in their place."""
@@ -177,6 +179,7 @@ class Mirror:
             resolver=self._client.addresses,
             clock=self._clock,
             plain=plain,
+            order=self.address_order,
         )
 
     async def close(self) -> None:
@@ -217,6 +220,7 @@ class Mirror:
         """Knows from now on what `earlier` learned of the same mirror; whether it is to be left alone, it finds out anew."""
         self._observer.health = replace(earlier.health, resting=False)
         self.inside.take_over(earlier.inside)
+        self.address_order.take_over(earlier.address_order)
         if self.kind is MirrorKind.AUTO:
             self.kind = earlier.kind
             self._pace.rate = self._rate()

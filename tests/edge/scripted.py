@@ -72,8 +72,8 @@ Script = Callable[[Wire], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """Serves each connection by `script`, until the block ends; then every connection is aborted."""
+async def serving(script: Script, tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Server]:
+    """Serves each connection by `script`, until the block ends; then every connection is aborted. Port 0 is any that is free."""
     server = Server()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -93,7 +93,7 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIte
         finally:
             tasks.discard(task)
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls, backlog=1024)
+    listening = await asyncio.start_server(connected, address, port, ssl=tls, backlog=1024)
     server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server

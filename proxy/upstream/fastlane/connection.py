@@ -62,9 +62,10 @@ class Connection(asyncio.BufferedProtocol):
     """A connection that carries one request at a time, never more: pipelined answers could be taken for one another.
 
     `deadline`, in the loop's time, is kept by the owner: until then an answer must be whole, or an idle connection is kept.
+    `address` is the one that was dialled.
     """
 
-    __slots__ = ("_buffer", "_owner", "_transport", "_write", "closed", "deadline", "reader", "request", "used")
+    __slots__ = ("_buffer", "_owner", "_transport", "_write", "address", "closed", "deadline", "reader", "request", "used")
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -74,6 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         self.reader = AnswerReader()
         self.request: Request | None = None
         self.deadline = 0.0
+        self.address = ""
         self.used = False
         self.closed = False
 

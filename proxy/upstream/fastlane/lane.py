@@ -10,6 +10,7 @@ from functools import partial
 
 from proxy.core.errors import UpstreamError
 from proxy.core.flows.exchange import Answer, Ask, NoAnswer, Reply, Trouble
+from proxy.upstream.address_order import AddressOrder
 from proxy.upstream.fastlane.connection import Connection, Request
 from proxy.upstream.fastlane.dialling import Dialler, trouble_of
 from proxy.upstream.fastlane.requests import Requests
@@ -43,6 +44,7 @@ class FastLane:
     (of a long one: to its next bytes), both in seconds, both looked after by one sweep for all requests rather than by a timer for each.
     `plain` are statuses that are answers as any other here, unusual as they are elsewhere.
     `headers` go with every request; `resolver` gives the addresses that may be dialled; `clock` tells the seconds since the epoch.
+    `order` holds which addresses worked, and is shared with whoever else dials the same host.
     Raises ValueError where a header could not be sent.
 
     What is not plain is answered by `Unusual`: redirects, demands for credentials, interim answers, HTTP/1.0, and whatever
@@ -63,9 +65,10 @@ class FastLane:
         resolver: Resolver,
         clock: Callable[[], float] = time.time,
         plain: Collection[int] = (),
+        order: AddressOrder | None = None,
     ) -> None:
         self._requests = Requests("http" if tls is None else "https", host, port, headers)
-        self._dialler = Dialler(resolver, port, tls=tls, server_hostname=server_hostname or host, within=connect_timeout)
+        self._dialler = Dialler(resolver, port, tls=tls, server_hostname=server_hostname or host, within=connect_timeout, order=order)
         self._configured = self._most = connections
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
@@ -363,6 +366,8 @@ class FastLane:
         for connection in list(self._all):
             if connection.deadline < now:
                 request = connection.request
+                if request is not None and not connection.used and not connection.reader.begun:
+                    self._dialler.silent(connection)
                 connection.close()
                 if request is not None:
                     self._tell(request, self._no_answer(Trouble.TIMEOUT, f"no answer within {self._read_timeout:g} s"))
