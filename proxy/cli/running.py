@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import click
 import structlog
 
 from proxy.config import LogSection, Settings
 from proxy.config.load import SettingsError, load_settings
 from proxy.telemetry import configure_logging
 from proxy.upstream.route import proxies_of_environment
-from proxy.upstream.tls import tls_context
+from proxy.upstream.tls import tls_context, unusable_variables
 
 _log = structlog.get_logger("mirrormend.upstream")
 
@@ -39,10 +40,11 @@ def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Sett
 
 
 def begin_log(section: LogSection, settings: Settings) -> None:
-    """Begin to log as `section` says, and warn of what NO_PROXY says in vain.
+    """Begin to log as `section` says, and warn of variables that name certificates, or hosts in NO_PROXY, in vain.
 
     Raises SettingsError where the environment names an outbound proxy by what is no address: nothing was dialled yet.
     """
+    _warn_of_certificates(settings)
     configure_logging(section)
     variables = proxies_of_environment(settings)
     if variables is None:
@@ -57,6 +59,13 @@ def for_mirror(settings: Settings, name: str | None, **changes: object) -> Setti
     if chosen is None:
         raise SettingsError("--mirror", f"no mirror is called {name!r}; choose one of {', '.join(each.name for each in settings.upstream)}")
     return settings.model_copy(update={"upstream": (chosen.model_copy(update=changes),)})
+
+
+def _warn_of_certificates(settings: Settings) -> None:
+    """Say on standard error what is wrong with the variables that name authorities, if a mirror is asked over TLS."""
+    if any(each.url.startswith("https:") for each in settings.upstream):
+        for said in unusable_variables(os.environ):
+            click.echo(f"mirrormend: warning: {said}", err=True)
 
 
 def quiet_log(settings: Settings, level: object) -> LogSection:

@@ -13,7 +13,8 @@
     └── UpstreamError             the mirror did not do what was asked of it
         ├── UpstreamStatus        it answered with a status that is no success
         ├── UpstreamTimeout       it did not answer in time
-        ├── UpstreamUnreachable   it could not be reached: DNS, refused, TLS
+        ├── UpstreamUnreachable   it could not be reached: DNS, refused
+        │   ├── UpstreamUntrusted its TLS failed: a certificate, of either side, or a version
         │   └── OutboundProxyRefused  the outbound proxy on the way does not let the request through
         ├── UpstreamBroke         it broke off, or spoke no HTTP
         ├── UpstreamDoubted       it denies what it had, and everything else as well
@@ -150,7 +151,10 @@ class UpstreamError(MirrormendError):
 
 
 class UpstreamStatus(UpstreamError):
-    """The mirror answered `status`; `challenges` are its WWW-Authenticate values, `retry_after` is in seconds."""
+    """The mirror answered `status`; `challenges` are its WWW-Authenticate values, `retry_after` is in seconds.
+
+    `remedy` is what to do, if what it says in its answer tells that.
+    """
 
     def __init__(
         self,
@@ -160,8 +164,10 @@ class UpstreamStatus(UpstreamError):
         *,
         challenges: tuple[str, ...] = (),
         retry_after: float | None = None,
+        remedy: str = "",
     ) -> None:
-        super().__init__(url, detail)
+        super().__init__(url, f"{detail}; {remedy}" if remedy else detail)
+        self.remedy = remedy
         self.status = status
         self.challenges = challenges
         self.retry_after = retry_after
@@ -190,6 +196,10 @@ class UpstreamUnreachable(UpstreamError):
 
 class OutboundProxyRefused(UpstreamUnreachable):
     """The outbound proxy on the way does not let the request through: the mirror was not asked."""
+
+
+class UpstreamUntrusted(UpstreamUnreachable):
+    """TLS failed: `detail` says why, and what to do."""
 
 
 class UpstreamBroke(UpstreamError):

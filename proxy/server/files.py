@@ -22,6 +22,7 @@ from proxy.core.errors import (
     UpstreamStatus,
     UpstreamTimeout,
     UpstreamUnreachable,
+    UpstreamUntrusted,
 )
 from proxy.core.filling import sha256_of
 from proxy.core.flows.evidence import (
@@ -382,6 +383,8 @@ def _as_error(file: File, reply: NoAnswer) -> UpstreamError:
         return OwnLimit(url, reply.detail)
     if reply.trouble in {Trouble.RESET, Trouble.NOT_HTTP, Trouble.TOO_MANY_REDIRECTS}:
         return UpstreamBroke(url, reply.detail)
+    if reply.trouble is Trouble.TLS:
+        return UpstreamUntrusted(url, reply.detail)
     return UpstreamUnreachable(url, reply.detail or reply.trouble.value)
 
 

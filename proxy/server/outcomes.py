@@ -31,6 +31,7 @@ from proxy.core.errors import (
     UpstreamStatus,
     UpstreamTimeout,
     UpstreamUnreachable,
+    UpstreamUntrusted,
 )
 from proxy.server.passing import fitting
 
@@ -97,6 +98,8 @@ _PROBLEMS: dict[type[MirrormendError], Problem] = {
         "The outbound proxy does not let mirrormend through",
         "The mirror has nothing to do with it: look at the proxy settings of the machine that mirrormend runs on.",
     ),
+    # The error itself says what to do: that depends on why it failed.
+    UpstreamUntrusted: Problem(503, "unreachable", "No TLS connection to the mirror can be made", "", headers=_RETRY),
     DestinationRefused: Problem(
         502,
         "refused",
@@ -182,9 +185,8 @@ def _problem_of_status(error: UpstreamStatus, *, anonymous: bool) -> Problem:
         wait = _RETRY_SECONDS if error.retry_after is None else max(1, round(error.retry_after))
         title = "The mirror is asked too much" if status == 429 else "The mirror is out of service"
         return Problem(503, "busy", title, "Try again later.", status, (("Retry-After", str(wait)),))
-    return Problem(
-        504 if status == 504 else 502, "mirror-error", f"The mirror failed with status {status}", "Ask the mirror's admin.", status
-    )
+    remedy = "" if error.remedy else "Ask the mirror's admin."
+    return Problem(504 if status == 504 else 502, "mirror-error", f"The mirror failed with status {status}", remedy, status)
 
 
 def problem_of_refusal(status: int, words: str) -> Problem:
@@ -198,7 +200,7 @@ def problem_response(
 ) -> web.Response:
     """Gives the answer to the client; `request_id` is by what the log knows the request, `more` are further members of the body."""
     said = f"{error}. " if error is not None else ""
-    body: dict[str, object] = {"title": problem.title, "status": problem.status, "detail": f"{said}{problem.remedy}"}
+    body: dict[str, object] = {"title": problem.title, "status": problem.status, "detail": f"{said}{problem.remedy}".rstrip()}
     if upstream is not None:
         body["upstream"] = upstream
     if problem.upstream_status is not None:

@@ -25,6 +25,7 @@ from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls, renew
 from proxy.server.warm import WarmRunner
 from proxy.upstream.addresses import is_loopback
+from proxy.upstream.tls import unusable_variables
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -155,6 +156,9 @@ def _announce(runner: web.AppRunner, settings: Settings, app: web.Application, s
             meaning="each worker asks the mirror for itself, since what is in memory is one process's own",
             remedy="let the store be sqlite or redis://",
         )
+    if any(each.url.startswith("https:") for each in settings.upstream):
+        for said in unusable_variables(os.environ):
+            _log.warning("authorities-unusable", meaning=said)
     _warn(runner, settings)
 
 

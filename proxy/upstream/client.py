@@ -33,6 +33,7 @@ from proxy.upstream.failure import Failure, failure_behind, failure_of, proxy_wa
 from proxy.upstream.resolver import GuardedResolver
 from proxy.upstream.route import OutboundProxy, Route
 from proxy.upstream.tls import tls_context
+from proxy.upstream.tls_failure import Inspection, Inspector, explain, tls_error_in, worth_inspecting
 
 USER_AGENT = f"mirrormend/{__version__} (on behalf of pip/uv)"
 """Some mirrors have pages for package clients and other ones for people at the same address, and tell them apart by `pip/` in this header:
@@ -131,6 +132,8 @@ class Client:
         self.outbound_proxy = None if proxy is None else proxy.address
         self._order = AddressOrder() if order is None else order
         self._resolver = GuardedResolver(self.destinations, self._route.proxies(), section.connect_timeout)
+        self._inspector = Inspector(section)
+        self._has_answered = False
         self.one_each = False
         self._places = asyncio.Semaphore(section.connections)
         self._streams = asyncio.Semaphore(DOWNLOADS)
@@ -268,16 +271,48 @@ class Client:
                 await _let_go(response)
                 raise proxy_wants_credentials(proxy, str(address))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, Failure) as error:
-            failure = error if isinstance(error, Failure) else _failure(error, str(address), proxy, self._section)
+            failure = await self._failure(error, address, proxy, at_home=at_home)
             if at_home:
                 self._heard(NoAnswer(failure.trouble, failure.detail, self._clock()), str(address))
             raise failure from None
         if at_home:
+            self._has_answered = True
             if response.ok:
                 self.one_each = _ends_with_its_answer(response)
             lowered = {name.lower(): value for name, value in response.headers.items()}
             self._heard(Answer(response.status, lowered, url=shown(str(address)), at=self._clock()), str(address))
         return response
+
+    async def _failure(self, error: Exception, address: URL, proxy: OutboundProxy | None, *, at_home: bool) -> Failure:
+        if isinstance(error, Failure):
+            return error
+        if proxy is not None:
+            return failure_behind(proxy, error, str(address), self._section)
+        return failure_of(error, str(address), self._section, await self._seen_of(error, address, at_home=at_home))
+
+    async def _seen_of(self, error: Exception, address: URL, *, at_home: bool) -> Inspection | None:
+        """Return what the host of `address` shows of itself, if it says more than `error`."""
+        tls = tls_error_in(error)
+        # A mirror that has answered before wants no client certificate.
+        cut_off = at_home and not self._has_answered and isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+        refused = isinstance(error, aiohttp.ClientConnectorError)
+        if address.scheme != "https" or not (worth_inspecting(tls) or (cut_off and tls is None and not refused)):
+            return None
+        host, port = address.host or "", address.port or 0
+        literal = literal_address(host)
+        try:
+            found = await self._resolver.addresses(host, port) if literal else await self._allowed(host, port)
+        except OSError:
+            return None
+        return await self._inspector.inspect(host, port, found)
+
+    async def _allowed(self, host: str, port: int) -> list[tuple[int, str]]:
+        return [(int(each["family"]), each["host"]) for each in await self._resolver.resolve(host, port)]
+
+    def tls_failure(self, error: ssl.SSLError) -> str:
+        """Return what a failure of TLS at the mirror's own host means."""
+        _, host, port = self._origin
+        return explain(error, host, self._section, self._inspector.seen(host, port))
 
     async def _options(
         self, address: URL, headers: Mapping[str, str], authorization: str | None, proxy: OutboundProxy | None
@@ -313,10 +348,6 @@ class Client:
         """Gives family and address of the mirror's own host."""
         _, host, port = self._origin
         return [(int(family), address) for family, address in await self._resolver.addresses(host, port)]
-
-
-def _failure(error: Exception, url: str, proxy: OutboundProxy | None, section: UpstreamSection) -> Failure:
-    return failure_of(error, url, section) if proxy is None else failure_behind(proxy, error, url, section)
 
 
 def _address(url: str) -> URL:

@@ -2,6 +2,7 @@
 
 import re
 import ssl
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -9,6 +10,7 @@ from proxy.config import UpstreamSection
 from proxy.core.flows.exchange import Trouble
 from proxy.upstream.resolver import Refused
 from proxy.upstream.route import OutboundProxy
+from proxy.upstream.tls_failure import Inspection, explain, tls_error_in
 
 _LONGEST = 200
 _QUOTATION = re.compile(r"""[\s:]*(\bbytearray\()?\bb['"].*""", re.DOTALL)
@@ -26,13 +28,20 @@ class Failure(Exception):
         self.seconds = seconds
 
 
-def failure_of(error: Exception, url: str, section: UpstreamSection) -> Failure:
-    """Gives what `error`, raised while `url` was asked for, means."""
+def failure_of(error: Exception, url: str, section: UpstreamSection, seen: Inspection | None = None) -> Failure:
+    """Gives what `error`, raised while `url` was asked for, means; `seen` is what its host shows of itself, if it was looked at."""
     url = url.partition("?")[0]
     if isinstance(error, TimeoutError):
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
         seconds = section.connect_timeout if connecting else section.read_timeout
         return Failure(Trouble.TIMEOUT, url, "no connection could be made" if connecting else "", seconds)
+    tls = tls_error_in(error)
+    if isinstance(tls, ssl.SSLEOFError) and not isinstance(error, aiohttp.ClientConnectorError):
+        # The handshake was over: it is a connection that closed.
+        tls = None
+    tls = tls or (None if seen is None else seen.alert)
+    if tls is not None:
+        return Failure(Trouble.TLS, url, explain(tls, urlsplit(url).hostname or "", section, seen))
     trouble, detail = _trouble(error)
     return Failure(trouble, url, detail)
 
@@ -75,8 +84,8 @@ def _trouble(error: Exception) -> tuple[Trouble, str]:
         return Trouble.DNS, "its name does not resolve"
     if isinstance(error, aiohttp.InvalidURL):
         return Trouble.FORBIDDEN_DESTINATION, "its address cannot be dialled"
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError) or _from_tls(error):
-        return Trouble.TLS, f"TLS failed ({sentence(error)}); name the right authorities in ca_bundle or SSL_CERT_FILE"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return Trouble.TLS, f"TLS failed ({sentence(error)})"
     if isinstance(error, aiohttp.ClientConnectorError):
         return Trouble.REFUSED, f"no connection ({sentence(error)})"
     if isinstance(error, ConnectionError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
@@ -84,11 +93,6 @@ def _trouble(error: Exception) -> tuple[Trouble, str]:
     if isinstance(error, aiohttp.ClientResponseError | ValueError):
         return Trouble.NOT_HTTP, f"what came is no proper HTTP ({sentence(error)})"
     return Trouble.RESET, sentence(error)
-
-
-def _from_tls(error: Exception) -> bool:
-    # In TLS 1.3 a server refuses a client's certificate only after the handshake; aiohttp tells it as a broken connection.
-    return isinstance(error, aiohttp.ClientOSError) and isinstance(error.__cause__, ssl.SSLError)
 
 
 def sentence(error: BaseException) -> str:

@@ -24,6 +24,7 @@ from proxy.core.errors import (
     UpstreamStatus,
     UpstreamTimeout,
     UpstreamUnreachable,
+    UpstreamUntrusted,
 )
 from proxy.core.flows.evidence import DELIVERED
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
@@ -180,6 +181,7 @@ class Mirror:
             clock=self._clock,
             plain=plain,
             order=self.address_order,
+            tls_failure=self._client.tls_failure,
         )
 
     async def close(self) -> None:
@@ -567,6 +569,8 @@ class Mirror:
             return OwnLimit(failure.url, failure.detail)
         if failure.trouble in _BROKE:
             return UpstreamBroke(failure.url, failure.detail)
+        if failure.trouble is Trouble.TLS:
+            return UpstreamUntrusted(failure.url, failure.detail)
         return UpstreamUnreachable(failure.url, failure.detail)
 
 

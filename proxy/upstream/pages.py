@@ -11,7 +11,7 @@ from proxy.upstream import again
 from proxy.upstream.addresses import shown
 from proxy.upstream.client import Download
 from proxy.upstream.inflate import ACCEPT_ENCODING, Inflater
-from proxy.upstream.said import said_in
+from proxy.upstream.said import remedy_in, said_in
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _ACCEPT_HTML = "text/html, application/vnd.pypi.simple.v1+html;q=0.9, */*;q=0.1"
@@ -175,13 +175,14 @@ async def status_error(download: Download) -> UpstreamStatus:
 
 def _status_error(url: str, answer: Answer, said: bytes, challenges: tuple[str, ...]) -> UpstreamStatus:
     inflater = Inflater(url, answer.headers.get("content-encoding", ""), 16 * _SAID_BYTES)
-    detail = ""
+    detail = remedy = ""
     try:
         inflater.feed(said)
         detail = said_in(inflater.finish())
+        remedy = remedy_in(detail)
     except UpstreamError:
         pass
-    return UpstreamStatus(url, answer.status, detail, challenges=challenges, retry_after=again.retry_after(answer))
+    return UpstreamStatus(url, answer.status, detail, challenges=challenges, retry_after=again.retry_after(answer), remedy=remedy)
 
 
 def wait_before(attempt: int, error: Exception) -> float | None:

@@ -1,6 +1,9 @@
 """TLS towards the mirror: always verified, with the system's authorities, SSL_CERT_FILE's, and those of the settings."""
 
+import os
 import ssl
+from collections.abc import Mapping
+from pathlib import Path
 
 from proxy.config import UpstreamSection
 
@@ -27,6 +30,40 @@ def tls_context(section: UpstreamSection) -> ssl.SSLContext:
                 f"client_cert: {section.client_cert}{key} give no certificate with its key; encrypted keys are not read ({_why(error)})"
             ) from None
     return context
+
+
+def unusable_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with SSL_CERT_FILE and SSL_CERT_DIR, a sentence for each; OpenSSL ignores without a word what it cannot use."""
+    return [said for said in (_unusable_file(environ.get("SSL_CERT_FILE")), _unusable_folders(environ.get("SSL_CERT_DIR"))) if said]
+
+
+def _unusable_file(named: str | None) -> str:
+    if named is None:
+        return ""
+    if not named:
+        return "SSL_CERT_FILE is set to nothing, and trusts nobody; unset it for the system's authorities"
+    try:
+        with Path(named).open("rb"):
+            pass
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=named)
+    except FileNotFoundError:
+        return f"SSL_CERT_FILE names {named}, which is not there; correct or unset it"
+    except ssl.SSLError:
+        return f"SSL_CERT_FILE names {named}, which holds no certificates; correct or unset it"
+    except (OSError, ValueError) as error:
+        why = _why(error) if isinstance(error, OSError) else str(error)
+        return f"SSL_CERT_FILE names {named}, which cannot be read ({why}); correct or unset it"
+    return ""
+
+
+def _unusable_folders(named: str | None) -> str:
+    if named is None:
+        return ""
+    if not named:
+        return "SSL_CERT_DIR is set to nothing, and trusts nobody; unset it for the system's authorities"
+    if not any(Path(each).is_dir() for each in named.split(os.pathsep)):
+        return f"SSL_CERT_DIR names {named}, which is no folder; correct or unset it"
+    return ""
 
 
 def _why(error: OSError) -> str:

@@ -127,12 +127,15 @@ class TestLeanConnections:
     @staticmethod
     @on_both_loops
     async def test_an_address_that_takes_connections_and_answers_nothing_goes_last() -> None:
-        async with serving(always(OK)) as server, serving(silence, address=SILENT, port=server.port):
-            async with lane_to(server.port, resolver=silent_then_good, read_timeout=1.0) as lane:
-                first = await asked(lane, server.port)
-                assert isinstance(first, NoAnswer)
-                assert first.trouble is Trouble.TIMEOUT
-                assert isinstance(await asked(lane, server.port), Answer)
+        async with (
+            serving(always(OK)) as server,
+            serving(silence, address=SILENT, port=server.port),
+            lane_to(server.port, resolver=silent_then_good, read_timeout=1.0) as lane,
+        ):
+            first = await asked(lane, server.port)
+            assert isinstance(first, NoAnswer)
+            assert first.trouble is Trouble.TIMEOUT
+            assert isinstance(await asked(lane, server.port), Answer)
 
 
 class TestTheMirror:
@@ -228,12 +231,15 @@ class TestTheMirror:
         authority = trustme.CA()
         theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("files.invalid").configure_cert(theirs)
-        async with serving(always(answer(200, b"x")), tls=theirs) as server, serving(silence, address=SILENT, port=server.port):
-            async with mirror_at(f"https://mirror.invalid:{server.port}/simple/", allow_hosts=("files.invalid",)) as mirror:
-                authority.configure_trust(mirror._client.tls)
-                url = f"https://files.invalid:{server.port}/a.whl"
-                await mirror.ask(Ask(Method.GET, url, read=1), SHARED)
-                assert isinstance(await mirror.ask(Ask(Method.GET, url, read=1), SHARED), Answer)
+        async with (
+            serving(always(answer(200, b"x")), tls=theirs) as server,
+            serving(silence, address=SILENT, port=server.port),
+            mirror_at(f"https://mirror.invalid:{server.port}/simple/", connect_timeout=3.0, allow_hosts=("files.invalid",)) as mirror,
+        ):
+            authority.configure_trust(mirror._client.tls)
+            ask = Ask(Method.GET, f"https://files.invalid:{server.port}/a.whl", read=1)
+            await mirror.ask(ask, SHARED)
+            assert isinstance(await mirror.ask(ask, SHARED), Answer)
 
 
 class TestTheOrder:

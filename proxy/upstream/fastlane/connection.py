@@ -1,6 +1,7 @@
 """One keep-alive connection: it writes a request, reads the answer, and tells its lane how that went."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -48,8 +49,8 @@ class Owner(Protocol):
     def puzzled(self, connection: "Connection", request: Request, why: str) -> None:
         """What came for `request` is no plain answer; the connection is closed."""
 
-    def broke(self, connection: "Connection", request: Request) -> None:
-        """The connection closed before `request` was answered."""
+    def broke(self, connection: "Connection", request: Request, refusal: ssl.SSLError | None) -> None:
+        """The connection closed before `request` was answered, by a `refusal` of TLS if there is one."""
 
     def overheard(self, connection: "Connection", data: bytes) -> None:
         """Bytes came that nobody had asked for; the connection is closed."""
@@ -131,7 +132,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.request is None:
             self._leave()
 
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature; each way of closing is the same here
+    def connection_lost(self, error: Exception | None) -> None:
         """Decides what became of the request under way (asyncio)."""
         request, self.request = self.request, None
         self._leave()
@@ -140,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.reader.begun and self.reader.ends():
             self._owner.answered(self, request)
         else:
-            self._owner.broke(self, request)
+            self._owner.broke(self, request, error if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError) else None)
 
     def _leave(self) -> None:
         if not self.closed:

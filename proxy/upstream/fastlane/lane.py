@@ -45,6 +45,7 @@ class FastLane:
     `plain` are statuses that are answers as any other here, unusual as they are elsewhere.
     `headers` go with every request; `resolver` gives the addresses that may be dialled; `clock` tells the seconds since the epoch.
     `order` holds which addresses worked, and is shared with whoever else dials the same host.
+    `tls_failure` says what a failure of TLS means.
     Raises ValueError where a header could not be sent.
 
     What is not plain is answered by `Unusual`: redirects, demands for credentials, interim answers, HTTP/1.0, and whatever
@@ -66,9 +67,11 @@ class FastLane:
         clock: Callable[[], float] = time.time,
         plain: Collection[int] = (),
         order: AddressOrder | None = None,
+        tls_failure: Callable[[ssl.SSLError], str] = str,
     ) -> None:
         self._requests = Requests("http" if tls is None else "https", host, port, headers)
         self._dialler = Dialler(resolver, port, tls=tls, server_hostname=server_hostname or host, within=connect_timeout, order=order)
+        self._tls_failure = tls_failure
         self._configured = self._most = connections
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
@@ -193,9 +196,14 @@ class FastLane:
             self._beware()
         self._tell(request, Unusual(why))
 
-    def broke(self, connection: Connection, request: Request) -> None:
-        """Sends the request again, once, where nothing of an answer had come and the mirror closed for reasons of its own."""
-        if connection.reader.begun:
+    def broke(self, connection: Connection, request: Request, refusal: ssl.SSLError | None) -> None:
+        """Sends the request again, once, where nothing of an answer had come and the mirror closed for reasons of its own.
+
+        A `refusal` is no such reason: in TLS 1.3 a server refuses a client's certificate only after the handshake.
+        """
+        if refusal is not None and not connection.reader.begun:
+            self._tell(request, self._no_answer(Trouble.TLS, self._tls_failure(refusal)))
+        elif connection.reader.begun:
             self._tell(request, self._no_answer(Trouble.RESET, _BROKE))
         else:
             self._send_again(connection, request)
@@ -321,7 +329,8 @@ class FastLane:
                 connection = await self._dialler.connection(self)
                 self._nearby = self._time() - began < _NEARBY
         except (OSError, UpstreamError, ValueError) as error:
-            failure = self._no_answer(trouble_of(error), str(error))
+            detail = self._tls_failure(error) if isinstance(error, ssl.SSLError) else str(error)
+            failure = self._no_answer(trouble_of(error), detail)
         finally:
             self._openers.discard(asyncio.current_task())
         if connection is not None and not connection.closed:
