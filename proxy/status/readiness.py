@@ -24,11 +24,15 @@ _PATIENCE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How one thing does: `serves` says whether there is something to serve by it, `well` whether it does as it should."""
+    """How one thing does: `serves` says whether there is something to serve by it, `well` whether it does as it should.
+
+    `why` it does not is for everybody to read: it names nothing that is the mirror's.
+    """
 
     state: str
     serves: bool
     well: bool
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Readiness:
     def complaints(self) -> list[str]:
         """What is wrong, in a few words each."""
         named = {"the store": self.store} | {f"the mirror {name}": check for name, check in self.mirrors.items()}
-        told = [f"{name} {_TOLD.get(check.state, check.state)}" for name, check in named.items() if not check.well]
+        told = [f"{name} {_TOLD.get(check.state, check.state)}{check.why}" for name, check in named.items() if not check.well]
         return ["it was told to end", *told] if self.ending else told
 
 
@@ -111,7 +115,9 @@ class Watch:
         if not _answers(index):
             await self._ask(index.mirror, index.mirror.greet)
         well = _answers(index)
-        return Check(index.mirror.health.state, serves=well or index.has_pages, well=well)
+        health = index.mirror.health
+        why = ": no TLS connection to it can be made, and the log says why" if health.tls_fails else ""
+        return Check(health.state, serves=well or index.has_pages, well=well, why=why)
 
     async def _ask(self, whom: object, ask: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Asks, unless that was done lately, and waits a little for the answer."""

@@ -34,6 +34,7 @@ class Health:
     """When the mirror last answered, and what its last failure was; times are in seconds since the epoch.
 
     `requests` and `failures` count what was asked of its own origin. `resting` says that it is left alone, since it did not answer.
+    `tls_fails` says that the last failure was one of TLS.
     """
 
     last_answer: float | None = None
@@ -42,6 +43,7 @@ class Health:
     requests: int = 0
     failures: int = 0
     resting: bool = False
+    tls_fails: bool = False
 
     @property
     def state(self) -> Literal["unknown", "answers", "fails", "rests"]:
@@ -108,6 +110,7 @@ class Observer:
         health.requests += 1
         health.failures += 1
         health.last_failure, health.last_failure_at = why, reply.at
+        health.tls_fails = not isinstance(reply, Answer) and reply.trouble is Trouble.TLS
         if isinstance(reply, Answer) or reply.trouble not in _ANSWERED_SOMEHOW:
             proven = self._proves(reply, path)
             self.breaker.failed(self._time(), opens=proven)
