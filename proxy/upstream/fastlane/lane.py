@@ -28,6 +28,9 @@ _UNUSUAL = {status: Unusual("a redirect") for status in range(300, 400)} | {
 }
 
 
+_UNEXPLAINED = Unusual("a connection that closed before the first answer of all, as where TLS wants a client certificate")
+"""The reason can get lost when a server refuses a certificate and closes at once; the ordinary client finds it out."""
+
 _BROKE = "the connection closed before the answer was whole"
 
 _SPREAD = 16
@@ -72,6 +75,7 @@ class FastLane:
         self._requests = Requests("http" if tls is None else "https", host, port, headers)
         self._dialler = Dialler(resolver, port, tls=tls, server_hostname=server_hostname or host, within=connect_timeout, order=order)
         self._tls_failure = tls_failure
+        self._has_answered = tls is None
         self._configured = self._most = connections
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
@@ -166,6 +170,7 @@ class FastLane:
 
     def answered(self, connection: Connection, request: Request) -> None:
         """Gives the connection to the next request, then the answer to who asked."""
+        self._has_answered = True
         reader = connection.reader
         status, body = reader.status, reader.kept
         reply: Reply | Unusual
@@ -211,7 +216,7 @@ class FastLane:
 
     def _send_again(self, connection: Connection, request: Request) -> None:
         if request.again or request.done is None or self._closed or not (connection.used or self._all):
-            self._tell(request, self._no_answer(Trouble.RESET, _BROKE))
+            self._tell(request, self._no_answer(Trouble.RESET, _BROKE) if self._has_answered else _UNEXPLAINED)
             return
         # RFC 9112, 9.3.1: an idempotent request may be sent again on a new connection.
         request.again = True
