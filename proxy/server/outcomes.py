@@ -51,6 +51,9 @@ class Problem:
 
 
 _RETRY = (("Retry-After", str(_RETRY_SECONDS)),)
+_CORRECT = "Correct that, or ask the mirror's admin."
+"""The remedy where the error itself says what to do."""
+
 _ASK_ADMIN = "Try again; if it lasts, ask the mirror's admin."
 
 _PROBLEMS: dict[type[MirrormendError], Problem] = {
@@ -98,8 +101,7 @@ _PROBLEMS: dict[type[MirrormendError], Problem] = {
         "The outbound proxy does not let mirrormend through",
         "The mirror has nothing to do with it: look at the proxy settings of the machine that mirrormend runs on.",
     ),
-    # The error itself says what to do: that depends on why it failed.
-    UpstreamUntrusted: Problem(503, "unreachable", "No TLS connection to the mirror can be made", "", headers=_RETRY),
+    UpstreamUntrusted: Problem(503, "unreachable", "No TLS connection to the mirror can be made", _CORRECT, headers=_RETRY),
     DestinationRefused: Problem(
         502,
         "refused",
@@ -185,7 +187,7 @@ def _problem_of_status(error: UpstreamStatus, *, anonymous: bool) -> Problem:
         wait = _RETRY_SECONDS if error.retry_after is None else max(1, round(error.retry_after))
         title = "The mirror is asked too much" if status == 429 else "The mirror is out of service"
         return Problem(503, "busy", title, "Try again later.", status, (("Retry-After", str(wait)),))
-    remedy = "" if error.remedy else "Ask the mirror's admin."
+    remedy = _CORRECT if error.remedy else "Ask the mirror's admin."
     return Problem(504 if status == 504 else 502, "mirror-error", f"The mirror failed with status {status}", remedy, status)
 
 
@@ -200,7 +202,7 @@ def problem_response(
 ) -> web.Response:
     """Gives the answer to the client; `request_id` is by what the log knows the request, `more` are further members of the body."""
     said = f"{error}. " if error is not None else ""
-    body: dict[str, object] = {"title": problem.title, "status": problem.status, "detail": f"{said}{problem.remedy}".rstrip()}
+    body: dict[str, object] = {"title": problem.title, "status": problem.status, "detail": f"{said}{problem.remedy}"}
     if upstream is not None:
         body["upstream"] = upstream
     if problem.upstream_status is not None:
