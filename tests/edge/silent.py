@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -10,11 +10,25 @@ SILENT = "127.0.0.2"
 SILENT_TOO = "127.0.0.3"
 
 
+def free_port() -> int:
+    """Give a port that is free at 127.0.0.1 and at the addresses that can be made silent: one free at the first may be taken at another."""
+    while True:
+        with ExitStack() as stack:
+            port = 0
+            with suppress(OSError):
+                for address in ("127.0.0.1", SILENT, SILENT_TOO):
+                    probe = stack.enter_context(socket.socket())
+                    probe.bind((address, port))
+                    port = probe.getsockname()[1]
+                return port
+
+
 @contextmanager
 def swallowing(port: int, address: str = SILENT) -> Iterator[None]:
     """Let connections to `address` and `port` hang: those that its full backlog holds are never accepted, the others get no answer."""
     with ExitStack() as stack:
         listening = stack.enter_context(socket.socket())
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address, port))
         listening.listen(0)
         while True:

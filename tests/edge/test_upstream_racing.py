@@ -17,8 +17,7 @@ from proxy.upstream.address_order import AddressOrder
 from proxy.upstream.fastlane import FastLane, Unusual
 from tests.edge.dialling import answer, file_of, mirror_at, page
 from tests.edge.scripted import OK, Wire, always, lane_to, on_both_loops, serving
-from tests.edge.silent import SILENT, SILENT_TOO, Dials, Names, swallowing
-from tests.edge.test_upstream_fastlane import unused_port
+from tests.edge.silent import SILENT, SILENT_TOO, Dials, Names, free_port, swallowing
 from tests.waiting import eventually
 
 GOOD = "127.0.0.1"
@@ -47,7 +46,7 @@ class TestLeanConnections:
     @on_both_loops
     async def test_the_next_address_is_dialled_long_before_the_silent_one_is_given_up() -> None:
         async with (
-            serving(always(OK)) as server,
+            serving(always(OK), port=free_port()) as server,
             lane_to(server.port, resolver=silent_then_good, connect_timeout=BEYOND_ANY_TEST) as lane,
         ):
             with swallowing(server.port):
@@ -57,7 +56,7 @@ class TestLeanConnections:
     @on_both_loops
     async def test_those_that_follow_do_not_dial_the_silent_one_though_the_name_is_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
         order = AddressOrder()
-        async with serving(always(OK)) as server:
+        async with serving(always(OK), port=free_port()) as server:
             with swallowing(server.port):
                 async with lane_to(server.port, resolver=silent_then_good, order=order) as lane:
                     assert isinstance(await asked(lane, server.port), Answer)
@@ -72,7 +71,7 @@ class TestLeanConnections:
     async def test_no_second_address_is_dialled_while_the_first_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("proxy.upstream.fastlane.dialling.RACE_DELAY", BEYOND_ANY_TEST)
         dials = Dials(monkeypatch)
-        async with serving(always(OK)) as server, lane_to(server.port, resolver=two_good, connections=8) as lane:
+        async with serving(always(OK), port=free_port()) as server, lane_to(server.port, resolver=two_good, connections=8) as lane:
             await asyncio.gather(*(asked(lane, server.port) for _ in range(20)))
         assert set(dials.addresses) == {GOOD}
         assert len(dials.addresses) == len(server.wires) <= 8
@@ -81,14 +80,14 @@ class TestLeanConnections:
     @on_both_loops
     async def test_an_address_that_refuses_leads_to_the_next_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("proxy.upstream.fastlane.dialling.RACE_DELAY", BEYOND_ANY_TEST)
-        async with serving(always(OK)) as server, lane_to(server.port, resolver=silent_then_good) as lane:
+        async with serving(always(OK), port=free_port()) as server, lane_to(server.port, resolver=silent_then_good) as lane:
             assert isinstance(await asked(lane, server.port), Answer)
 
     @staticmethod
     @on_both_loops
     async def test_if_the_one_that_worked_dies_the_other_takes_over() -> None:
         order = AddressOrder()
-        async with serving(always(OK)) as server:
+        async with serving(always(OK), port=free_port()) as server:
             order.worked(SILENT, server.port)
             with swallowing(server.port):
                 async with lane_to(server.port, resolver=two_good, order=order, connect_timeout=BEYOND_ANY_TEST) as lane:
@@ -101,7 +100,7 @@ class TestLeanConnections:
         async def silent() -> list[tuple[int, str]]:
             return [(socket.AF_INET, SILENT), (socket.AF_INET, SILENT_TOO)]
 
-        port = unused_port()
+        port = free_port()
         with swallowing(port), swallowing(port, SILENT_TOO):
             async with lane_to(port, resolver=silent, connect_timeout=0.5, read_timeout=BEYOND_ANY_TEST) as lane:
                 reply = await asked(lane, port)
@@ -117,7 +116,7 @@ class TestLeanConnections:
         ours = ssl.create_default_context()
         authority.configure_trust(ours)
         async with (
-            serving(always(OK), tls=theirs) as server,
+            serving(always(OK), tls=theirs, port=free_port()) as server,
             serving(silence, address=SILENT, port=server.port),
             lane_to(server.port, resolver=silent_then_good, tls=ours, server_hostname=GOOD, connect_timeout=4.0, read_timeout=10.0) as lane,
         ):
@@ -128,7 +127,7 @@ class TestLeanConnections:
     @on_both_loops
     async def test_an_address_that_takes_connections_and_answers_nothing_goes_last() -> None:
         async with (
-            serving(always(OK)) as server,
+            serving(always(OK), port=free_port()) as server,
             serving(silence, address=SILENT, port=server.port),
             lane_to(server.port, resolver=silent_then_good, read_timeout=1.0) as lane,
         ):
@@ -144,7 +143,7 @@ class TestTheMirror:
     async def test_pages_and_files_come_and_no_connection_dials_the_silent_address_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
         Names(monkeypatch, mirror_invalid=[SILENT, GOOD])
         dials = Dials(monkeypatch)
-        async with serving(always(page())) as server:
+        async with serving(always(page()), port=free_port()) as server:
             with swallowing(server.port):
                 dials.forget()
                 url = f"http://mirror.invalid:{server.port}"
@@ -159,7 +158,7 @@ class TestTheMirror:
         """Only the ordinary client goes there."""
         names = Names(monkeypatch, mirror_invalid=[GOOD], files_invalid=[SILENT, GOOD])
         dials = Dials(monkeypatch)
-        async with serving(always(answer(200, b"x", connection="close"))) as server:
+        async with serving(always(answer(200, b"x", connection="close")), port=free_port()) as server:
             with swallowing(server.port):
                 dials.forget()
                 files = f"http://files.invalid:{server.port}/a.whl"
@@ -176,7 +175,7 @@ class TestTheMirror:
     async def test_an_outbound_proxy_of_several_addresses_is_dialled_where_it_answered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         Names(monkeypatch, outbound_invalid=[SILENT, GOOD])
         dials = Dials(monkeypatch)
-        async with serving(always(page(connection="close"))) as server:
+        async with serving(always(page(connection="close")), port=free_port()) as server:
             with swallowing(server.port):
                 dials.forget()
                 async with mirror_at(
@@ -188,7 +187,7 @@ class TestTheMirror:
 
     async def test_what_worked_is_known_after_a_reload(self, monkeypatch: pytest.MonkeyPatch) -> None:
         Names(monkeypatch, mirror_invalid=[SILENT, GOOD])
-        async with serving(always(page())) as server:
+        async with serving(always(page()), port=free_port()) as server:
             with swallowing(server.port):
                 url = f"http://mirror.invalid:{server.port}/simple/"
                 async with mirror_at(url) as mirror, mirror_at(url) as reloaded:
@@ -207,7 +206,7 @@ class TestTheMirror:
                 await wire.request()
                 await wire.say(answer(503, connection="close") if down else page())
 
-        async with serving(script) as server:
+        async with serving(script, port=free_port()) as server:
             with swallowing(server.port):
                 async with mirror_at(f"http://mirror.invalid:{server.port}/simple/") as mirror:
                     assert isinstance(await mirror.fetch_page("demo", SHARED), FetchedPage)
@@ -232,7 +231,7 @@ class TestTheMirror:
         theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("files.invalid").configure_cert(theirs)
         async with (
-            serving(always(answer(200, b"x")), tls=theirs) as server,
+            serving(always(answer(200, b"x")), tls=theirs, port=free_port()) as server,
             serving(silence, address=SILENT, port=server.port),
             mirror_at(f"https://mirror.invalid:{server.port}/simple/", connect_timeout=3.0, allow_hosts=("files.invalid",)) as mirror,
         ):
