@@ -98,9 +98,10 @@ class Connector(aiohttp.TCPConnector):
         try:
             connection = await super().connect(req, traces, timeout)
         except TimeoutError:
-            if first is not None:
+            tried = first or self._addresses.first(host, port)
+            if tried is not None:
                 # It may have taken the connection and then hung in the TLS handshake: the race is won by then.
-                self._order.failed(first, port)
+                self._order.failed(tried, port)
             raise
         peer = None if connection.transport is None else connection.transport.get_extra_info("peername")
         if isinstance(peer, tuple) and self._addresses.first(host, port) is not None:

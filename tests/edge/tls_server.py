@@ -1,5 +1,6 @@
 """An HTTPS server that ends a failed handshake as servers do: by an alert, which those of asyncio do not send."""
 
+import os
 import socket
 import ssl
 import threading
@@ -17,8 +18,15 @@ def https_server(tls: ssl.SSLContext, answer: bytes, *, address: str = "127.0.0.
 
         def serve(raw: socket.socket) -> None:
             open_sockets.add(raw)
-            with suppress(OSError), tls.wrap_socket(raw, server_side=True) as sock:
+            with suppress(OSError), tls.wrap_socket(raw, server_side=True, do_handshake_on_connect=False) as sock:
                 open_sockets.add(sock)
+                try:
+                    sock.do_handshake()
+                except ssl.SSLError:
+                    # Closed at once, with a request unread, the connection would be reset, and the alert might get lost.
+                    while os.read(sock.fileno(), 65536):
+                        pass
+                    return
                 received = b""
                 while part := sock.recv(65536):
                     received += part

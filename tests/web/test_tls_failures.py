@@ -21,7 +21,6 @@ from proxy.core.errors import UpstreamUntrusted
 from proxy.core.flows.exchange import Ask, Method, NoAnswer, Trouble
 from proxy.core.identity import SHARED
 from proxy.server import create_app
-from proxy.upstream.fastlane import Unusual
 from tests.edge.dialling import answer, mirror_at, page
 from tests.edge.scripted import Wire, always, on_both_loops, serving
 from tests.edge.test_cli import process_environment
@@ -159,9 +158,6 @@ async def test_lean_connections_say_it_of_files(cause: Cause, tmp_path: Path) ->
                 await mirror.fetch_page("demo", SHARED)
             for _ in range(2):
                 reply = await mirror._fast.ask(ask)
-                if isinstance(reply, Unusual):
-                    # A reset that overtakes the server's reason leads to the ordinary client.
-                    reply = await mirror.ask(ask, SHARED)
                 assert isinstance(reply, NoAnswer)
                 assert reply.trouble is Trouble.TLS
                 says(reply.detail, cause)
