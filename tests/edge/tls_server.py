@@ -20,19 +20,8 @@ def https_server(tls: ssl.SSLContext, answer: bytes, *, address: str = "127.0.0.
             open_sockets.add(raw)
             with suppress(OSError), tls.wrap_socket(raw, server_side=True, do_handshake_on_connect=False) as sock:
                 open_sockets.add(sock)
-                try:
-                    sock.do_handshake()
-                except ssl.SSLError:
-                    # Closed at once, with a request unread, the connection would be reset, and the alert might get lost.
-                    while os.read(sock.fileno(), 65536):
-                        pass
-                    return
-                received = b""
-                while part := sock.recv(65536):
-                    received += part
-                    for _ in range(received.count(b"\r\n\r\n")):
-                        sock.sendall(answer)
-                    received = received.rpartition(b"\r\n\r\n")[2]
+                if _shaken_hands(sock):
+                    _answer_all(sock, answer)
 
         def accept() -> None:
             with suppress(OSError):
@@ -55,3 +44,23 @@ def https_server(tls: ssl.SSLContext, answer: bytes, *, address: str = "127.0.0.
                 thread.join(5)
             for each in open_sockets:
                 each.close()
+
+
+def _shaken_hands(sock: ssl.SSLSocket) -> bool:
+    try:
+        sock.do_handshake()
+    except ssl.SSLError:
+        # Closed at once, with a request unread, the connection would be reset, and the alert might get lost.
+        while os.read(sock.fileno(), 65536):
+            pass
+        return False
+    return True
+
+
+def _answer_all(sock: ssl.SSLSocket, answer: bytes) -> None:
+    received = b""
+    while part := sock.recv(65536):
+        received += part
+        for _ in range(received.count(b"\r\n\r\n")):
+            sock.sendall(answer)
+        received = received.rpartition(b"\r\n\r\n")[2]
