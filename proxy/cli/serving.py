@@ -20,7 +20,7 @@ from proxy.cli.workers import Workers
 from proxy.config import Settings
 from proxy.config.load import SettingsError
 from proxy.server import serve
-from proxy.server.access import read_accounts
+from proxy.server.access import read_accounts_at_rest
 from proxy.server.reload import changeable
 from proxy.server.run import has_terminal, seconds_to_end
 from proxy.server.siblings import Siblings
@@ -95,7 +95,7 @@ def settings_to_serve(config: Path | None, options: Mapping[str, str | None]) ->
         listener_tls(settings.server)
     except OSError as error:
         raise SettingsError("[server]", str(error)) from error
-    read_accounts(settings.access)
+    read_accounts_at_rest(settings.access)
     return settings
 
 

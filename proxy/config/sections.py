@@ -221,6 +221,10 @@ class LinksSection(Section):
     )
 
 
+CLIENT_ADDRESS_HEADERS = ("X-Forwarded-For", "Forwarded")
+"""The headers in which proxies name the client."""
+
+
 class AccessSection(Section):
     """Who may use the proxy, and how much of it.
 
@@ -231,13 +235,17 @@ class AccessSection(Section):
         (), description="Tokens of clients: as password or user name of Basic, or as Bearer."
     )
     tokens_file: File | None = Field(
-        None, description="A file with a token on each line; empty lines and those that start with # do not count."
+        None,
+        description="A file with a token on each line, or sha256: and its digest; empty lines and those that start with # do not count.",
     )
     htpasswd: File | None = Field(
         None, description="A file of users and passwords, as `htpasswd -B` writes it: bcrypt, and nothing weaker."
     )
     trusted_proxies: Annotated[tuple[str, ...], Allowed("a list of addresses or networks, such as 10.0.0.0/8")] = Field(
-        (), description="Who is believed where X-Forwarded-For or Forwarded says which client a request comes from."
+        (), description="Proxies whose client_address_header says which client a request comes from."
+    )
+    client_address_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
+        "X-Forwarded-For", description="The header in which the trusted proxies write the client's address; the other one never counts."
     )
     requests_at_once: Literal["off"] | Annotated[int, Field(ge=1)] = Field(
         "off", description="Requests of one client under way at once at each worker; more wait for a moment, and are then answered by 429."

@@ -6,6 +6,7 @@
     ├── AccessDenied              nobody knows the client
     ├── AddressWithheld           the client asks for a mirror's address, which may hold a secret
     ├── TooManyRequests           the client wants more of the proxy than is its share
+    │   └── TooManySignIns        too many passwords wait to be checked
     ├── FileNotListed             the page of the project lists no such file
     ├── PageUnreadable            the mirror's bytes are no simple-API page
     ├── MetadataUnavailable       no wheel or sdist of the release gave its metadata
@@ -84,6 +85,13 @@ class TooManyRequests(MirrormendError):
 
     def __str__(self) -> str:
         return f"{self.client} asks for more than its share"
+
+
+class TooManySignIns(TooManyRequests):
+    """A password of the client at the address `client` was not checked: too many wait. It may try again in so many `seconds`."""
+
+    def __str__(self) -> str:
+        return "too many passwords wait to be checked"
 
 
 class FileNotListed(MirrormendError):

@@ -69,7 +69,7 @@ def create_app(
     `clock` tells the seconds since the epoch, `steady` those of a clock that does not go back; `siblings` are the other workers, if any.
     Raises SettingsError where a file of `[access]` is not right.
     """
-    admission = Admission(settings.access)
+    admission = Admission(settings.access, workers=1 if siblings is None else siblings.count)
     app = web.Application(middlewares=[_log_request, _keep_secrets, _answer_errors, admission.admit], client_max_size=64 * 1024)
     app[ADMISSION] = admission
     app[SECRET] = secrets.token_bytes(32)

@@ -24,6 +24,7 @@ from proxy.core.errors import (
     OwnLimit,
     PageUnreadable,
     TooManyRequests,
+    TooManySignIns,
     UpstreamBroke,
     UpstreamDoubted,
     UpstreamError,
@@ -144,6 +145,14 @@ def problem_of(error: MirrormendError, *, anonymous: bool = False) -> Problem:
     """Return what a client is told of `error`; `anonymous` says that the mirror was asked without credentials."""
     if isinstance(error, UpstreamStatus):
         return _problem_of_status(error, anonymous=anonymous)
+    if isinstance(error, TooManySignIns):
+        return Problem(
+            429,
+            "too-many-sign-ins",
+            "The proxy has too many passwords to check just now",
+            "Try again in some seconds; a token of the proxy is checked at once, and needs no waiting.",
+            headers=(("Retry-After", str(max(1, math.ceil(error.seconds)))),),
+        )
     if isinstance(error, TooManyRequests):
         return Problem(
             429,

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from proxy.config import Settings
 from proxy.core.errors import MirrormendError
-from proxy.server.access import ADMISSION, read_accounts
+from proxy.server.access import ADMISSION, read_accounts_at_rest
 from proxy.server.context import GENERATIONS
 from proxy.server.counting import COUNTS
 from proxy.telemetry import change_logging
@@ -28,7 +28,7 @@ async def reload(app: web.Application, load: Callable[[], Settings]) -> None:
     try:
         wanted = await asyncio.to_thread(load)
         settings, left = changeable(current, wanted)
-        accounts = await asyncio.to_thread(read_accounts, settings.access)
+        accounts = await asyncio.to_thread(read_accounts_at_rest, settings.access)
         await app[GENERATIONS].change(settings)
         app[ADMISSION].change(settings.access, accounts)
     except (MirrormendError, OSError) as error:

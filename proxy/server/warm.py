@@ -20,10 +20,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
+from proxy.config.sections import CLIENT_ADDRESS_HEADERS
 from proxy.core.render import Form
 from proxy.index import Index, ServedPage
 from proxy.server.access import ADMISSION
-from proxy.server.access.callers import FORWARDED
 from proxy.server.context import facts_of
 from proxy.server.counting import COUNTS, answered
 from proxy.server.outcomes import problem_of_refusal, problem_response
@@ -160,7 +160,7 @@ class WarmAnswers:
                 **facts,
                 of_each=("request_id", "client"),
             ),
-            None if client == peer and not any(name in request.headers for name in FORWARDED) else client,
+            None if client == peer and not any(name in request.headers for name in CLIENT_ADDRESS_HEADERS) else client,
             peer,
             request.app[COUNTS].requests.tally(answered(request, response.status)),
         )

@@ -8,10 +8,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.config import AccessSection, SettingsError
+from proxy.config.sections import CLIENT_ADDRESS_HEADERS
 from proxy.core.errors import AccessDenied
-from proxy.server.access.accounts import Accounts, Mark, NamesNobody, files_of, marks_of, read_accounts
-from proxy.server.access.callers import FORWARDED, Callers, one_client
+from proxy.server.access.accounts import Accounts, Mark, NamesNobody, files_of, marks_of, read_accounts, read_accounts_at_rest
+from proxy.server.access.callers import Callers, one_client
+from proxy.server.access.cores import usable_cores
 from proxy.server.access.doorkeeper import Doorkeeper
+from proxy.server.access.file_watch import Change, FileWatch
 from proxy.server.access.turns import Shares, Turns
 from proxy.server.context import SIGNED_IN, facts_of
 from proxy.upstream.client import DOWNLOADS
@@ -22,29 +25,34 @@ OPEN = frozenset({"/healthz", "/livez", "/readyz"})
 """What an orchestrator asks, without credentials and as often as it likes; of the mirrors it tells the names, and whether they answer."""
 
 _LOOK_AGAIN = 5.0
+_AT_REST = 2.0
+"""Seconds for which a changed file stays the same before it is read."""
 _FOR_SHARED_CACHES = ("public", "private", "s-maxage", "proxy-revalidate")
 
 
 class Admission:
-    """Lets requests in as `section` says; raises SettingsError where its files are not right."""
+    """Lets requests in as `section` says, in one of so many `workers`; raises SettingsError where its files are not right."""
 
-    def __init__(self, section: AccessSection) -> None:
+    def __init__(self, section: AccessSection, *, workers: int = 1) -> None:
         self._section = section
-        self._callers = Callers(section.trusted_proxies)
+        self._callers = Callers(section.trusted_proxies, section.client_address_header)
         self._turns = _turns(section)
         self._downloads = Shares(DOWNLOADS)
-        accounts = read_accounts(section)
-        self._seen = accounts.marks
-        self._doorkeeper = Doorkeeper(accounts)
+        accounts = read_accounts_at_rest(section)
+        self._watch = _watch(accounts)
+        # Workers share the cores: each has its part of them, and one at least.
+        self._doorkeeper = Doorkeeper(accounts, threads=max(1, usable_cores() // workers))
+        self._header_ignored = False
 
     def change(self, section: AccessSection, accounts: Accounts) -> None:
         """Goes by `section` from now on, whose files name these `accounts`; who waits for a turn still gets it."""
         if _limits(self._section) != _limits(section):
             self._turns = _turns(section)
         self._section = section
-        self._callers = Callers(section.trusted_proxies)
-        self._seen = accounts.marks
+        self._callers = Callers(section.trusted_proxies, section.client_address_header)
+        self._watch = _watch(accounts)
         self._doorkeeper.change(accounts)
+        self._header_ignored = False
 
     @property
     def short_way(self) -> bool:
@@ -56,28 +64,42 @@ class Admission:
         """Calls `handler` where the client is let in; raises AccessDenied or TooManyRequests where it is not."""
         client = request.remote or ""
         if self._callers.believes_headers:
-            client = self._callers.caller(client, *(request.headers.getall(name, []) for name in FORWARDED))
+            client = self._client_behind(client, request)
         facts_of(request)["client"] = client
         if request.path in OPEN:
             return await handler(request)
-        if _is_download(request):
-            # No more at once than one mirror is asked for, so that slow readers of one client leave places for all others.
-            async with self._downloads.place(one_client(client)):
-                return await self._in_turn(request, handler, client)
-        return await self._in_turn(request, handler, client)
-
-    async def _in_turn(self, request: web.Request, handler: Handler, client: str) -> web.StreamResponse:
         if self._turns is None:
             return await self._let_in(request, handler, client)
         async with self._turns.turn(one_client(client)):
             return await self._let_in(request, handler, client)
 
+    def _client_behind(self, peer: str, request: web.Request) -> str:
+        values = request.headers.getall(self._callers.header, [])
+        if not values and not self._header_ignored and self._callers.trusts(peer):
+            ignored = next((name for name in CLIENT_ADDRESS_HEADERS if name in request.headers), None)
+            if ignored is not None:
+                self._header_ignored = True
+                _log.warning(
+                    "client-address-header-ignored",
+                    proxy=peer,
+                    header=ignored,
+                    meaning=f"a trusted proxy sent {ignored} and no {self._callers.header}: its clients are counted as one",
+                    remedy=f'set client_address_header = "{ignored}" below [access] if the proxy writes that header itself',
+                )
+        return self._callers.caller(peer, values)
+
     async def _let_in(self, request: web.Request, handler: Handler, client: str) -> web.StreamResponse:
         if self._section.controlled:
             authorization = request.headers.get("Authorization")
-            if authorization is None or not await self._doorkeeper.knows(authorization, one_client(client)):
+            if authorization is None or not await self._doorkeeper.knows(
+                authorization, one_client(client), lambda: request.transport is not None
+            ):
                 raise AccessDenied(client, given=authorization is not None)
             request[SIGNED_IN] = True
+        if _is_download(request):
+            # No more at once than one mirror is asked for, so that slow readers of one client leave places for all others.
+            async with self._downloads.place(one_client(client)):
+                return await handler(request)
         return await handler(request)
 
     async def looked_after(self, _: web.Application) -> AsyncIterator[None]:
@@ -88,27 +110,33 @@ class Admission:
         self._doorkeeper.close()
 
     async def _look(self) -> None:
+        pause = _LOOK_AGAIN
         while True:
-            await asyncio.sleep(_LOOK_AGAIN)
-            section, seen = self._section, self._seen
-            found = await asyncio.to_thread(marks_of, section) if seen else ()
-            if found != seen and section is self._section:
-                await self._read_again(section, found)
+            await asyncio.sleep(pause)
+            section, watch = self._section, self._watch
+            if not files_of(section):
+                continue
+            found = await asyncio.to_thread(marks_of, section)
+            if watch is not self._watch:
+                continue
+            change = watch.look(found)
+            pause = _AT_REST if change is Change.LOOK_SOON else _LOOK_AGAIN
+            if change in {Change.READ, Change.READ_COMPLETE_LINES}:
+                await self._read_again(section, watch, complete_lines_only=change is Change.READ_COMPLETE_LINES)
 
-    async def _read_again(self, section: AccessSection, found: tuple[Mark, ...]) -> None:
-        self._seen = found
+    async def _read_again(self, section: AccessSection, watch: FileWatch[tuple[Mark, ...]], *, complete_lines_only: bool) -> None:
         try:
-            accounts = await asyncio.to_thread(read_accounts, section)
+            accounts = await asyncio.to_thread(read_accounts, section, complete_lines_only=complete_lines_only)
         except NamesNobody:
-            accounts = Accounts((), {}, found)
+            accounts = Accounts((), {})
             _log.error("access-closed", why="the files name nobody", meaning="nobody is let in until they name somebody")
         except SettingsError as error:
             _log.error("access-unchanged", why=str(error), meaning="who was let in before still is")
             return
-        if section is self._section:
-            self._seen = accounts.marks
+        if watch is self._watch:
             self._doorkeeper.change(accounts)
             _log.info("access-changed", files=[str(file) for file in files_of(section)])
+            _warn_of_cut_lines(accounts)
 
 
 ADMISSION = web.AppKey("admission", Admission)
@@ -138,3 +166,19 @@ def _limits(section: AccessSection) -> tuple[int | None, float | None]:
 def _turns(section: AccessSection) -> Turns | None:
     at_once, per_second = _limits(section)
     return None if at_once is per_second is None else Turns(at_once, per_second, lambda: asyncio.get_running_loop().time())
+
+
+def _watch(accounts: Accounts) -> FileWatch[tuple[Mark, ...]]:
+    """Return a watch over the files that name `accounts`; what is not whole is read again when it is at rest."""
+    _warn_of_cut_lines(accounts)
+    return FileWatch(None if accounts.cut_short else accounts.marks)
+
+
+def _warn_of_cut_lines(accounts: Accounts) -> None:
+    for file in accounts.cut_short:
+        _log.warning(
+            "access-line-left-out",
+            file=str(file),
+            why="it is being written to all the time, and no line break ends its last line",
+            remedy="write another file and put it in the place of this one by mv",
+        )

@@ -11,40 +11,40 @@ from typing import TypeAlias
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
-FORWARDED = ("X-Forwarded-For", "Forwarded")
-
 _LONGEST_WAY = 32
 _SUBSCRIBER = 64
 """Bits of an IPv6 address that one customer has at least: the rest is the customer's own choice."""
 
 
 class Callers:
-    """Finds callers behind the proxies in the `trusted` networks."""
+    """Finds callers behind the proxies in the `trusted` networks, by the one `header` that these write: X-Forwarded-For or Forwarded.
 
-    def __init__(self, trusted: Sequence[str]) -> None:
+    A proxy that writes one of them passes the other one on as the client made it up, so that the other one never counts.
+    """
+
+    def __init__(self, trusted: Sequence[str], header: str = "X-Forwarded-For") -> None:
         self._trusted: tuple[Network, ...] = tuple(ip_network(each, strict=False) for each in trusted)
+        self.header = header
+        """The name of the header that counts."""
 
     @property
     def believes_headers(self) -> bool:
         """Whether a header can make a difference at all."""
         return bool(self._trusted)
 
-    def caller(self, peer: str, x_forwarded_for: Sequence[str], forwarded: Sequence[str]) -> str:
-        """Gives the address of the client behind `peer`, by all values of the headers X-Forwarded-For and Forwarded (RFC 7239).
-
-        A proxy that writes one of them passes the other one on as the client made it up; so where they differ, neither is believed.
-        """
-        if not self._trusted or not (x_forwarded_for or forwarded):
-            return peer
+    def trusts(self, peer: str) -> bool:
+        """Return whether `peer` is the address of a trusted proxy."""
         address = _address(peer)
+        return address is not None and self._trusts(address)
+
+    def caller(self, peer: str, values: Sequence[str]) -> str:
+        """Return the address of the client behind `peer`, by all `values` of the header (for Forwarded: RFC 7239)."""
+        address = _address(peer) if values and self._trusted else None
         if address is None or not self._trusts(address):
             return peer
-        ways = [
-            [each.strip() for each in ",".join(x_forwarded_for).split(",")] if x_forwarded_for else None,
-            [_for(each) for each in ",".join(forwarded).split(",")] if forwarded else None,
-        ]
-        named = {self._behind(address, way) for way in ways if way is not None}
-        return str(named.pop()) if len(named) == 1 else peer
+        entries = ",".join(values).split(",")
+        way = [_for(each) for each in entries] if self.header == "Forwarded" else [each.strip() for each in entries]
+        return str(self._behind(address, way))
 
     def _behind(self, address: Address, way: list[str]) -> Address:
         for hop in reversed(way[-_LONGEST_WAY:]):
