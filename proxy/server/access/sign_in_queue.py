@@ -3,10 +3,13 @@
 Rules for this file: pure. Nothing here waits, and the time (seconds, of any clock that does not go back) is an argument.
 """
 
+import heapq
 import math
 from collections import Counter, deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias
 
 WAITING_AT_MOST = 2048
 """Requests that may wait, those of known sign-ins not counted in."""
@@ -18,6 +21,8 @@ OF_ONE_USER_AND_CLIENT = 16
 _FORGIVEN_BY_HALF = 60.0
 """Seconds after which a wrong password weighs half."""
 _RECORDS = 10_000
+_LOOKED_AT = 16
+"""Lanes that are looked at to find one that makes room: to refuse somebody must cost next to nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +58,23 @@ class _Record:
         return int(math.log2(1.0 + self.weight(now)))
 
 
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """The entries of one client for one user that wait, in the order in which they came."""
+
+    client: str
+    user: str | None
+    entries: deque[Entry] = field(default_factory=deque)
+
+    @property
+    def key(self) -> "_Key":
+        return self.client, self.user
+
+
+_Key: TypeAlias = tuple[str, str | None]
+_Rank: TypeAlias = tuple[int, int, int, int]
+
+
 class SignInQueue:
     """Orders entries so that whoever guesses waits longest.
 
@@ -67,17 +89,21 @@ class SignInQueue:
 
     def __init__(self, waiting_at_most: int = WAITING_AT_MOST) -> None:
         self._most = waiting_at_most
-        self._entries: list[Entry] = []
         self._proven: deque[Entry] = deque()
-        self._pending: Counter[Hashable] = Counter()
+        self._lanes: dict[_Key, _Lane] = {}
+        self._lanes_of: dict[str, dict[_Key, _Lane]] = {}
+        # The rank of a lane only rises while it is in the heap, but for what is forgiven meanwhile: it is looked at again on its turn.
+        self._heap: list[tuple[_Rank, _Lane]] = []
+        self._waiting = 0
         self._waiting_of: Counter[str] = Counter()
+        self._pending: Counter[Hashable] = Counter()
         self._records: dict[Hashable, _Record] = {}
         self._joined = 0
         self._begun = 0
 
     def __len__(self) -> int:
         """Return how many entries wait."""
-        return len(self._entries) + len(self._proven)
+        return self._waiting + len(self._proven)
 
     def join(self, entry: Entry, now: float) -> Entry | None:
         """Let `entry` wait; return the entry that has to leave for it, if any. Raise QueueFull if it may not wait itself."""
@@ -88,7 +114,16 @@ class SignInQueue:
             self._count(entry, 1)
             return None
         leaves = self._make_room(entry, now)
-        self._entries.append(entry)
+        lane = self._lanes.get(_both(entry))
+        if lane is None:
+            lane = self._lanes[_both(entry)] = _Lane(entry.client, entry.user)
+            if entry.user is not None:
+                self._lanes_of.setdefault(entry.user, {})[lane.key] = lane
+        lane.entries.append(entry)
+        if len(lane.entries) == 1:
+            self._forget_empty_lanes()
+            heapq.heappush(self._heap, (self._rank(lane, now), lane))
+        self._waiting += 1
         self._waiting_of[entry.client] += 1
         self._count(entry, 1)
         return leaves
@@ -100,15 +135,12 @@ class SignInQueue:
 
     def begin(self, now: float) -> Entry | None:
         """Return the entry whose password is to be checked now, which waits no longer; None if none waits."""
-        if self._proven:
-            entry = self._proven[0]
-        elif self._entries:
-            entry = min(self._entries, key=lambda each: self._rank(each, now))
-        else:
+        entry = self._proven[0] if self._proven else self._first(now)
+        if entry is None:
             return None
         self._remove(entry)
         self._begun += 1
-        for key in _keys(entry):
+        for key in (_client(entry), _both(entry)):
             self._record(key).begun = self._begun
         return entry
 
@@ -120,34 +152,51 @@ class SignInQueue:
                 record = self._record(key)
                 record.wrong, record.at = record.weight(now) + 1.0, now
 
+    def _first(self, now: float) -> Entry | None:
+        while self._heap:
+            rank, lane = self._heap[0]
+            if not lane.entries:
+                heapq.heappop(self._heap)
+                continue
+            current = self._rank(lane, now)
+            if current <= rank:
+                return lane.entries[0]
+            heapq.heapreplace(self._heap, (current, lane))
+        return None
+
+    def _forget_empty_lanes(self) -> None:
+        if len(self._heap) > 2 * len(self._lanes) + _LOOKED_AT:
+            self._heap = [each for each in self._heap if each[1].entries]
+            heapq.heapify(self._heap)
+
     def _make_room(self, entry: Entry, now: float) -> Entry | None:
-        of_one = [each for each, most in ((_both(entry), OF_ONE_USER_AND_CLIENT), (_user(entry), OF_ONE_USER)) if self._full(each, most)]
-        if of_one:
-            rivals: Iterable[Entry] = (each for each in self._entries if of_one[0] in _keys(each))
-        elif len(self._entries) >= self._most or self._waiting_of[entry.client] >= 2 * (self._most - len(self._entries)):
+        if self._pending[_both(entry)] >= OF_ONE_USER_AND_CLIENT:
+            raise QueueFull
+        if entry.user is not None and self._pending[_user(entry)] >= OF_ONE_USER:
+            rivals = list(self._lanes_of.get(entry.user, {}).values())
+        elif self._waiting >= self._most or self._waiting_of[entry.client] >= 2 * (self._most - self._waiting):
             # As with downloads, a client has at most twice as many places as are free, so that some are left for the next one.
-            rivals = self._entries
+            rivals = list(islice(self._lanes.values(), _LOOKED_AT))
+            for lane in rivals:
+                # The next time others are looked at.
+                self._lanes[lane.key] = self._lanes.pop(lane.key)
         else:
             return None
-        last = max(rivals, key=lambda each: self._rank(each, now), default=None)
-        if last is None or self._level(last, now) <= self._level(entry, now):
+        last = max(rivals, key=lambda lane: self._level(lane.key, now), default=None)
+        if last is None or self._level(last.key, now) <= self._level(_both(entry), now):
             raise QueueFull
-        self.leave(last)
-        return last
+        leaves = last.entries[-1]
+        self.leave(leaves)
+        return leaves
 
-    def _full(self, key: Hashable, most: int) -> bool:
-        # Names that no account has are limited for each client alone.
-        return key != (None,) and self._pending[key] >= most
+    def _rank(self, lane: _Lane, now: float) -> _Rank:
+        return self._level(lane.key, now), self._turn(lane.client), self._turn(lane.key), lane.entries[0].number
 
-    def _rank(self, entry: Entry, now: float) -> tuple[int, int, int, int]:
-        turn_of_client, turn_of_both = self._begun_of(_client(entry)), self._begun_of(_both(entry))
-        return self._level(entry, now), turn_of_client, turn_of_both, entry.number
+    def _level(self, key: _Key, now: float) -> int:
+        client, user = self._records.get(key[0]), self._records.get((key[1],))
+        return (0 if client is None else client.level(now)) + (0 if user is None else user.level(now))
 
-    def _level(self, entry: Entry, now: float) -> int:
-        records = (self._records.get(key) for key in (_client(entry), _user(entry)))
-        return sum(record.level(now) for record in records if record is not None)
-
-    def _begun_of(self, key: Hashable) -> int:
+    def _turn(self, key: Hashable) -> int:
         record = self._records.get(key)
         return 0 if record is None else record.begun
 
@@ -166,7 +215,16 @@ class SignInQueue:
         if entry.proven:
             self._proven.remove(entry)
             return
-        self._entries.remove(entry)
+        lane = self._lanes[_both(entry)]
+        lane.entries.remove(entry)
+        if not lane.entries:
+            # It stays in the heap until its turn, and is passed over then.
+            del self._lanes[lane.key]
+            if lane.user is not None:
+                del self._lanes_of[lane.user][lane.key]
+                if not self._lanes_of[lane.user]:
+                    del self._lanes_of[lane.user]
+        self._waiting -= 1
         self._waiting_of[entry.client] -= 1
         if not self._waiting_of[entry.client]:
             del self._waiting_of[entry.client]
@@ -178,17 +236,13 @@ class SignInQueue:
                 del self._pending[key]
 
 
-def _client(entry: Entry) -> Hashable:
+def _client(entry: Entry) -> str:
     return entry.client
 
 
-def _user(entry: Entry) -> Hashable:
+def _user(entry: Entry) -> tuple[str | None]:
     return (entry.user,)
 
 
-def _both(entry: Entry) -> Hashable:
+def _both(entry: Entry) -> _Key:
     return entry.client, entry.user
-
-
-def _keys(entry: Entry) -> tuple[Hashable, Hashable, Hashable]:
-    return _client(entry), _user(entry), _both(entry)
