@@ -2,19 +2,27 @@
 
 import asyncio
 import base64
+import hashlib
 import hmac
+import os
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import bcrypt
 import pytest
 
 from proxy.config import AccessSection, SettingsError
-from proxy.core.errors import TooManyRequests
-from proxy.server.access.accounts import Accounts, read_accounts
+from proxy.core.errors import TooManyRequests, TooManySignIns
+from proxy.server.access import accounts as account_files
+from proxy.server.access import doorkeeper as module
+from proxy.server.access.accounts import Accounts, read_accounts, read_accounts_at_rest
+from proxy.server.access.cores import usable_cores
 from proxy.server.access.doorkeeper import Doorkeeper
 from proxy.server.access.sign_in_queue import OF_ONE_USER, OF_ONE_USER_AND_CLIENT
+from tests.waiting import until
 
 TOKEN = "0123456789abcdef-token"
 ADA = bcrypt.hashpw(b"lovelace", bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
@@ -197,6 +205,169 @@ async def test_who_is_struck_off_is_out_although_a_yes_was_remembered_or_under_w
     assert await keeper.knows(basic("bob", "lovelace"), "")
 
 
+USERS = 12
+
+
+def hashes(count: int, cost: int = 4) -> dict[str, bytes]:
+    """Give so many users the password of their own name."""
+    return {f"user-{number}": bcrypt.hashpw(f"user-{number}".encode(), bcrypt.gensalt(cost)) for number in range(count)}
+
+
+async def test_as_many_passwords_are_checked_at_once_as_there_are_threads(checks: Checks) -> None:
+    keeper = Doorkeeper(Accounts((), hashes(USERS)), threads=3)
+    checks.hold()
+    asked = [asyncio.create_task(keeper.knows(basic(f"user-{number}", f"user-{number}"), "office")) for number in range(USERS)]
+    await until(lambda: checks.count == 3)
+    assert keeper._under_way == 3
+    checks.let_go()
+    assert all(await asyncio.gather(*asked))
+    assert checks.count == USERS
+    keeper.close()
+
+
+async def test_somebody_unknown_costs_as_much_as_the_dearest_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs: list[bytes] = []
+    monkeypatch.setattr(bcrypt, "checkpw", lambda _, hashed: bool(costs.append(hashed[4:6])))
+    cheap, dear = ADA.encode(), bcrypt.hashpw(b"x", bcrypt.gensalt(6))
+    for known in ({"ada": cheap, "bob": dear, "eve": cheap}, {"bob": dear, "ada": cheap}):
+        keeper = Doorkeeper(Accounts((), known))
+        assert not await keeper.knows(basic("nobody", "x"), "")
+        keeper.close()
+    assert costs == [b"06", b"06"]
+
+
+async def test_a_yes_outlives_a_file_that_is_read_again_and_a_no_does_not(keeper: Doorkeeper, checks: Checks) -> None:
+    assert await keeper.knows(basic("ada", "lovelace"), "")
+    assert not await keeper.knows(basic("ada", "wrong"), "")
+    keeper.change(Accounts((TOKEN,), {"bob": ADA.encode(), "ada": ADA.encode()}))
+    assert await keeper.knows(basic("ada", "lovelace"), "")
+    assert checks.count == 2
+    assert not await keeper.knows(basic("ada", "wrong"), "")
+    assert checks.count == 3
+    again = bcrypt.hashpw(b"lovelace", bcrypt.gensalt(4))
+    keeper.change(Accounts((TOKEN,), {"ada": again}))
+    assert await keeper.knows(basic("ada", "lovelace"), "")
+    assert checks.count == 4
+
+
+async def test_a_yes_in_use_is_renewed_before_it_ends_and_nobody_waits_for_it(keeper: Doorkeeper, checks: Checks, clock: Clock) -> None:
+    assert await keeper.knows(basic("ada", "lovelace"), "")
+    clock.now = 290.0
+    checks.hold()
+    for _ in range(3):
+        assert await keeper.knows(basic("ada", "lovelace"), "")
+    await until(lambda: checks.count == 2)
+    checks.let_go()
+    await until(lambda: not keeper._checks)
+    clock.now = 450.0
+    assert await keeper.knows(basic("ada", "lovelace"), "")
+    assert checks.count == 2
+
+
+async def test_whoever_was_right_before_is_checked_before_all_who_guess(checks: Checks, clock: Clock) -> None:
+    keeper = Doorkeeper(Accounts((), {"ada": ADA.encode()}), clock=clock, threads=1)
+    assert await keeper.knows(basic("ada", "lovelace"), "home")
+    clock.now = 301.0
+    checks.hold()
+    order: list[str] = []
+
+    async def ask(user: str, client: str) -> None:
+        with suppress(TooManyRequests):
+            await keeper.knows(basic(user, "lovelace"), client)
+            order.append(user)
+
+    guesses = [asyncio.create_task(ask(f"nobody-{number}", f"address-{number % 9}")) for number in range(100)]
+    await until(lambda: checks.count == 2)
+    regular = asyncio.create_task(ask("ada", "address-1"))
+    await asyncio.sleep(0)
+    checks.let_go()
+    await asyncio.gather(regular, *guesses)
+    assert order.index("ada") <= 1
+    keeper.close()
+
+
+async def test_a_password_whose_turn_does_not_come_is_refused_and_can_be_sent_again(
+    checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    keeper = Doorkeeper(Accounts((), hashes(2)), threads=1)
+    checks.hold()
+    first = asyncio.create_task(keeper.knows(basic("user-0", "user-0"), ""))
+    await until(lambda: checks.count == 1)
+    with pytest.raises(TooManySignIns) as refused:
+        await keeper.knows(basic("user-1", "user-1"), "")
+    assert refused.value.seconds > 0
+    checks.let_go()
+    # The one that was under way had its time.
+    assert await first
+    assert await keeper.knows(basic("user-1", "user-1"), "")
+    keeper.close()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "gone"])
+async def test_a_password_for_which_nobody_waits_any_more_is_not_checked(checks: Checks, how: str) -> None:
+    keeper = Doorkeeper(Accounts((), hashes(3)), threads=1)
+    checks.hold()
+    first = asyncio.create_task(keeper.knows(basic("user-0", "user-0"), ""))
+    await until(lambda: checks.count == 1)
+    connected = True
+    leaves = asyncio.create_task(keeper.knows(basic("user-1", "user-1"), "", lambda: connected))
+    stays = asyncio.create_task(keeper.knows(basic("user-2", "user-2"), ""))
+    await asyncio.sleep(0)
+    assert len(keeper._queue) == 2
+    if how == "cancelled":
+        leaves.cancel()
+        await asyncio.gather(leaves, return_exceptions=True)
+        assert len(keeper._queue) == 1
+    connected = False
+    checks.let_go()
+    assert await first
+    assert await stays
+    await asyncio.gather(leaves, return_exceptions=True)
+    assert checks.count == 2
+    assert not keeper._checks
+    keeper.close()
+
+
+async def test_a_token_waits_for_no_password(keeper: Doorkeeper, checks: Checks) -> None:
+    checks.hold()
+    waiting = asyncio.create_task(keeper.knows(basic("ada", "lovelace"), ""))
+    await until(lambda: checks.count == 1)
+    assert await keeper.knows(f"Bearer {TOKEN}", "")
+    assert not waiting.done()
+    checks.let_go()
+    assert await waiting
+
+
+async def test_a_token_may_stand_in_the_file_as_its_digest() -> None:
+    keeper = Doorkeeper(Accounts((), {}, hashed_tokens=(hashlib.sha256(TOKEN.encode()).digest(),)))
+    assert await keeper.knows(f"Bearer {TOKEN}", "")
+    assert await keeper.knows(basic("x", TOKEN), "")
+    assert not await keeper.knows(f"Bearer {TOKEN[:-1]}", "")
+    assert not await keeper.knows(f"Bearer {hashlib.sha256(TOKEN.encode()).hexdigest()}", "")
+    keeper.close()
+
+
+class TestCores:
+    """As many threads as the process has cores."""
+
+    def test_without_a_bound_of_the_container_it_is_the_cores_of_the_process(self, tmp_path: Path) -> None:
+        assert usable_cores(tmp_path) == len(os.sched_getaffinity(0))
+
+    @pytest.mark.parametrize(("quota", "expected"), [("max 100000", None), ("50000 100000", 1), ("150000 100000", 2), ("100000 0", None)])
+    def test_the_quota_of_a_container_is_a_bound(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: int | None
+    ) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+        (tmp_path / "cpu.max").write_text(f"{quota}\n", encoding="ascii")
+        assert usable_cores(tmp_path) == (expected or 16)
+        (tmp_path / "cpu.max").unlink()
+        (tmp_path / "cpu").mkdir()
+        for name, value in zip(("cpu.cfs_quota_us", "cpu.cfs_period_us"), quota.replace("max", "-1").split(), strict=True):
+            (tmp_path / "cpu" / name).write_text(f"{value}\n", encoding="ascii")
+        assert usable_cores(tmp_path) == (expected or 16)
+
+
 class TestAccounts:
     """The files of accounts are understood, or it is said where they are not."""
 
@@ -249,3 +420,59 @@ class TestAccounts:
         (tmp_path / "latin").write_bytes(b"\xff\xfe")
         with pytest.raises(SettingsError, match="not UTF-8"):
             read_accounts(AccessSection.model_validate({"htpasswd": tmp_path / "latin"}))
+
+    def test_a_hashed_token_is_read_and_the_beginning_of_one_is_none(self, tmp_path: Path) -> None:
+        digest = hashlib.sha256(TOKEN.encode())
+        line = f"sha256:{digest.hexdigest()}"
+        accounts = self.read(tmp_path, tokens_file=f"{line}\nsha256:{digest.hexdigest().upper()}")
+        assert accounts.hashed_tokens == (digest.digest(), digest.digest())
+        assert accounts.tokens == ()
+        for length in range(1, len(line)):
+            with pytest.raises(SettingsError) as caught:
+                self.read(tmp_path, tokens_file=f"{TOKEN}\n{line[:length]}")
+            assert "line 2" in str(caught.value)
+            assert length < 20 or line[:length] not in str(caught.value)
+
+    def test_the_beginning_of_a_user_with_a_hash_is_never_one(self, tmp_path: Path) -> None:
+        for length in range(1, len(f"bob:{ADA}")):
+            with pytest.raises(SettingsError):
+                self.read(tmp_path, htpasswd=f"ada:{ADA}\n{f'bob:{ADA}'[:length]}")
+
+    @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+    def test_a_file_at_rest_counts_to_its_end_with_or_without_a_line_break(
+        self, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it was written long ago"))
+        (tmp_path / "tokens").write_text(f"{TOKEN}{ending}", encoding="utf-8")
+        os.utime(tmp_path / "tokens", (1e9, 1e9))
+        section = AccessSection.model_validate({"tokens_file": tmp_path / "tokens"})
+        accounts = read_accounts_at_rest(section)
+        assert (accounts.tokens, accounts.cut_short) == ((TOKEN,), ())
+
+    def test_a_file_without_a_line_break_that_was_just_written_is_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "tokens"
+        waited: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) < 3:
+                with file.open("a", encoding="utf-8") as more:
+                    more.write("abcdef")
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        file.write_text(TOKEN, encoding="utf-8")
+        section = AccessSection.model_validate({"tokens_file": file})
+        assert read_accounts_at_rest(section).tokens == (f"{TOKEN}abcdefabcdef",)
+        assert waited == [account_files._AT_REST] * 3
+
+    def test_of_a_file_that_is_written_to_all_the_time_whole_lines_count(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "tokens"
+
+        def sleep(_: float) -> None:
+            with file.open("a", encoding="utf-8") as more:
+                more.write("abcdef")
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        file.write_text(f"{TOKEN}\nanother-token-of-length", encoding="utf-8")
+        accounts = read_accounts_at_rest(AccessSection.model_validate({"tokens_file": file}))
+        assert (accounts.tokens, accounts.cut_short) == ((TOKEN,), (file,))

@@ -22,6 +22,7 @@ from tests.conftest import Client, MakeClient
 from tests.faults import Target, artifactory_404, hang
 from tests.listing import content_by_name
 from tests.mirror import BrokenMirror
+from tests.waiting import eventually
 from tests.web.test_request_id import lines, logging_to_text
 from tests.web.test_warm import JSON, WHEEL, Connection, Running, request, running, warmed
 
@@ -185,6 +186,7 @@ async def test_who_is_struck_off_the_file_is_out_soon_and_a_broken_file_changes_
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(admission, "_AT_REST", 0.05)
     client = await app_client(access=access)
 
     async def status_of(user: str) -> int:
@@ -208,6 +210,40 @@ async def test_who_is_struck_off_the_file_is_out_soon_and_a_broken_file_changes_
     assert "lovelace" not in log.getvalue()
 
 
+async def test_what_is_written_of_a_token_counts_only_when_nobody_writes_any_more(
+    stocked: BrokenMirror, app_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
+    file = tmp_path / "tokens"
+    file.write_text(f"{TOKEN}\n", encoding="utf-8")
+    client = await app_client(access={"tokens_file": file})
+
+    async def status_of(token: str) -> int:
+        async with client.get("/simple/demo/", headers=signed(f"Bearer {token}")) as response:
+            return response.status
+
+    async def seen() -> bool:
+        return app_of(client)[admission.ADMISSION]._watch._looks > 0
+
+    async def let_in() -> bool:
+        return await status_of("another-token-of-length") == 200
+
+    # The next look comes in an hour.
+    monkeypatch.setattr(admission, "_AT_REST", 3600.0)
+    with file.open("a", encoding="utf-8") as more:
+        more.write("another-token-of-length"[:18])
+        more.flush()
+        await eventually(seen)
+        assert [await status_of(TOKEN), await status_of("another-token-of-length"[:18])] == [200, 401]
+    monkeypatch.setattr(admission, "_AT_REST", 0.05)
+    # Another file in its place, without a line break at its end, as secrets are mounted.
+    (tmp_path / "new").write_text("another-token-of-length", encoding="utf-8")
+    client = await app_client(access={"tokens_file": file})
+    (tmp_path / "new").rename(file)
+    await eventually(let_in)
+    assert [await status_of(TOKEN), await status_of("another-token-of-length"[:18])] == [401, 401]
+
+
 async def test_what_is_open_tells_nothing_of_the_mirrors_address(
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any]
 ) -> None:
@@ -221,6 +257,7 @@ async def test_the_last_one_is_struck_off_as_others_are(
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(admission, "_AT_REST", 0.05)
     client = await app_client(access={"htpasswd": access["htpasswd"]})
 
     async def soon(code: int) -> None:

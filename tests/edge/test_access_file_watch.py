@@ -1,0 +1,28 @@
+"""A changed file is read once nobody writes to it any more."""
+
+import pytest
+
+from proxy.server.access.file_watch import Change, FileWatch
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ("aaa", "..."),
+        ("abb", ".sr"),
+        ("abbbbcc", ".sr..sr"),
+        ("abcc", ".ssr"),
+        ("aba", ".s."),
+        ("abab", ".s.s"),
+        ("abcdefghijkk", ".sssscsssscr"),
+    ],
+)
+def test_a_change_is_read_when_two_looks_see_the_same(states: str, expected: str) -> None:
+    words = {".": Change.NONE, "s": Change.LOOK_SOON, "r": Change.READ, "c": Change.READ_COMPLETE_LINES}
+    watch = FileWatch("a")
+    assert [watch.look(each) for each in states] == [words[each] for each in expected]
+
+
+def test_without_a_state_that_was_read_the_first_one_is_a_change() -> None:
+    watch: FileWatch[str] = FileWatch(None)
+    assert [watch.look("a"), watch.look("a"), watch.look("a")] == [Change.LOOK_SOON, Change.READ, Change.NONE]
