@@ -168,7 +168,7 @@ async def test_a_client_that_went_away_is_not_checked(stocked: BrokenMirror, mon
             for each in asked:
                 each.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
-        await until(lambda: not connections.connections)
+        await until(lambda: all(each.transport is None for each in connections.connections))
         passwords.free.set()
         async with session_from(OFFICE) as session:
             assert await status_of(session, server, "user-9", "user-9") == 200
