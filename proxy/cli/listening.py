@@ -1,4 +1,4 @@
-"""The listening sockets of a server with several workers, and that nobody else has the port."""
+"""The listening sockets of a server and its workers, and that nobody else has the port."""
 
 import errno
 import socket
@@ -58,7 +58,7 @@ class ListeningSockets:
 
 def _listening_at(kind: tuple[int, int, int], address: tuple[object, ...], count: int) -> list[socket.socket]:
     first = _listening(kind, address)
-    if sys.platform != "linux":
+    if count == 1 or sys.platform != "linux":
         # Elsewhere SO_REUSEPORT spreads nothing: the workers share the one.
         return [first]
     # It listens until the others do, so that no other server comes in between.

@@ -40,11 +40,10 @@ def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Sett
 
 
 def begin_log(section: LogSection, settings: Settings) -> None:
-    """Begin to log as `section` says, and warn of variables that name certificates, or hosts in NO_PROXY, in vain.
+    """Begin to log as `section` says, and warn of what NO_PROXY says in vain.
 
     Raises SettingsError where the environment names an outbound proxy by what is no address: nothing was dialled yet.
     """
-    _warn_of_certificates(settings)
     configure_logging(section)
     variables = proxies_of_environment(settings)
     if variables is None:
@@ -61,7 +60,7 @@ def for_mirror(settings: Settings, name: str | None, **changes: object) -> Setti
     return settings.model_copy(update={"upstream": (chosen.model_copy(update=changes),)})
 
 
-def _warn_of_certificates(settings: Settings) -> None:
+def warn_of_certificates(settings: Settings) -> None:
     """Say on standard error what is wrong with the variables that name authorities, if a mirror is asked over TLS."""
     if any(each.url.startswith("https:") for each in settings.upstream):
         for said in unusable_variables(os.environ):

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +26,7 @@ from proxy.server.reload import changeable
 from proxy.server.run import has_terminal, seconds_to_end
 from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls
+from proxy.telemetry import descriptors
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -43,12 +45,25 @@ def run_server(config: Path | None, options: Mapping[str, str | None]) -> int:
         return settings_to_serve(config, options)
 
     try:
+        descriptors.raise_limit()
         if settings.server.workers == 1:
-            run_loop(serve(settings, load=load, ending=lambda: _end_within(seconds_to_end(settings.server))))
+            _serve_alone(settings, load)
             return 0
         return _serve_by_workers(settings, load)
     except OSError as error:
         raise click.ClickException(_why_not(error, settings.server.listen)) from error
+
+
+def _serve_alone(settings: Settings, load: Callable[[], Settings]) -> None:
+    def ending() -> None:
+        _end_within(seconds_to_end(settings.server))
+
+    if sys.platform == "win32":
+        # Its event loop cannot wait for sockets of others.
+        run_loop(serve(settings, load=load, ending=ending))
+        return
+    with closing(ListeningSockets(settings.server.host, settings.server.port, 1)) as listening:
+        run_loop(serve(settings, load=load, ending=ending, listening=listening.of(1)))
 
 
 def _end_within(seconds: float) -> None:

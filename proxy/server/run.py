@@ -9,7 +9,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
 from aiohttp import web
@@ -76,11 +76,10 @@ async def serve(
         async with _signals(None if load is None else begin_again, once=siblings is None) as told_to_end:
             if await _set_up(runner, told_to_end):
                 _settle_memory()
-                for site in _sites(runner, settings.server, tls, listening):
-                    await site.start()
+                addresses = await _listen(runner, settings.server, tls, listening)
                 started.set()
-                address = _address(runner, "http" if tls is None else "https")
-                _announce(runner, settings, app, siblings)
+                address = _address(addresses, "http" if tls is None else "https")
+                _announce(addresses, settings, app, siblings)
                 mirrors = [index.mirror for index in app[INDEXES].values()]
                 _log.info("listening", address=address, upstreams={mirror.name: mirror.url for mirror in mirrors})
                 if ready is not None:
@@ -126,18 +125,23 @@ def _settle_memory() -> None:
     sys.setswitchinterval(0.001)
 
 
-def _sites(runner: web.AppRunner, section: ServerSection, tls: ssl.SSLContext | None, listening: Listening) -> list[web.BaseSite]:
-    if listening:
-        return [SharedSite(runner, own, others, backlog=_BACKLOG, ssl_context=tls) for own, others in listening]
-    return [web.TCPSite(runner, section.host, section.port, backlog=_BACKLOG, ssl_context=tls)]
+async def _listen(runner: web.AppRunner, section: ServerSection, tls: ssl.SSLContext | None, listening: Listening) -> list[tuple[Any, ...]]:
+    """Begin to accept connections, and return the addresses."""
+    if not listening:
+        await web.TCPSite(runner, section.host, section.port, backlog=_BACKLOG, ssl_context=tls).start()
+        return runner.addresses
+    sites = [SharedSite(runner, own, others, ssl_context=tls) for own, others in listening]
+    for site in sites:
+        await site.start()
+    return [site.address for site in sites]
 
 
-def _address(runner: web.AppRunner, scheme: str) -> str:
-    host, port = runner.addresses[0][:2]
+def _address(addresses: Sequence[tuple[Any, ...]], scheme: str) -> str:
+    host, port = addresses[0][:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _announce(runner: web.AppRunner, settings: Settings, app: web.Application, siblings: Siblings | None) -> None:
+def _announce(addresses: Sequence[tuple[Any, ...]], settings: Settings, app: web.Application, siblings: Siblings | None) -> None:
     """Says what is served and what is amiss with it; of several workers the first one does."""
     if siblings is not None and siblings.number > 1:
         return
@@ -159,12 +163,12 @@ def _announce(runner: web.AppRunner, settings: Settings, app: web.Application, s
     if any(each.url.startswith("https:") for each in settings.upstream):
         for said in unusable_variables(os.environ):
             _log.warning("authorities-unusable", meaning=said)
-    _warn(runner, settings)
+    _warn(addresses, settings)
 
 
-def _warn(runner: web.AppRunner, settings: Settings) -> None:
+def _warn(addresses: Sequence[tuple[Any, ...]], settings: Settings) -> None:
     """Warns of what others in the network could do, where the proxy listens to them."""
-    if all(is_loopback(each[0]) for each in runner.addresses):
+    if all(is_loopback(each[0]) for each in addresses):
         return
     if not settings.access.controlled:
         _log.warning(

@@ -8,6 +8,7 @@ import aiohttp
 
 from proxy.config import UpstreamSection
 from proxy.core.flows.exchange import Trouble
+from proxy.telemetry import descriptors
 from proxy.upstream.resolver import Refused
 from proxy.upstream.route import OutboundProxy
 from proxy.upstream.tls_failure import Inspection, explain, tls_error_in
@@ -35,6 +36,8 @@ def failure_of(error: Exception, url: str, section: UpstreamSection, seen: Inspe
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
         seconds = section.connect_timeout if connecting else section.read_timeout
         return Failure(Trouble.TIMEOUT, url, "no connection could be made" if connecting else "", seconds)
+    if descriptors.caused(error):
+        return Failure(Trouble.OWN_LIMIT, url, f"the proxy has no file descriptor left; {descriptors.REMEDY}")
     tls = tls_error_in(error)
     if isinstance(tls, ssl.SSLEOFError) and not isinstance(error, aiohttp.ClientConnectorError):
         # The handshake was over: it is a connection that closed.

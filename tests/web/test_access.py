@@ -441,6 +441,25 @@ async def test_limits_count_the_clients_behind_a_trusted_proxy_apart(stocked: Br
         assert answers == [200, 429, 200]
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+async def test_one_header_counts_and_a_client_gains_nothing_by_the_other(
+    stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch, log: io.StringIO, header: str
+) -> None:
+    lines_of = {"X-Forwarded-For": "X-Forwarded-For: 192.0.2.{}", "Forwarded": "Forwarded: for=192.0.2.{}"}
+    counts = lines_of.pop(header)
+    (other,) = lines_of.values()
+    access = {"trusted_proxies": ["127.0.0.1"]} | ({} if header == "X-Forwarded-For" else {"client_address_header": header})
+    async with running(stocked, monkeypatch, access=access) as server, connected_from(server, "127.0.0.1") as connection:
+        await connection.get(counts.format(1), other.format(66))
+        await connection.get(other.format(66), counts.format(2))
+        assert not lines(log, "client-address-header-ignored")
+        for _ in range(3):
+            await connection.get(other.format(66))
+    assert [line["client"] for line in lines(log, "request")] == ["192.0.2.1", "192.0.2.2", *["127.0.0.1"] * 3]
+    (said,) = lines(log, "client-address-header-ignored")
+    assert f'client_address_header = "{other.partition(":")[0]}"' in said["remedy"]
+
+
 async def test_whoever_sends_a_request_ever_so_slowly_is_hung_up_on(stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
     async def dribble(writer: asyncio.StreamWriter) -> None:
         for letter in "GET /simple/demo/ HTTP/1.1\r\nHost: x\r\nX-Slow: " + "a" * 10_000:

@@ -44,7 +44,7 @@ async def test_what_the_others_do_not_take_is_served_until_the_site_stops(tmp_pa
     # The other three have nobody who accepts at them.
     ((own, others),) = sockets.of(2)
     assert len(others) == 3
-    await SharedSite(runner, own, others, ssl_context=theirs, backlog=64).start()
+    await SharedSite(runner, own, others, ssl_context=theirs).start()
     assert await answers(port, certificate.trusting if encrypted else None, 60) == ["hello"] * 60
     with ExitStack() as rude:
         for _ in range(8):

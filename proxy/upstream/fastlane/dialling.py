@@ -10,6 +10,7 @@ from aiohappyeyeballs import AddrInfoType, start_connection
 
 from proxy.core.errors import DestinationRefused, UpstreamError
 from proxy.core.flows.exchange import Trouble
+from proxy.telemetry import descriptors
 from proxy.upstream.address_order import RACE_DELAY, AddressOrder
 from proxy.upstream.fastlane.connection import Connection, Owner
 from proxy.upstream.fastlane.words import Resolver
@@ -135,6 +136,8 @@ def trouble_of(error: Exception) -> Trouble:
     """Names what went wrong on the way to a connection."""
     if isinstance(error, DestinationRefused):
         return Trouble.FORBIDDEN_DESTINATION
+    if descriptors.caused(error):
+        return Trouble.OWN_LIMIT
     if isinstance(error, socket.gaierror | UpstreamError | UnicodeError):
         return Trouble.DNS
     if isinstance(error, ssl.SSLError):
