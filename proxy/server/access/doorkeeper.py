@@ -32,8 +32,8 @@ _RENEWED_AFTER = 180.0
 _RENEWED_WITHIN = 60.0
 _NO_FOR = 10.0
 _REMEMBERED = 4096
-_PATIENCE = 12.0
-"""Seconds for which a password waits to be checked: pip gives up after 15."""
+_PATIENCE = 25.0
+"""Seconds for which a password waits to be checked: uv gives up after 30. pip asks again after 15, and finds its place kept."""
 _TRY_AGAIN_IN = 5.0
 _BCRYPT_READS = 72
 """Bytes of a password that bcrypt looks at; the rest never counted, and newer releases of the library refuse to leave it out."""
@@ -168,7 +168,9 @@ class Doorkeeper:
             self._begin_checks()
         else:
             check.present.append(present)
-        if check.waits and check.patience is None and not check.outcome.done():
+        if check.waits and not check.outcome.done():
+            if check.patience is not None:
+                check.patience.cancel()
             check.patience = asyncio.get_running_loop().call_later(_PATIENCE, self._give_up, check)
         try:
             return await asyncio.shield(check.outcome)
