@@ -10,6 +10,7 @@ import yaml
 from proxy.config.sections import Settings
 from proxy.core.verdict.budget import BUDGETS, Budget, MirrorKind
 from proxy.index import projects
+from proxy.server.access import doorkeeper, sign_in_queue
 from proxy.store import Store
 from proxy.upstream import pace
 from proxy.upstream.client import DOWNLOADS
@@ -70,6 +71,23 @@ def test_the_sidecar_asks_for_what_is_told() -> None:
 def test_the_connections_are_those_of_the_code() -> None:
     (connections,) = rows()["connections"]
     assert connections.startswith(f"{pace.START} to {SETTINGS.probe.concurrency} to the mirror for probes, {DOWNLOADS} for downloads;")
+
+
+def test_the_bounds_of_sign_ins_are_those_of_the_code() -> None:
+    (sign_ins,) = rows()["sign-ins with a password"]
+    patience, waiting = doorkeeper._PATIENCE, f"{sign_in_queue.WAITING_AT_MOST:,}"
+    assert doorkeeper._YES_FOR == 5 * 60
+    assert f"within the {patience:g} s for which a password waits" in sign_ins
+    assert f"{waiting} may wait" in sign_ins
+    rates = re.search(r"bound: (\d+) a second for each core at cost 10, (\d+) at cost 12;", sign_ins)
+    users = re.search(r"(\d+) at cost 10 and (\d+) at cost 12 are in within", sign_ins)
+    assert rates is not None
+    assert users is not None
+    assert [int(each) for each in users.groups()] == [int(each) * patience for each in rates.groups()]
+    security = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    of_user, of_both = sign_in_queue.OF_ONE_USER, sign_in_queue.OF_ONE_USER_AND_CLIENT
+    assert f"{waiting}, for {patience:g} s; {of_user} for one user, {of_both} for one user of one address |" in security
+    assert f"they wait, for {patience:g} seconds at most" in security
 
 
 @pytest.mark.parametrize("kind", MirrorKind)

@@ -35,8 +35,18 @@ def documented(port: int) -> str:
 
 @pytest.mark.parametrize("headers", MADE_UP, ids=str)
 async def test_a_client_is_counted_under_its_own_address(mirror: BrokenMirror, tmp_path: Path, headers: dict[str, str]) -> None:
+    assert await counted_as(mirror, tmp_path, headers) == CLIENT
+
+
+@pytest.mark.parametrize("headers", MADE_UP, ids=str)
+async def test_a_header_that_nginx_does_not_write_does_not_pass_it(mirror: BrokenMirror, tmp_path: Path, headers: dict[str, str]) -> None:
+    assert await counted_as(mirror, tmp_path, headers, MIRRORMEND_ACCESS_CLIENT_ADDRESS_HEADER="Forwarded") == "127.0.0.1"
+
+
+async def counted_as(mirror: BrokenMirror, tmp_path: Path, headers: dict[str, str], **variables: str) -> str:
+    """Ask through nginx with these headers, and return the client that the proxy logs."""
     mirror.add("demo-1.0-py3-none-any.whl")
-    settings = {"MIRRORMEND_ACCESS_TRUSTED_PROXIES": "127.0.0.1"}
+    settings = {"MIRRORMEND_ACCESS_TRUSTED_PROXIES": "127.0.0.1", **variables}
     async with ProxyProcess(mirror.url, tmp_path, environment=settings) as proxy:
         port = free_port()
         command = nginx(tmp_path, port, "", documented(int(proxy.url.rpartition(":")[2])))
@@ -46,4 +56,5 @@ async def test_a_client_is_counted_under_its_own_address(mirror: BrokenMirror, t
             async with aiohttp.ClientSession(connector=connector) as session, session.get(address, headers=headers) as answer:
                 assert answer.status == 200
         await until(lambda: any(line.get("event") == "request" for line in proxy.log))
-    assert [line["client"] for line in proxy.log if line.get("event") == "request"] == [CLIENT]
+    (client,) = (str(line["client"]) for line in proxy.log if line.get("event") == "request")
+    return client
