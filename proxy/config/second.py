@@ -23,7 +23,7 @@ class SecondSection(Section):
         ("*",), description="The projects that the second index is asked about; it learns their names."
     )
     exclude: Annotated[tuple[str, ...], Allowed("a list of names of projects, with * and ?")] = Field(
-        (), description="The projects that it is never asked about: name here what is private, such as acme-*."
+        (), description="The projects that no second index is ever asked about: name here what is private, such as acme-*."
     )
     username: str | None = Field(None, description="User for Basic authentication at the second index.")
     password: SecretStr | None = Field(None, description="Password for Basic authentication at the second index.")

@@ -17,7 +17,7 @@ import structlog
 from proxy.config import ProbeSection, ReferenceSection, SecondSection, UpstreamSection
 from proxy.core.errors import MirrormendError, UpstreamBroke, UpstreamStatus
 from proxy.core.identity import SHARED
-from proxy.core.page import Page
+from proxy.core.page import Page, normalised_spelling
 from proxy.index.documents import PageDocument, decode, encode
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.reading import digest_of, read_page
@@ -45,6 +45,9 @@ class SecondPage:
     digest: str
 
 
+_NOTHING = SecondPage(Page("", "", ()), "")
+
+
 @dataclass(slots=True)
 class _Held:
     """What is known of one project: its page, unless that left the memory, or why there is none. Times are in seconds since the epoch."""
@@ -61,13 +64,24 @@ class _Held:
 
 
 class SecondIndex:
-    """The pages of one second index. `freshness` says how long a page, and how long an absence, is used; in seconds."""
+    """The pages of one second index. `freshness` says how long a page, and how long an absence, is used; in seconds.
+
+    It is asked about the projects that `section` names, of these only about those that are `admitted`.
+    """
 
     def __init__(
-        self, mirror: Mirror, section: SecondSection, freshness: ReferenceSection, store: Store, *, clock: Callable[[], float] = time.time
+        self,
+        mirror: Mirror,
+        section: SecondSection,
+        freshness: ReferenceSection,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.time,
+        admitted: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.mirror = mirror
         self._section = section
+        self._admitted = admitted
         self._freshness = freshness
         self._store = store
         self._clock = clock
@@ -83,8 +97,8 @@ class SecondIndex:
         await self._tasks.close()
 
     def asked_about(self, name: str) -> bool:
-        """Whether the settings allow that the second index learns the normalised `name` of a project."""
-        return is_among(name, self._section)
+        """Return whether the settings allow that the second index learns the `name` of a project."""
+        return is_among(name, self._section) and self._admitted(name)
 
     def is_current(self, name: str, digest: str) -> bool:
         """Whether the page of the project that has this digest is what `page` would give now, without asking."""
@@ -94,8 +108,11 @@ class SecondIndex:
     async def page(self, name: str) -> SecondPage:
         """Gives what the second index lists of the project with the normalised `name`, however long that takes.
 
+        Of a project that it may not be asked about it lists nothing, and it is not asked.
         Raises UpstreamError or PageUnreadable where it gives nothing and nothing is remembered.
         """
+        if not self.asked_about(name):
+            return _NOTHING
         held = self._held.get(name)
         if held is not None and self._stands(held):
             self._held.move_to_end(name)
@@ -207,8 +224,13 @@ async def _read(name: str, fetched: FetchedPage) -> SecondPage:
 
 
 def is_among(name: str, section: SecondSection) -> bool:
-    """Whether the normalised `name` of a project is among those that `section` names, and not excluded."""
-    return any(fnmatchcase(name, each) for each in section.projects) and not any(fnmatchcase(name, each) for each in section.exclude)
+    """Return whether the project `name` is among those that `section` names, and not excluded."""
+    return any(fnmatchcase(normalised_spelling(name), each) for each in section.projects) and not is_excluded(name, section)
+
+
+def is_excluded(name: str, section: SecondSection) -> bool:
+    """Return whether `section` excludes the project `name`."""
+    return any(fnmatchcase(normalised_spelling(name), each) for each in section.exclude)
 
 
 def second_mirror(section: SecondSection, name: str, probe: ProbeSection) -> Mirror:
