@@ -106,6 +106,26 @@ def cut(promise: int = 1000, send: int = 10) -> Fault:
     return fault
 
 
+def without_length(send: int | None = None) -> Fault:
+    """Sends the file in chunks and never says how long it is; with `send`, hangs up after so many bytes."""
+
+    async def fault(target: Target) -> web.StreamResponse | None:
+        if target.request.method == "HEAD":
+            return web.Response(headers={"Content-Type": target.content_type})
+        response = web.StreamResponse(headers={"Content-Type": target.content_type})
+        await response.prepare(target.request)
+        for first in range(0, len(target.data) if send is None else send, 64 * 1024):
+            await response.write(target.data[first : first + 64 * 1024][: None if send is None else send - first])
+        if send is None:
+            await response.write_eof()
+            return response
+        # Give the bytes time to leave: an abort throws away what is still in the buffer.
+        await asyncio.sleep(0.02)
+        return _hang_up(target, response)
+
+    return fault
+
+
 def reset() -> Fault:
     """Hangs up without a word."""
 

@@ -111,6 +111,7 @@ class Project:
     `confirmed_since` is when the page was confirmed for the first time since its files were planned for.
     `sources` says by key and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
+    `missized` has the keys of files that were seen to have another length than the page says.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Project:
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
     unrescued: dict[str, float] = field(default_factory=dict)
     rescues: int = 0
+    missized: set[str] = field(default_factory=set)
     prepared_for: int = -1
     read_since_stored: bool = False
     revision: int = 0

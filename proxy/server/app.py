@@ -202,7 +202,12 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return _answer(request, problem_of_refusal(refusal.status, refusal.text or ""), None)
     except web.RequestPayloadError:
         return _answer(request, problem_of_refusal(400, "Its body cannot be read."), None)
-    except (web.HTTPException, ConnectionError, asyncio.CancelledError):
+    except asyncio.CancelledError:
+        if BEGUN in request:
+            # The process ends before the answer does, or the client is gone.
+            abort(request)
+        raise
+    except (web.HTTPException, ConnectionError):
         raise
     except Exception:  # noqa: BLE001 - the last line of defence: the client gets a clear error, the log the traceback
         _log.exception("failure", path=request.rel_url.raw_path)

@@ -8,6 +8,7 @@ from proxy.core.errors import NoSuchMirror
 from proxy.core.identity import SHARED, Identity
 from proxy.index import Index
 from proxy.server.generations import Generation, Generations
+from proxy.server.resetting import reset
 
 INDEXES = web.AppKey("indexes", dict[str, Index])
 """Those that new requests have, by the names of their mirrors."""
@@ -65,4 +66,4 @@ def facts_of(request: web.Request) -> dict[str, Any]:
 def abort(request: web.Request) -> None:
     """Breaks the client's connection, so that it sees a broken transfer and never takes what it has for the whole."""
     if request.transport is not None:
-        request.transport.abort()
+        reset(request.transport)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from proxy.core.errors import UpstreamBroke, UpstreamError, UpstreamTimeout
 from proxy.core.filling import sha256_of
@@ -96,6 +96,10 @@ class OtherBytes(Exception):
         self.sha256 = sha256
 
 
+class LengthNotAsPromised(Exception):
+    """The file has another length than its page says, by which the client was told how long it is."""
+
+
 class Checksum:
     """The SHA-256 of bytes as they come, computed in a thread where they are many: the event loop has its time for sending."""
 
@@ -144,13 +148,21 @@ _ROOM = _Room()
 
 
 class Delivery:
-    """Sends a `part` to the client as `response`; where `sha256` is given, the part is the whole file and has to have that digest."""
+    """Sends a `part` to the client as `response`; where `sha256` is given, the part is the whole file and has to have that digest.
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, part: Part, sha256: str | None) -> None:
+    `promised` is the length of a file with a digest which the client is told though the mirror did not say it: the client would take
+    so many bytes for the whole, so that the last of them leaves only once no more follow.
+    """
+
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, part: Part, sha256: str | None, *, promised: int | None = None
+    ) -> None:
         self._request = request
         self._response = response
         self.part = part
         self._sha256 = sha256
+        self._promised = promised
+        self._written = 0
         self._checksum = None if sha256 is None else Checksum()
         self._held: list[bytes] = []
         self._held_until = time.monotonic() + _HELD_FOR
@@ -163,11 +175,23 @@ class Delivery:
         return self._response.prepared
 
     async def begin(self) -> None:
-        """Send the head, and all that is held but for the last chunk."""
-        if not self._response.prepared:
-            await self._response.prepare(self._request)
+        """Send the head, and all that is held but for the last chunk.
+
+        Raises LengthNotAsPromised where the file is longer than the client was told.
+        """
+        await self._send_head()
         while len(self._held) > 1:
-            await self._response.write(self._held.pop(0))
+            chunk = self._held.pop(0)
+            self._written += len(chunk)
+            if self._promised is not None and self._written >= self._promised:
+                raise LengthNotAsPromised
+            await self._response.write(chunk)
+
+    async def _send_head(self) -> None:
+        if not self._response.prepared:
+            if self._promised is not None:
+                self._response.content_length = self._promised
+            await self._response.prepare(self._request)
 
     async def take(self, chunks: AsyncIterator[bytes]) -> None:
         """Send what comes, until the part is complete or `chunks` end."""
@@ -207,7 +231,7 @@ class Delivery:
     async def finish(self) -> bool:
         """Send the rest, and return True; return False where the bytes are other ones, and the transfer must not come to its end.
 
-        Raises OtherBytes where nothing was sent yet.
+        Raises OtherBytes where nothing was sent yet, LengthNotAsPromised where the client was told another length than the file has.
         """
         if self._checksum is not None:
             found = await self._checksum.hexdigest()
@@ -215,6 +239,10 @@ class Delivery:
                 if not self.begun:
                     raise OtherBytes(found)
                 return False
+            if not self.begun and self._response.content_length is None:
+                self._promised = self.part.sent
+            elif self._promised not in {None, self.part.sent}:
+                raise LengthNotAsPromised
         await self.begin()
         for chunk in self._held:
             await self._response.write(chunk)
@@ -229,9 +257,15 @@ async def transfer(request: web.Request, wanted: Wanted, download: Download, beg
     Raises OtherBytes where a small file has another digest than the page says: nothing was sent then.
     """
     response = begun.response
-    delivery = Delivery(request, response, begun.part, sha256_of(wanted.file) if response.status == 200 else None)
+    sha256 = sha256_of(wanted.file) if response.status == 200 else None
+    promised = _promised(request, wanted, response) if sha256 is not None else None
+    delivery = Delivery(request, response, begun.part, sha256, promised=promised)
     try:
         why = await _transferred(delivery, wanted, download, begun)
+    except LengthNotAsPromised:
+        # The next answer promises nothing: who asks once more gets the file, as from the mirror.
+        wanted.project.missized.add(wanted.file.key)
+        why = "the file has another length than its page says, which an HTTP/1.0 client was told"
     finally:
         delivery.close()
     facts_of(request)["sent"] = begun.part.sent
@@ -239,6 +273,16 @@ async def transfer(request: web.Request, wanted: Wanted, download: Download, beg
         _log.warning("broken-transfer", file=wanted.file.filename, sent=begun.part.sent, promised=begun.part.length, why=why)
         facts_of(request)["outcome"] = "broken-transfer"
         abort(request)
+
+
+def _promised(request: web.Request, wanted: Wanted, response: web.StreamResponse) -> int | None:
+    """Return the length that the page gives where the mirror gives none and the client could not tell the end of the body without.
+
+    To a client of HTTP/1.1 the body goes in chunks, whose end is marked (RFC 9112, section 7.1).
+    """
+    if response.content_length is not None or request.version >= HttpVersion11 or wanted.file.key in wanted.project.missized:
+        return None
+    return wanted.file.size
 
 
 async def _transferred(delivery: Delivery, wanted: Wanted, download: Download, begun: Begun) -> str:

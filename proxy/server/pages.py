@@ -7,6 +7,8 @@ from aiohttp import web
 from yarl import URL
 
 from proxy.core.deflate import QUICK
+from proxy.core.flows.evidence import content_length
+from proxy.core.flows.exchange import Answer
 from proxy.core.page import normalised_name
 from proxy.core.render import Form, choose_form, html_form
 from proxy.core.verdict.client import client_platform
@@ -17,6 +19,7 @@ from proxy.server.encodings import choose_encoding
 from proxy.server.outcomes import Problem, problem_response
 from proxy.server.request_id import request_id_of
 from proxy.server.warm import AtHand, remember
+from proxy.upstream import lowered
 
 _INLINE_LINKS = {Form.JSON: 8000, Form.HTML: 2500, Form.LEGACY_HTML: 2500}
 """A page of at most so many links is rendered and compressed on the event loop in ten to twenty milliseconds, a larger one in a thread.
@@ -78,6 +81,7 @@ async def project_list(request: web.Request) -> web.StreamResponse:
     async with index.mirror.fetch_project_list(identity_of(request), accept) as download:
         response = web.StreamResponse(headers={"Vary": _VARY, "Cache-Control": "no-cache", **_AS_IT_CAME})
         response.content_type = download.headers.get("content-type", "text/html").partition(";")[0].strip() or "text/html"
+        response.content_length = content_length(Answer(download.status, lowered(download.headers)))
         await response.prepare(request)
         if request.method == "HEAD":
             return response

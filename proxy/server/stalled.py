@@ -7,6 +7,8 @@ import asyncio
 
 from aiohttp.web_protocol import RequestHandler
 
+from proxy.server.resetting import reset
+
 STALLED_FOR = 60.0
 """Seconds for which what waits to be sent may stay too much: at the least, a client has to take about a kilobyte a second."""
 
@@ -38,4 +40,4 @@ class ImpatientHandler(RequestHandler):
 
     def _give_up(self) -> None:
         if self.transport is not None:
-            self.transport.abort()
+            reset(self.transport)

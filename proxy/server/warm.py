@@ -267,7 +267,12 @@ class _WarmServer(web.Server):
         """
         handling = [each for each in (connection._task_handler for connection in self._connections) if each is not None]  # noqa: SLF001
         if handling:
-            await asyncio.wait(handling, timeout=timeout)
+            _, left = await asyncio.wait(handling, timeout=timeout)
+            # They reset what they began to send: aiohttp would only close it, which is the end of a whole body to some clients.
+            for each in left:
+                each.cancel()
+            if left:
+                await asyncio.wait(left, timeout=_BREAK_OFF_WITHIN)
         await super().shutdown(_BREAK_OFF_WITHIN)
 
 

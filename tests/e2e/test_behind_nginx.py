@@ -1,60 +1,105 @@
-"""Behind the nginx of the documentation each client is counted under its own address, whatever it says of itself."""
+"""mirrormend behind nginx as it is installed, which asks by HTTP/1.0: what breaks off at the mirror is broken for its clients as well."""
 
-import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
-import aiohttp
 import pytest
 
-from tests.__main__ import ROOT
-from tests.clients import ProxyProcess
+from tests.clients import Completed, Pip, ProxyProcess, Uv, clean_environment, run_command, write_project
+from tests.edge.test_listener_tls import Certificate
+from tests.faults import cut, without_length
 from tests.mirror import BrokenMirror
 from tests.peers.serving import free_port, nginx, running
-from tests.waiting import until
+from tests.wheels import make_wheel
 
-CLIENT = "127.0.0.2"
-MADE_UP = [
-    {},
-    {"Forwarded": "for=192.0.2.1"},
-    {"X-Forwarded-For": "192.0.2.1"},
-    {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"},
-    {"X-Forwarded-For": "192.0.2.1, 192.0.2.2", "Forwarded": 'for=192.0.2.3, for="[2001:db8::1]"'},
-    {"Forwarded": f"for={CLIENT}"},
-]
+NAME = "demo-1.0-py3-none-any.whl"
+WHEEL = make_wheel(NAME, payload=bytes(range(256)) * 16_000)
+HALF = len(WHEEL) // 2
+
+_CACHE = "proxy_cache_path {folder}/cache keys_zone=files:1m;"
+_SERVER = "location / {{ proxy_pass {address}; }} location /files/ {{ proxy_pass {address}; {more} }}"
+_CACHED = "proxy_cache files; proxy_cache_valid 200 1h; proxy_ignore_headers Cache-Control Expires Vary;"
 
 
-def documented(port: int) -> str:
-    """Return the location that docs/deployment.md shows, before the proxy at `port`."""
-    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-    found = re.search(r"```nginx\n.*?(    location / \{.*?\n    \}\n)", text, re.DOTALL)
-    assert found is not None
-    location, count = re.subn(r"proxy_pass http://127\.0\.0\.1:8080;", f"proxy_pass http://127.0.0.1:{port};", found[1])
-    assert count == 1
-    return location
+@pytest.fixture(params=["plain", "caching"])
+async def nginx_url(request: Any, mirror: BrokenMirror, tmp_path: Path) -> AsyncIterator[str]:
+    """Yield the address of nginx before the proxy before the mirror."""
+    caching = request.param == "caching"
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(ProxyProcess(mirror.url, tmp_path, environment={"MIRRORMEND_UPSTREAM_RETRIES": "0"}))
+        address, port = proxy.simple.removesuffix("/simple/"), free_port()
+        http = _CACHE.format(folder=tmp_path) if caching else ""
+        server = _SERVER.format(address=address, more=_CACHED if caching else "")
+        stack.enter_context(running(nginx(tmp_path, port, http, server), port, tmp_path))
+        yield f"http://127.0.0.1:{port}"
 
 
-@pytest.mark.parametrize("headers", MADE_UP, ids=str)
-async def test_a_client_is_counted_under_its_own_address(mirror: BrokenMirror, tmp_path: Path, headers: dict[str, str]) -> None:
-    assert await counted_as(mirror, tmp_path, headers) == CLIENT
+async def fetched(url: str, folder: Path, *more: str) -> Completed:
+    command = ["curl", "-sS", "--noproxy", "*", "-o", str(folder / "body"), *more, url]
+    return await run_command(command, clean_environment(folder / "curl-home"), folder)
 
 
-@pytest.mark.parametrize("headers", MADE_UP, ids=str)
-async def test_a_header_that_nginx_does_not_write_does_not_pass_it(mirror: BrokenMirror, tmp_path: Path, headers: dict[str, str]) -> None:
-    assert await counted_as(mirror, tmp_path, headers, MIRRORMEND_ACCESS_CLIENT_ADDRESS_HEADER="Forwarded") == "127.0.0.1"
+Break = Callable[[BrokenMirror], None]
 
 
-async def counted_as(mirror: BrokenMirror, tmp_path: Path, headers: dict[str, str], **variables: str) -> str:
-    """Ask through nginx with these headers, and return the client that the proxy logs."""
-    mirror.add("demo-1.0-py3-none-any.whl")
-    settings = {"MIRRORMEND_ACCESS_TRUSTED_PROXIES": "127.0.0.1", **variables}
-    async with ProxyProcess(mirror.url, tmp_path, environment=settings) as proxy:
-        port = free_port()
-        command = nginx(tmp_path, port, "", documented(int(proxy.url.rpartition(":")[2])))
-        with running(command, port, tmp_path):
-            connector = aiohttp.TCPConnector(local_addr=(CLIENT, 0))
-            address = f"http://127.0.0.1:{port}/simple/demo/"
-            async with aiohttp.ClientSession(connector=connector) as session, session.get(address, headers=headers) as answer:
-                assert answer.status == 200
-        await until(lambda: any(line.get("event") == "request" for line in proxy.log))
-    (client,) = (str(line["client"]) for line in proxy.log if line.get("event") == "request")
-    return client
+def in_chunks(mirror: BrokenMirror) -> None:
+    mirror.fault(NAME, without_length(send=HALF), methods=("GET",))
+
+
+def with_a_length(mirror: BrokenMirror) -> None:
+    mirror.fault(NAME, cut(promise=len(WHEEL), send=HALF), methods=("GET",))
+
+
+@pytest.mark.parametrize("known", [{}, {"size": None}, {"hashes": {"md5": "0" * 32}, "size": None}], ids=["size", "sha256", "neither"])
+@pytest.mark.parametrize("breaks", [in_chunks, with_a_length])
+async def test_a_broken_transfer_is_one_behind_nginx_and_is_not_cached(
+    mirror: BrokenMirror, nginx_url: str, tmp_path: Path, breaks: Break, known: dict[str, Any]
+) -> None:
+    mirror.add(NAME, WHEEL, **known)
+    breaks(mirror)
+    url = f"{nginx_url}/files/demo/{NAME}"
+    for _ in range(2):
+        done = await fetched(url, tmp_path)
+        # 18: a part of the file; 52 and 56: the connection broke; 22 and a problem: nothing was sent (nginx buffers).
+        assert done.returncode in {18, 52, 56}, done
+    mirror.heal()
+    done = await fetched(url, tmp_path)
+    assert done.ok, done
+    assert (tmp_path / "body").read_bytes() == WHEEL
+
+
+async def test_uv_and_pip_never_take_a_part_for_the_file(mirror: BrokenMirror, nginx_url: str, uv: Uv, pip: Pip, tmp_path: Path) -> None:
+    # Without a hash neither could tell a part of the file from the whole but by the transfer.
+    mirror.add(NAME, WHEEL, hashes={}, size=None)
+    project = write_project(tmp_path / "project", ["demo"])
+    locked = await uv.lock(project, f"{nginx_url}/simple/")
+    assert locked.ok, locked
+    in_chunks(mirror)
+    done = await uv.sync(project, f"{nginx_url}/simple/", UV_HTTP_RETRIES="0")
+    assert not done.ok
+    assert "demo" not in [each.name.partition("-")[0] for each in (project / ".venv").rglob("demo-*.dist-info")]
+    installed = await pip.install(f"{nginx_url}/simple/", "demo")
+    assert not installed.ok
+    mirror.heal()
+    assert (await uv.sync(project, f"{nginx_url}/simple/")).ok
+    assert (await pip.install(f"{nginx_url}/simple/", "demo")).ok
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_the_process_resets_a_broken_transfer_itself(mirror: BrokenMirror, tmp_path: Path, tls: bool) -> None:
+    mirror.add(NAME, WHEEL, size=None, hashes={"md5": "0" * 32})
+    environment, more = {}, ["--http1.0"]
+    if tls:
+        section = Certificate(tmp_path).section
+        environment = {"MIRRORMEND_SERVER_TLS_CERT": str(section.tls_cert), "MIRRORMEND_SERVER_TLS_KEY": str(section.tls_key)}
+        more.append("--insecure")
+    async with ProxyProcess(mirror.url, tmp_path, environment=environment) as proxy:
+        url = proxy.simple.removesuffix("simple/") + f"files/demo/{NAME}"
+        in_chunks(mirror)
+        done = await fetched(url, tmp_path, *more)
+        assert done.returncode == 56, done
+        mirror.heal()
+        assert (await fetched(url, tmp_path, *more)).ok
+        assert (tmp_path / "body").read_bytes() == WHEEL
