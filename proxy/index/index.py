@@ -88,7 +88,7 @@ class Index:
         self._stop_watching = store.watch_losses(self._store_lost)
         self._projects = Projects(self._keeper, clock)
         self._verifier = Verifier(mirror, rules, self.tasks, clock, patience=settings.probe.patience, learned=self._projects.learned)
-        self.rescue = _rescue(repairs, settings, self.tasks, clock)
+        self.rescue = _rescue(repairs, settings, self.tasks, self._verifier, clock)
         replicas = Replicas(self._keeper, self.tasks)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue)
         self._serving = Serving(
@@ -366,11 +366,11 @@ class Index:
         return project
 
 
-def _rescue(repairs: Repairs, settings: Settings, tasks: Tasks, clock: Callable[[], float]) -> Rescue | None:
+def _rescue(repairs: Repairs, settings: Settings, tasks: Tasks, verifier: Verifier, clock: Callable[[], float]) -> Rescue | None:
     if repairs.rescue is None:
         return None
     patience, deadline, no = settings.reference.patience, settings.probe.deadline, settings.verdict.no
-    return Rescue(repairs.rescue, settings.rescue, tasks, patience=patience, deadline=deadline, no=no, clock=clock)
+    return Rescue(repairs.rescue, settings.rescue, tasks, verifier=verifier, patience=patience, deadline=deadline, no=no, clock=clock)
 
 
 def _page_with(page: Page, file: File) -> Page:

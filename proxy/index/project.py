@@ -14,9 +14,11 @@ import msgspec
 from msgspec import structs
 
 from proxy.core.filling import sha256_of
+from proxy.core.flows.evidence import Evidence
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page
-from proxy.core.verdict.judge import PROOF, Kind, Verdict, is_undeliverable
+from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, is_undeliverable
+from proxy.core.verdict.refusal import NO_ANSWERS, Answers, concern
 from proxy.index.served import ServedPage
 from proxy.upstream import Validators
 
@@ -111,6 +113,8 @@ class Project:
     `confirmed_since` is when the page was confirmed for the first time since its files were planned for.
     `sources` says by key and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
+    `answers` are refusals and denials by the files' keys, kept as verdicts are; `asked_whole` says when it was last asked, for a rescue,
+    whether a GET of the whole file is denied as well.
     `missized` has the keys of files that were seen to have another length than the page says.
     """
 
@@ -124,6 +128,8 @@ class Project:
     unreadable: dict[str, float] = field(default_factory=dict)
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
     unrescued: dict[str, float] = field(default_factory=dict)
+    answers: dict[str, Answers] = field(default_factory=dict)
+    asked_whole: dict[str, float] = field(default_factory=dict)
     rescues: int = 0
     missized: set[str] = field(default_factory=set)
     prepared_for: int = -1
@@ -156,7 +162,13 @@ class Project:
         held = self.served.size if self.served is not None else 0
         links += len(self.past)
         fixed = _WEIGHT + (_WEIGHT_OF_FIRST_LINK if links else 0)
-        return fixed + links * _WEIGHT_OF_LINK + len(self.verdicts) * 250 + held + sum(len(read.content) for read in self.read.values())
+        return (
+            fixed
+            + links * _WEIGHT_OF_LINK
+            + (len(self.verdicts) + len(self.answers)) * 250
+            + held
+            + sum(len(read.content) for read in self.read.values())
+        )
 
     @property
     def busy(self) -> bool:
@@ -165,11 +177,43 @@ class Project:
 
     def learn(self, file: File, verdict: Verdict) -> None:
         """Notes a verdict, unless the page says by now that what has the name of `file` is elsewhere."""
-        key = file.key
-        listed = None if self.known is None else self.known.page.by_key.get(key)
-        if listed is file or listed is None or _path(listed) == _path(file):
-            self.verdicts[key] = verdict
+        if self._is_of_page(file):
+            self.verdicts[file.key] = verdict
             self.revision += 1
+
+    def hear(self, file: File, evidence: Evidence, cause: Cause) -> None:
+        """Note whether the mirror refused or denied `file`, as `learn` a verdict; a file that is delivered is refused no more."""
+        if not self._is_of_page(file):
+            return
+        if cause is Cause.AVAILABLE:
+            self.revision += self.answers.pop(file.key, None) is not None
+        elif concern(cause):
+            self._note_answers(file, self.answers_about(file).after(evidence, cause))
+
+    def hear_head(self, file: File, status: int, at: float) -> None:
+        """Note what HEAD of `file` was answered with at `at`, in seconds since the epoch."""
+        if self._is_of_page(file):
+            self._note_answers(file, self.answers_about(file).after_head(status, at))
+
+    def answers_about(self, file: File) -> Answers:
+        """Return when the mirror refused or denied `file`."""
+        return self.answers.get(file.key, NO_ANSWERS)
+
+    def take_over_answers(self, answers: Mapping[str, Answers]) -> None:
+        """Note what a replica, or another run, was told of files."""
+        merged = {key: self.answers.get(key, NO_ANSWERS).merged(each) for key, each in answers.items()}
+        self.revision += any(self.answers.get(key) != each for key, each in merged.items())
+        self.answers |= merged
+
+    def _note_answers(self, file: File, answers: Answers) -> None:
+        if answers != self.answers.get(file.key):
+            self.answers[file.key] = answers
+            self.revision += 1
+
+    def _is_of_page(self, file: File) -> bool:
+        """Return whether an answer for `file` is one for what the page lists under its key by now."""
+        listed = None if self.known is None else self.known.page.by_key.get(file.key)
+        return listed is file or listed is None or _path(listed) == _path(file)
 
     def forget(self, keys: Collection[str]) -> None:
         """Forget the verdicts on the files with these keys."""
@@ -220,6 +264,8 @@ class Project:
         self.plain_names |= {name: mark_of(was[name]) for name in known.bare.namesakes if name in was}
         pairs = ((key, was[key], now[key]) for key in self.verdicts if key in was and key in now)
         self.forget([key for key, one, other in pairs if _replaced(one, other) or (self._denied(key) and _path(one) != _path(other))])
+        kept = {key for key in self.answers if key in was and key in now and not _replaced(was[key], now[key])}
+        self.answers = {key: each for key, each in self.answers.items() if key in kept or key not in now}
         self._rename(was, now, known.bare.by_filename)
 
     def _rename(self, was: Mapping[str, File], now: Mapping[str, File], names: Mapping[str, File]) -> None:
@@ -231,6 +277,8 @@ class Project:
                 verdict, new = self.verdicts[key], keys.get((was[key].filename, was[key].url))
                 if new is not None:
                     self.verdicts.setdefault(new, verdict)
+                    if key in self.answers:
+                        self.answers.setdefault(new, self.answers[key])
             self.forget(moved)
 
     def seen_since(self, file: File) -> float | None:

@@ -6,8 +6,9 @@ that the mirror's page promises never comes to its end; the second index gets no
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from itertools import islice
 
 import structlog
 
@@ -18,12 +19,13 @@ from proxy.core.flows.metadata import metadata_copy, metadata_in_wheel
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page, Sha256
-from proxy.core.twins import named
-from proxy.core.verdict.judge import Cause, Kind, Verdict, cause_of
+from proxy.core.twins import named, same_elsewhere
+from proxy.core.verdict.judge import PASSING, Cause, Kind, Verdict, cause_of
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
 from proxy.index.project import Project, Source
 from proxy.index.second import SecondIndex, is_among
+from proxy.index.verification import Verifier
 from proxy.upstream import Download
 
 _log = structlog.get_logger("mirrormend.index")
@@ -32,6 +34,9 @@ _HELD_BACK = 256 * 1024
 """Bytes that are not passed on before more have come or all are checked; a file that is not larger is checked before it begins."""
 
 _HAS_IT_NOT = frozenset({401, 403, 404, 410, 451})
+
+_ASKED_WHOLE = 64
+"""Files of a page of which the mirror is asked for the whole at one go, before they are promised."""
 
 _WHEEL_LIMIT = 64 * 1024 * 1024
 """Bytes of the largest wheel that is fetched whole for its metadata."""
@@ -54,6 +59,7 @@ class Rescue:
         section: RescueSection,
         tasks: Tasks,
         *,
+        verifier: Verifier,
         patience: float,
         deadline: float,
         no: float,
@@ -62,11 +68,13 @@ class Rescue:
         self._second = second
         self._section = section
         self._causes = frozenset(Cause(each) for each in section.causes)
+        self._verifier = verifier
         self._patience = patience
         self._deadline = deadline
         self._no = no
         self._clock = clock
         self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "sources")
+        self._asking: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "whole files")
         self._metadata_reader = MetadataReader()
 
     @property
@@ -79,29 +87,60 @@ class Rescue:
         return cause in self._causes
 
     def instead(self, project: Project, file: File) -> bool:
-        """Whether the mirror denied `file` so lately that the second index is asked at once."""
+        """Return whether the mirror denied `file` so lately that the second index is asked at once."""
+        return self.denied_lately(project, file) and self.permitted(project, file)
+
+    def denied_lately(self, project: Project, file: File) -> bool:
+        """Return whether the mirror is known to deny `file`, and is not due to be asked again, nor refuses it."""
         verdict = project.verdicts.get(file.key)
-        return verdict is not None and self._is_denial(verdict) and self._clock() - verdict.checked < self._no
+        lately = verdict is not None and self._is_denial(verdict) and self._clock() - verdict.checked < self._no
+        return lately and not self.refused(project, (file,))
+
+    def refused(self, project: Project, files: Iterable[File]) -> bool:
+        """Return whether the mirror refused one of `files` since it last denied it: then it is not fetched elsewhere."""
+        by_head = self._verifier.believes_head
+        return any(project.answers_about(file).refuse(by_head=by_head) for file in files)
+
+    def permitted(self, project: Project, file: File) -> bool:
+        """Return whether the mirror denies `file` to those who ask for all of it, for one of the causes, and did not refuse it since."""
+        return project.answers_about(file).permit(self._causes, by_head=self._verifier.believes_head)
+
+    async def permitted_now(self, project: Project, file: File, *, whole: bool) -> bool:
+        """Return the same; HEAD is asked before, where it was not, and so is a GET of the `whole`."""
+        if not self.permitted(project, file) and not whole:
+            await self._verifier.ask_head(project, file)
+        elif not self.permitted(project, file):
+            await self._verifier.ask_whole(project, (file,))
+        return self.permitted(project, file)
 
     def listed(self, project: Project, page: Page) -> frozenset[str]:
         """Return the keys of files on `page` that the mirror does not deliver and the second index was seen to list with the same hash."""
         keys = {key for key, _ in project.sources if key in page.by_key and self._denied(project, key)}
-        return frozenset(key for key in keys if self._source(project, page.by_key[key]) is not None)
+        files = (page.by_key[key] for key in keys)
+        return frozenset(
+            file.key for file in files if self._source(project, file) is not None and not self.refused(project, self._alike(page, file))
+        )
 
     async def prepare(self, project: Project, left: float) -> None:
         """Looks where the files come from that the mirror turned out not to deliver, for as long as a page can wait.
 
-        That is as long as the settings say, and `left` allows (seconds).
+        That is as long as the settings say, and `left` allows (seconds). Of those that the second index has, the mirror is asked for the
+        whole: what it turns out to refuse is not promised. Files of which it has not answered in that time are, and that goes on behind.
         """
         known = project.known
         if known is None or project.prepared_for == project.revision or not self._asked_about(project):
             return
         denied = (known.page.by_key.get(key) for key in project.verdicts if self._denied(project, key))
         files = [file for file in denied if file is not None and self._unsought(project, file)]
+        key, began = (project.who.key, project.name), self._clock()
         if files:
-            looking = self._flights.start((project.who.key, project.name), lambda: self._look(project, files))
+            looking = self._flights.start(key, lambda: self._look(project, files))
             await self._second.patiently(looking, project.name, min(self._patience, left))
-        else:
+        unasked = self._unasked(project, known.page)
+        if unasked:
+            asking = self._asking.start(key, lambda: self._ask_whole(project, unasked))
+            await asyncio.wait({asking}, timeout=max(0.0, min(self._patience, left) - max(0.0, self._clock() - began)))
+        elif not files:
             project.prepared_for = project.revision
 
     async def find(self, project: Project, file: File) -> File | None:
@@ -141,6 +180,9 @@ class Rescue:
         verdict = project.verdicts.get(file.key)
         if verdict is None or verdict.kind is Kind.DELIVERABLE or not self.covers(verdict.cause) or not file.filename.endswith(".whl"):
             return None
+        passing = verdict.cause in PASSING and not self.refused(project, (file,))
+        if not passing and not await self.permitted_now(project, file, whole=True):
+            return None
         source = await self.find(project, file)
         if source is None:
             return None
@@ -157,6 +199,30 @@ class Rescue:
             self.failed(project, file, error)
             return None
         return await self._metadata_reader.apart(lambda: metadata_in_wheel(wheel, project.name, version))
+
+    def _unasked(self, project: Project, page: Page) -> list[File]:
+        """Return files that would be rescued and of which the mirror was not asked for the whole, those of new releases first."""
+        now = self._clock()
+
+        def is_unasked(file: File) -> bool:
+            if not self._denied(project, file.key) or self._source(project, file) is None or self.permitted(project, file):
+                return False
+            asked = max(project.asked_whole.get(file.key, 0.0), project.answers_about(file).last_refused)
+            return not 0 <= now - asked < self._no
+
+        if not project.sources:
+            return []
+        files = (file for release in page.releases for file in release.files)
+        return list(islice(filter(is_unasked, files), _ASKED_WHOLE))
+
+    async def _ask_whole(self, project: Project, files: list[File]) -> None:
+        for file in files:
+            project.asked_whole[file.key] = self._clock()
+        await self._verifier.ask_whole(project, files, patient=True)
+
+    @staticmethod
+    def _alike(page: Page, file: File) -> tuple[File, ...]:
+        return file, *same_elsewhere(page, file)
 
     async def _look(self, project: Project, files: list[File]) -> None:
         told = await self._second.page(project.name)

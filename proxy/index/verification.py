@@ -12,7 +12,7 @@ import structlog
 
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.flows.exchange import Flow
-from proxy.core.flows.probe import plain_probe, probe
+from proxy.core.flows.probe import head_status, plain_probe, probe, whole_probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
 from proxy.core.verdict.judge import PROOF, Cause, Kind, VerdictRules, cause_of, is_undeliverable, judge
@@ -31,6 +31,9 @@ _WITNESS_PAUSE = 5.0
 
 _WITNESS_WITHIN = 5.0
 """Seconds that one witness has to answer in."""
+
+_HEAD_WITHIN = 2.0
+"""Seconds that HEAD has to answer in before a file is rescued; no answer refuses nothing."""
 
 _SETTLED_WITHIN = 30.0
 _PROVEN_AGAIN = 4
@@ -191,6 +194,25 @@ class Verifier:
         if suspect is not None:
             await self._proven(judged.prover, [suspect], wait=wait)
 
+    @property
+    def believes_head(self) -> bool:
+        """Whether HEAD tells the truth at this mirror, as far as was seen: there are mirrors that deny by it what they deliver."""
+        return self._head.believed
+
+    async def ask_whole(self, project: Project, files: Iterable[File], *, patient: bool = False) -> None:
+        """Ask for `files` as clients do, by HEAD and by a GET of the whole that is hung up on, and note what is said of each."""
+        files = list(files)
+        evidences: list[tuple[File, Evidence]] = []
+        flows = ((file, whole_probe(file.url, head=self._head.believed)) for file in files)
+        await self._mirror.converse_all(flows, project.who, learned=lambda *seen: evidences.append(seen), patient=patient)
+        for file, evidence in evidences:
+            await self.correct(project, file, evidence, wait=False)
+
+    async def ask_head(self, project: Project, file: File) -> None:
+        """Ask for `file` by HEAD, and note whether that is refused."""
+        status = await self._mirror.converse(head_status(file.url), project.who, within=_HEAD_WITHIN)
+        project.hear_head(file, status, self._clock())
+
     def _note(self, project: Project, judged: _Judged, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect | None:
         """Note the verdict that `evidence` of this `cause` allows at once; return the suspect where it denies the file."""
         previous = project.verdicts.get(file.key)
@@ -294,6 +316,7 @@ class Verifier:
     def _learn_from_probe(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
         """Note what `evidence` of this `cause` allows at once; a denial is not looked into."""
         self._counts.probes[_NAMES[evidence.asked], cause] += 1
+        project.hear(file, evidence, cause)
         self._learn(project, file, evidence, cause, proven=False)
 
     def _candidates(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
@@ -356,6 +379,7 @@ class Verifier:
                 self._identities.pop(next(key for key in self._identities if key))
             standing = Standing()
             ledger = Ledger(
+                hear=Project.hear,
                 note=lambda project, file, evidence: self._delivered_again(project, standing, file, evidence),
                 conclude=self._conclude,
                 known_good_failed=lambda project, file, evidence: self._known_good_failed(project, standing, file, evidence),

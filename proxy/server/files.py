@@ -50,7 +50,7 @@ from proxy.server.file_transfer import Begun, OtherBytes, Part, Wanted, range_he
 from proxy.server.pages import matches
 from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
-from proxy.server.rescues import may_rescue, rescued_file
+from proxy.server.rescues import may_rescue, rescued_file, says_nothing
 from proxy.upstream import Download, lowered, retry_after, status_error
 from proxy.upstream.addresses import dialled, shown
 
@@ -87,10 +87,49 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
     try:
         return await _of_any_address(request, index, project, file)
     except MirrormendError as error:
-        response = await rescued_file(request, index, project, file) if not instead and may_rescue(index, error) else None
-        if response is None:
+        if instead or BEGUN in request:
             raise
-        return response
+        return await _of_second_index(request, index, project, file, error)
+
+
+async def _of_second_index(request: web.Request, index: Index, project: Project, file: File, error: MirrormendError) -> web.StreamResponse:
+    """Answer with `file` from the second index if it may come from there, though the mirror failed with `error`; raise that if not.
+
+    Before that a GET of the whole file has failed as well, which a client that asked for a part, or by HEAD, did not make: what that
+    delivers is the file, and what it is refused with is what the client is told.
+    """
+    if index.rescue is None or not may_rescue(index, error):
+        raise error
+    if not says_nothing(error) and not index.rescue.permitted(project, file) and not _asks_for_all(request):
+        try:
+            return await _whole(request, index, project, file)
+        except MirrormendError as failed:
+            if BEGUN in request or not may_rescue(index, failed):
+                raise
+            error = failed
+    permitted = says_nothing(error) or await index.rescue.permitted_now(project, file, whole=False)
+    if not permitted or index.rescue.refused(project, index.addresses(project, file)):
+        raise error
+    response = await rescued_file(request, index, project, file)
+    if response is None:
+        raise error
+    return response
+
+
+def _asks_for_all(request: web.Request) -> bool:
+    return request.method == "GET" and parse_range(request.headers.get("Range")) is None
+
+
+async def _whole(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
+    """Answer with what a GET of the whole file gives, with the part of it that is asked for."""
+    if request.method != "HEAD":
+        asked_range = parse_range(request.headers.get("Range"))
+        return await _stream(request, Wanted(index, project, file, await _absolute(index, project, file, asked_range)), by_range=False)
+    wanted = Wanted(index, project, file, None)
+    async with index.mirror.download("GET", file.url, project.who) as download:
+        begun = await _begin(request, wanted, download, ranged=False)
+        await _note_good(wanted, download)
+        return web.Response(headers=begun.response.headers)
 
 
 async def _of_any_address(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
@@ -116,7 +155,8 @@ def _may_be_elsewhere(error: FileUndeliverable | UpstreamError) -> bool:
 
 async def _of_mirror(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
     asked_range = parse_range(request.headers.get("Range")) if request.method == "GET" else None
-    if generation_of(request).links is LinkMode.REDIRECT and asked_range is None and request.method == "GET":
+    dead = index.rescue is not None and index.rescue.denied_lately(project, file)
+    if generation_of(request).links is LinkMode.REDIRECT and asked_range is None and request.method == "GET" and not dead:
         facts_of(request)["outcome"] = "redirected"
         raise web.HTTPTemporaryRedirect(_address(file))
     if request.method == "HEAD":
@@ -173,12 +213,13 @@ async def _absolute(index: Index, project: Project, file: File, asked: ByteRange
 async def _head(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
     ask = Ask(Method.HEAD, file.url)
     reply = _counted_as_200(await index.mirror.ask(ask, project.who))
+    by_head = reply.status if isinstance(reply, Answer) else None
     if isinstance(reply, Answer) and _cause(evidence_of(Asked.HEAD, reply), file) is not Cause.AVAILABLE:
         ask = Ask(Method.GET, file.url, first=0, last=SIGNATURE_LENGTH - 1, read=SIGNATURE_LENGTH)
         reply = _counted_as_200(await index.mirror.ask(ask, project.who))
     if isinstance(reply, NoAnswer):
         raise _as_error(file, reply)
-    evidence = evidence_of(asked_as(ask), reply)
+    evidence = msgspec.structs.replace(evidence_of(asked_as(ask), reply), head=None if ask.method is Method.HEAD else by_head)
     length = evidence.length
     if reply.status in {200, 206} and file.size is not None and length not in {None, file.size} and await _is_coded(index, project, file):
         length = file.size
@@ -220,10 +261,10 @@ _REFUSES_RANGES = frozenset({400, 405, 416, 501})
 """Statuses that say of a request with Range that the request is wrong, and nothing of the file."""
 
 
-async def _stream(request: web.Request, wanted: Wanted) -> web.StreamResponse:
+async def _stream(request: web.Request, wanted: Wanted, *, by_range: bool = True) -> web.StreamResponse:
     try:
         try:
-            return await _streamed(request, wanted, ranged=wanted.span is not None)
+            return await _streamed(request, wanted, ranged=by_range and wanted.span is not None)
         except _RangeContradicted:
             # What it sends when it is asked for all may be right, and the part is cut out of that.
             return await _streamed(request, wanted, ranged=False)
@@ -286,7 +327,7 @@ async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ra
     """Decide how the answer begins; raise _RangeContradicted, _BeyondTheEnd, or what a client is told where the answer is not the file."""
     file, status = wanted.file, _status(download.status)
     answer = Answer(status, lowered(download.headers), at=wanted.index.now())
-    evidence = evidence_of(Asked.GET, answer)
+    evidence = evidence_of(Asked.RANGE if ranged else Asked.GET, answer)
     cause = _cause(evidence, file)
     whole = evidence.length
     labelled = labelled_gzip(answer.headers.get("content-encoding"))

@@ -17,7 +17,7 @@ from proxy.core.errors import (
 )
 from proxy.core.filling import sha256_of
 from proxy.core.page import File
-from proxy.core.verdict.judge import Cause
+from proxy.core.verdict.judge import PASSING, Cause
 from proxy.index import Index
 from proxy.index.project import Project
 from proxy.index.rescue import NotTheFile, Rescue, begun, checked
@@ -31,6 +31,11 @@ def may_rescue(index: Index, error: MirrormendError) -> bool:
     """Whether a file that failed at the mirror with `error` may come from elsewhere: never where the mirror refuses it."""
     cause = _cause_of(error)
     return index.rescue is not None and cause is not None and index.rescue.covers(cause)
+
+
+def says_nothing(error: MirrormendError) -> bool:
+    """Return whether `error` says nothing of the file: then no denial of the whole file is waited for."""
+    return _cause_of(error) in PASSING
 
 
 def _cause_of(error: MirrormendError) -> Cause | None:

@@ -65,6 +65,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `status` is None where no answer came; then `trouble` says why.
     `length` is the size of the whole file in bytes as the answer tells it, None where it does not.
     `at` is in seconds since the epoch. `begins` tells what the first bytes of the body are, where they were read.
+    `head` is the status that HEAD had just before (0: no answer), None where HEAD was not asked besides.
     """
 
     asked: Asked
@@ -74,6 +75,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     length: int | None = None
     trouble: str = ""
     begins: Beginning = Beginning.UNREAD
+    head: int | None = None
 
 
 def evidence_of(asked: Asked, reply: Reply) -> Evidence:

@@ -3,8 +3,10 @@
 Rules for this file: it decides what to ask next, never what the answer means for the page (`verdict` does).
 """
 
+import msgspec
+
 from proxy.core.flows.evidence import DELIVERED, SIGNATURE_LENGTH, Asked, Beginning, Evidence, evidence_of
-from proxy.core.flows.exchange import Ask, Flow, Method
+from proxy.core.flows.exchange import Answer, Ask, Flow, Method
 
 _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 """Statuses that real mirrors give to HEAD for files that GET delivers: no HEAD at all, or addresses signed for GET only."""
@@ -12,6 +14,7 @@ _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 # Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
 _HEAD = Method.HEAD
 _BY_HEAD = Asked.HEAD
+_BY_RANGE = Asked.RANGE
 
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
@@ -22,16 +25,21 @@ def probe(url: str, *, size: int | None = None, head: bool = True, spread: bool 
     With `head` False the ranged GET comes first, for mirrors whose HEAD is known to lie. `spread` requests keep to no connection.
     A success that looks like something else than the file is asked for once more, for the first bytes: they tell what it is.
     """
-    ranged = Asked.RANGE
-    if head:
-        reply = yield Ask(_HEAD, url)
-        evidence = evidence_of(_BY_HEAD, reply)
-        if evidence.status not in _HEAD_IS_NOT_BELIEVED and not is_doubtful(evidence, size):
-            return evidence
-        if evidence.status in DELIVERED:
-            return (yield from _first_bytes(url, spread))
+    if not head:
+        return (yield from _ranged_probe(url, size, spread))
+    reply = yield Ask(_HEAD, url)
+    evidence = evidence_of(_BY_HEAD, reply)
+    if evidence.status not in _HEAD_IS_NOT_BELIEVED and not is_doubtful(evidence, size):
+        return evidence
+    if evidence.status in DELIVERED:
+        return (yield from _first_bytes(url, spread))
+    ranged = yield from _ranged_probe(url, size, spread)
+    return msgspec.structs.replace(ranged, head=evidence.status)
+
+
+def _ranged_probe(url: str, size: int | None, spread: bool) -> Flow[Evidence]:
     reply = yield Ask(Method.GET, url, first=0, last=0, read=1, spread=spread)
-    evidence = evidence_of(ranged, reply)
+    evidence = evidence_of(_BY_RANGE, reply)
     if is_doubtful(evidence, size):
         return (yield from _first_bytes(url, spread))
     return evidence
@@ -44,6 +52,21 @@ def plain_probe(url: str, *, spread: bool = False) -> Flow[Evidence]:
     """
     reply = yield Ask(Method.GET, url, read=SIGNATURE_LENGTH, spread=spread)
     return evidence_of(Asked.GET, reply)
+
+
+def whole_probe(url: str, *, head: bool = True) -> Flow[Evidence]:
+    """Ask for the whole file at `url` as clients do, by HEAD before it unless `head` is False, hang up, and return the evidence."""
+    if not head:
+        return (yield from plain_probe(url))
+    status = yield from head_status(url)
+    plain = yield from plain_probe(url)
+    return msgspec.structs.replace(plain, head=status)
+
+
+def head_status(url: str) -> Flow[int]:
+    """Ask for the file at `url` by HEAD, and return the status, 0 where no answer came."""
+    reply = yield Ask(_HEAD, url)
+    return reply.status if isinstance(reply, Answer) else 0
 
 
 def probe_alone(url: str, *, size: int | None = None) -> Flow[tuple[Evidence, Evidence | None]]:

@@ -1,0 +1,205 @@
+"""Files that the mirror refuses are never fetched elsewhere, whatever it said before, and however it refuses."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clock import Clock
+from tests.conftest import Client, MakeClient
+from tests.faults import Fault, artifactory_404, status
+from tests.mirror import BrokenMirror
+from tests.redis_server import RedisServer
+from tests.waiting import eventually
+from tests.web.test_rescue import ALIVE, DEAD, PATH, WHEEL, get, names, rescue
+
+REFUSALS = [401, 403, 451]
+
+
+@pytest.fixture
+async def whole() -> AsyncIterator[BrokenMirror]:
+    """The second index, which has the file."""
+    async with BrokenMirror() as running:
+        running.add(DEAD, WHEEL)
+        running.add(ALIVE)
+        yield running
+
+
+@pytest.fixture
+def lossy(mirror: BrokenMirror) -> BrokenMirror:
+    """A mirror that lists a file and answers 404 for it."""
+    mirror.add(ALIVE)
+    mirror.add(DEAD, WHEEL)
+    mirror.add("demo-2.0.tar.gz")
+    mirror.fault(DEAD, artifactory_404())
+    return mirror
+
+
+def refuse(mirror: BrokenMirror, code: int) -> None:
+    mirror.heal()
+    mirror.fault(DEAD, status(code, {"WWW-Authenticate": 'Basic realm="x"'} if code == 401 else {}))
+
+
+def whole_only(fault: Fault) -> Fault:
+    """Answers so to those who ask for the whole file, by GET without Range."""
+
+    async def chosen(target: Any) -> Any:
+        return await fault(target) if target.request.method == "GET" and "Range" not in target.request.headers else None
+
+    return chosen
+
+
+def told_by(code: int) -> int:
+    """The status that the client gets for a refusal of the mirror."""
+    return 401 if code == 401 else 403
+
+
+async def is_rescued(client: Client, **headers: str) -> bool:
+    code, body, found = await get(client, **headers)
+    return (code, body) == (200, WHEEL) and "Mirrormend-Rescued-From" in found
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+async def test_the_latest_answer_decides(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, code: int) -> None:
+    clock = Clock()
+    client = await app_client(clock, **rescue(whole))
+    assert await is_rescued(client)
+    assert DEAD in await names(client)
+    refuse(lossy, code)
+    whole.forget()
+    for _ in range(3):
+        # The denial is due to be asked about again; each refusal must not make it stand for longer.
+        clock.passes(700)
+        assert (await get(client))[0] == told_by(code)
+        assert DEAD not in await names(client)
+        assert (await get(client, PATH + ".metadata"))[0] != 200 or code != 401
+    assert not whole.asked_for(DEAD)
+    lossy.heal()
+    lossy.fault(DEAD, artifactory_404())
+    clock.passes(700)
+    assert await is_rescued(client)
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+async def test_the_page_finds_out_by_itself(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, code: int) -> None:
+    clock = Clock()
+    client = await app_client(clock, **rescue(whole))
+    assert DEAD in await names(client)
+    refuse(lossy, code)
+    clock.passes(700)
+
+    async def gone() -> bool:
+        return DEAD not in await names(client)
+
+    await eventually(gone)
+    assert (await get(client))[0] == told_by(code)
+    assert not whole.asked_for(DEAD)
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+@pytest.mark.parametrize("page_first", [True, False])
+@pytest.mark.parametrize("asking", [{}, {"Range": "bytes=0-9"}])
+async def test_a_refusal_of_the_whole_file_counts_though_head_and_range_say_404(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, code: int, page_first: bool, asking: dict[str, str]
+) -> None:
+    lossy.heal()
+    lossy.fault(DEAD, whole_only(status(code)))
+    lossy.fault(DEAD, artifactory_404())
+    client = await app_client(**rescue(whole))
+    if page_first:
+        # Other files of the platform are lacking, so that no proof asks for the whole.
+        await names(client)
+        assert DEAD not in await names(client) or code == 401
+    assert (await get(client, **asking))[0] == told_by(code)
+    async with client.head(PATH) as response:
+        assert response.status == told_by(code)
+    assert not whole.asked_for(DEAD)
+
+
+@pytest.mark.parametrize("page_first", [True, False])
+async def test_so_does_a_refusal_of_head(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, page_first: bool) -> None:
+    lossy.heal()
+    lossy.fault(DEAD, status(403), methods=("HEAD",))
+    lossy.fault(DEAD, artifactory_404())
+    client = await app_client(**rescue(whole))
+    if page_first:
+        assert DEAD not in await names(client)
+    assert (await get(client))[0] == 502
+    assert not whole.asked_for(DEAD)
+
+
+@pytest.mark.parametrize("asking", [{}, {"Range": "bytes=10-19"}])
+async def test_what_a_get_of_the_whole_delivers_is_the_mirror_s_own(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, asking: dict[str, str]
+) -> None:
+    async def only_whole(target: Any) -> Any:
+        if target.request.method == "GET" and "Range" not in target.request.headers:
+            return None
+        return await artifactory_404()(target)
+
+    lossy.heal()
+    lossy.fault(DEAD, only_whole)
+    client = await app_client(**rescue(whole))
+    code, body, headers = await get(client, **asking)
+    assert (code, body) == ((206, WHEEL[10:20]) if asking else (200, WHEEL))
+    assert "Mirrormend-Rescued-From" not in headers
+    async with client.head(PATH) as response:
+        assert (response.status, response.headers["Content-Length"]) == (200, str(len(WHEEL)))
+    assert DEAD in await names(client)
+    assert not whole.asked_for(DEAD)
+
+
+async def test_a_wrong_password_of_one_client_forbids_nothing_to_others(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
+) -> None:
+    async def by_password(target: Any) -> Any:
+        return await (status(401) if "Authorization" in target.request.headers else artifactory_404())(target)
+
+    lossy.heal()
+    lossy.fault(DEAD, by_password)
+    client = await app_client(**rescue(whole))
+    assert await is_rescued(client)
+    assert (await get(client, Authorization="Basic eDp5"))[0] == 401
+    assert DEAD in await names(client)
+    assert await is_rescued(client)
+
+
+async def test_a_refusal_is_remembered_across_a_restart(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, tmp_path: Path
+) -> None:
+    clock, store = Clock(), {"location": f"sqlite:{tmp_path / 'store.sqlite3'}"}
+    client = await app_client(clock, **rescue(whole), store=store)
+    assert await is_rescued(client)
+    refuse(lossy, 403)
+    clock.passes(700)
+    assert (await get(client))[0] == 403
+    await client.close()
+    whole.forget()
+    # It is asked about the whole file no sooner than about any denial.
+    again = await app_client(clock, **rescue(whole), store=store)
+    asked = len(lossy.asked_for(DEAD))
+    assert DEAD not in await names(again)
+    assert len(lossy.asked_for(DEAD)) == asked
+    assert (await get(again))[0] == 403
+    assert not whole.asked_for(DEAD)
+
+
+async def test_replicas_tell_each_other_of_a_refusal(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, redis: RedisServer
+) -> None:
+    clock, store = Clock(), {"location": redis.url}
+    one = await app_client(clock, **rescue(whole), store=store)
+    assert await is_rescued(one)
+    refuse(lossy, 403)
+    clock.passes(700)
+    assert (await get(one))[0] == 403
+
+    async def knows_of_it() -> bool:
+        async with one.get("/simple/demo/", headers={"Cache-Control": "no-cache"}) as response:
+            await response.read()
+        other = await app_client(clock, **rescue(whole), store=store)
+        return DEAD not in await names(other)
+
+    await eventually(knows_of_it)
+    assert len(whole.asked_for(DEAD)) == 1
