@@ -251,7 +251,7 @@ class Index:
         known, served = project.known, project.served
         if not self._pages.is_fresh(known) or project.planned_for != known.checked or project.verification is not None:
             return None
-        if self._verifier.is_proving(project):
+        if self._verifier.is_proving(project) or (self.rescue is not None and self.rescue.may_try_again(project)):
             return None
         if project.stale_since is not None or served.stale_for is not None or not self._serving.is_current(project, served):
             return None

@@ -111,7 +111,7 @@ class Project:
     `plain_names` says by name what marked the file that had this name alone, before the page got twins of it.
     `past` holds files by key that the mirror's page listed before and does not list now, and since when it does not.
     `confirmed_since` is when the page was confirmed for the first time since its files were planned for.
-    `sources` says by key and SHA-256 where the second index has files that the mirror denies, `unrescued` when it did not deliver one;
+    `sources` says by key and SHA-256 where the second index has files that the mirror denies;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     `answers` are refusals and denials by the files' keys, kept as verdicts are; `asked_whole` says when it was last asked, for a rescue,
     whether a GET of the whole file is denied as well.
@@ -127,7 +127,6 @@ class Project:
     copied: set[str] = field(default_factory=set)
     unreadable: dict[str, float] = field(default_factory=dict)
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
-    unrescued: dict[str, float] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
     asked_whole: dict[str, float] = field(default_factory=dict)
     rescues: int = 0

@@ -13,8 +13,9 @@ from itertools import islice
 import structlog
 
 from proxy.config import RescueSection
-from proxy.core.errors import MirrormendError, UpstreamStatus
+from proxy.core.errors import MirrormendError, UpstreamError, UpstreamStatus, UpstreamTimeout
 from proxy.core.filling import sha256_of
+from proxy.core.flows.exchange import Answer
 from proxy.core.flows.metadata import metadata_copy, metadata_in_wheel
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
@@ -23,10 +24,11 @@ from proxy.core.twins import named, same_elsewhere
 from proxy.core.verdict.judge import PASSING, Cause, Kind, Verdict, cause_of
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
+from proxy.index.pauses import Pauses
 from proxy.index.project import Project, Source
 from proxy.index.second import SecondIndex, is_among
 from proxy.index.verification import Verifier
-from proxy.upstream import Download
+from proxy.upstream import Download, lowered, retry_after
 
 _log = structlog.get_logger("mirrormend.index")
 
@@ -34,6 +36,9 @@ _HELD_BACK = 256 * 1024
 """Bytes that are not passed on before more have come or all are checked; a file that is not larger is checked before it begins."""
 
 _HAS_IT_NOT = frozenset({401, 403, 404, 410, 451})
+
+_TRIED_AGAIN = 8
+"""Files of a page that are asked for at the second index once more before they are promised again."""
 
 _ASKED_WHOLE = 64
 """Files of a page of which the mirror is asked for the whole at one go, before they are promised."""
@@ -74,8 +79,10 @@ class Rescue:
         self._no = no
         self._clock = clock
         self._flights: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "sources")
+        self._trying: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "sources again")
         self._asking: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "whole files")
         self._metadata_reader = MetadataReader()
+        self._pauses = Pauses(clock)
 
     @property
     def url(self) -> str:
@@ -128,8 +135,11 @@ class Rescue:
         whole: what it turns out to refuse is not promised. Files of which it has not answered in that time are, and that goes on behind.
         """
         known = project.known
-        if known is None or project.prepared_for == project.revision or not self._asked_about(project):
+        if known is None or not self._asked_about(project):
             return
+        if project.prepared_for == project.revision and not self.may_try_again(project):
+            return
+        await self._try_again(project, known.page, left)
         denied = (known.page.by_key.get(key) for key in project.verdicts if self._denied(project, key))
         files = [file for file in denied if file is not None and self._unsought(project, file)]
         key, began = (project.who.key, project.name), self._clock()
@@ -143,25 +153,91 @@ class Rescue:
         elif not files:
             project.prepared_for = project.revision
 
-    async def find(self, project: Project, file: File) -> File | None:
-        """Gives the file of the second index that has the name and the SHA-256 of `file`; None where there is none."""
-        if not self._asked_about(project):
+    def state(self, project: Project) -> tuple[int, int, bool]:
+        """Return what changes whenever `listed` may: pages of the project are made anew then."""
+        return project.rescues, self._pauses.count(project.name), bool(project.sources) and self._second.failing
+
+    def may_try_again(self, project: Project) -> bool:
+        """Return whether what failed at the second index may be tried again, so that the page can list it once it works."""
+        if not project.sources or self._second.rests:
+            return False
+        if self._pauses.count(project.name):
+            return bool(self._pauses.due(project.name))
+        return self._second.failing and any(source.file is not None for source in project.sources.values())
+
+    async def _try_again(self, project: Project, page: Page, left: float) -> None:
+        """Ask the second index for files that failed, a few at a time, for as long as a page can wait."""
+        if not self.may_try_again(project):
+            return
+        due = (page.by_key.get(key) for key in self._pauses.due(project.name) or [key for key, _ in project.sources])
+        pairs = ((file, self._found(project, file)) for file in due if file is not None)
+        trying = list(islice(((file, source) for file, source in pairs if source is not None), _TRIED_AGAIN))
+        if trying:
+            work = self._trying.start((project.who.key, project.name), lambda: self._try_all(project, trying))
+            await asyncio.wait({work}, timeout=max(0.0, min(self._patience, left)))
+
+    async def _try_all(self, project: Project, trying: list[tuple[File, File]]) -> None:
+        for file, source in trying:
+            if self._second.rests:
+                return
+            try:
+                async with asyncio.timeout(self._deadline), self.download(source) as download:
+                    begun(download)
+            except (NotTheFile, UpstreamError, TimeoutError) as error:
+                self.failed(project, file, error)
+            else:
+                self.succeeded(project, file)
+
+    def succeeded(self, project: Project, file: File) -> None:
+        """Note that the second index delivers `file`."""
+        self._pauses.succeeded(project.name, file.key)
+        self._second.succeeded()
+
+    def rests(self, project: Project, file: File) -> bool:
+        """Return whether the second index failed so lately that it is not asked for `file` again."""
+        return self._second.rests or self._pauses.rests(project.name, file.key)
+
+    @property
+    def deadline(self) -> float:
+        """The seconds within which the answer to a request for a file begins."""
+        return self._deadline
+
+    def hurries(self, project: Project, file: File) -> bool:
+        """Return whether the mirror's silence is a reason to ask the second index for `file`, so that it is not waited for to its end."""
+        if not self.covers(Cause.NO_ANSWER) or sha256_of(file) is None or not self._asked_about(project):
+            return False
+        return not (self.rests(project, file) or self.refused(project, (file,)))
+
+    async def find(self, project: Project, file: File, within: float | None = None) -> File | None:
+        """Return the file of the second index that has the name and the SHA-256 of `file`; None where there is none, or it failed lately.
+
+        Its page is waited for `within` so many seconds, without that as long as any file.
+        """
+        if not self._asked_about(project) or self.rests(project, file):
             return None
         if self._unsought(project, file):
             try:
-                async with asyncio.timeout(self._deadline):
+                async with asyncio.timeout(self._deadline if within is None else within):
                     await self._look(project, [file])
             except (MirrormendError, TimeoutError) as error:
                 _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=str(error) or "too late")
                 return None
-        return self._source(project, file)
+        return self._found(project, file)
 
     def failed(self, project: Project, file: File, error: Exception) -> None:
-        """Notes that the second index did not deliver `file` either; where that is for good, it is no help for a while."""
-        _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=str(error))
+        """Note that the second index did not deliver `file` either: it is no help for a while, and then has to show that it is.
+
+        That is the time for which a denial counts where it has not the file, else a pause that grows with each failure.
+        """
+        at_least = self._no if isinstance(error, NotTheFile) else 0.0
+        if isinstance(error, UpstreamStatus) and error.retry_after is not None:
+            at_least = error.retry_after
+        pause = self._pauses.failed(project.name, file.key, at_least=at_least)
+        why = str(error) or "too late"
+        _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=why, pause=round(pause))
         if isinstance(error, NotTheFile):
-            project.unrescued[file.key] = self._clock()
-            project.rescues += 1
+            return
+        self._second.failed(error if isinstance(error, MirrormendError) else UpstreamTimeout(self.url, self._deadline))
 
     def download(self, source: File) -> AbstractAsyncContextManager[Download]:
         """Asks the second index for one of its files; raises UpstreamError where no answer comes."""
@@ -232,11 +308,14 @@ class Rescue:
         project.rescues += 1
 
     def _source(self, project: Project, file: File) -> File | None:
+        """Return where `file` can be had, None where nowhere, or where that failed the last time."""
+        failing = self._second.failing or self._pauses.failing(project.name, file.key)
+        return None if failing else self._found(project, file)
+
+    @staticmethod
+    def _found(project: Project, file: File) -> File | None:
         found = project.sources.get((file.key, sha256_of(file) or ""))
-        failed_at = project.unrescued.get(file.key)
-        if found is None or (failed_at is not None and self._clock() - failed_at < self._no):
-            return None
-        return found.file
+        return None if found is None else found.file
 
     def _unsought(self, project: Project, file: File) -> bool:
         """Whether the second index is to be looked at for `file`: never without a hash to know it by, and again after a while in vain."""
@@ -280,7 +359,8 @@ def begun(download: Download) -> None:
     if download.status in _HAS_IT_NOT:
         raise NotTheFile(f"it answered {download.status}")
     if download.status != 200:
-        raise UpstreamStatus(download.url, download.status)
+        answer = Answer(download.status, lowered(download.headers), at=download.at)
+        raise UpstreamStatus(download.url, download.status, retry_after=retry_after(answer))
 
 
 async def _whole(download: Download, sha256: str) -> bytes:

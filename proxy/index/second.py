@@ -15,11 +15,12 @@ from fnmatch import fnmatchcase
 import structlog
 
 from proxy.config import ProbeSection, ReferenceSection, SecondSection, UpstreamSection
-from proxy.core.errors import MirrormendError, UpstreamBroke, UpstreamStatus
+from proxy.core.errors import MirrormendError, OwnLimit, UpstreamBroke, UpstreamStatus, UpstreamUnreachable
 from proxy.core.identity import SHARED
 from proxy.core.page import Page, normalised_spelling
 from proxy.index.documents import PageDocument, decode, encode
 from proxy.index.flights import SingleFlight, Tasks
+from proxy.index.pauses import Pauses
 from proxy.index.reading import digest_of, read_page
 from proxy.store import Room, Store
 from proxy.upstream import FetchedPage, Mirror, Validators
@@ -31,10 +32,14 @@ _LINKS_HELD = 40_000
 
 _PROJECTS_HELD = 5000
 _KEPT_FOR = 30 * 86400.0
-_PAUSE = 60.0
-"""Seconds for which a project is not asked about again after that failed."""
+_PAUSE, _LONGEST_PAUSE = 60.0, 300.0
+"""Seconds for which a project is not asked about again after that failed, and after it failed many times in a row."""
 
-_LATE_FOR = 30.0
+_LATE_FOR, _LONGEST_LATE = 30.0, 600.0
+"""Seconds for which nobody waits for an index that was late, and after it was late many times in a row."""
+
+_IN_A_ROW = 3
+"""So many failures in passing in a row, and it is the index that fails, and not single projects or files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class _Held:
     again: float
     digest: str = ""
     error: MirrormendError | None = None
+    failures: int = 0
 
     @property
     def weight(self) -> int:
@@ -89,6 +95,9 @@ class SecondIndex:
         self._flights: SingleFlight[str, SecondPage] = SingleFlight(self._tasks, "second")
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._late_until = 0.0
+        self._late_for = _LATE_FOR
+        self._pauses = Pauses(clock)
+        self._failures = 0
         # Another second index is another room, and a mirror cannot be called like that.
         self._prefix = f"@{mirror.key}/"
 
@@ -114,6 +123,8 @@ class SecondIndex:
         if not self.asked_about(name):
             return _NOTHING
         held = self._held.get(name)
+        if (held is None or held.told is None) and self.rests:
+            raise UpstreamUnreachable(self.mirror.url, "it failed lately, and is left alone for a while")
         if held is not None and self._stands(held):
             self._held.move_to_end(name)
             if held.told is not None:
@@ -129,16 +140,45 @@ class SecondIndex:
         Once the second index was late, nobody waits for it for half a minute. What made the work fail was logged when it happened.
         """
         now = self._clock()
-        if work.done() or seconds <= 0 or 0 < self._late_until - now <= _LATE_FOR:
+        if work.done() or seconds <= 0 or 0 < self._late_until - now <= _LONGEST_LATE:
             return
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(work)
         except TimeoutError:
-            self._late_until = now + _LATE_FOR
+            self._late_until = now + self._late_for
+            self._late_for = min(2 * self._late_for, _LONGEST_LATE)
             _log.warning("second-index-late", index=self.mirror.url, project=name, waited=seconds)
         except MirrormendError:
             return
+        else:
+            self._late_for = _LATE_FOR
+
+    @property
+    def failing(self) -> bool:
+        """Whether the index failed as a whole when it was last asked, however long ago: nothing is promised that is to come from it."""
+        return self._pauses.failing("", "")
+
+    @property
+    def rests(self) -> bool:
+        """Whether the index failed as a whole so lately that it is not to be asked."""
+        return self._pauses.rests("", "")
+
+    def failed(self, error: MirrormendError) -> None:
+        """Note that a page or a file could not be had. That may be a matter of its own, or that of the whole index."""
+        wish = error.retry_after or 0.0 if isinstance(error, UpstreamStatus) else 0.0
+        if isinstance(error, OwnLimit) or (isinstance(error, UpstreamStatus) and error.status != 429 and error.status < 500):
+            return
+        self._failures += 1
+        whole = wish > 0 or self._failures >= _IN_A_ROW or isinstance(error, UpstreamUnreachable)
+        if whole:
+            seconds = self._pauses.failed("", "", at_least=wish)
+            _log.warning("second-index-rests", index=self.mirror.url, why=str(error), seconds=round(seconds))
+
+    def succeeded(self) -> None:
+        """Note that a page or a file came."""
+        self._failures = 0
+        self._pauses.succeeded("", "")
 
     async def _refresh(self, name: str) -> SecondPage:
         held = self._held.get(name)
@@ -151,11 +191,15 @@ class SecondIndex:
         except (MirrormendError, OSError) as error:
             # Whatever it is, the page of the mirror is served without it.
             failed = error if isinstance(error, MirrormendError) else UpstreamBroke(self.mirror.url, str(error))
-            _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed))
+            failures = 1 if held is None else held.failures + 1
+            wish = failed.retry_after or 0.0 if isinstance(failed, UpstreamStatus) else 0.0
+            pause = min(_LONGEST_PAUSE, max(wish, _PAUSE * 2.0 ** min(failures - 1, 20)))
+            _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed), pause=pause)
+            self.failed(failed)
             if held is None or held.told is None:
-                self._hold(name, _Held(None, Validators(), self._clock() + _PAUSE, error=copy(failed)))
+                self._hold(name, _Held(None, Validators(), self._clock() + pause, error=copy(failed), failures=failures))
                 raise failed from None
-            held.again = self._clock() + _PAUSE
+            held.again, held.failures = self._clock() + pause, failures
             return held.told
 
     async def _ask(self, name: str, held: _Held | None) -> SecondPage:
@@ -168,11 +212,14 @@ class SecondIndex:
             fetched = FetchedPage(b"", None, self.mirror.url, Validators(), {})
         now = self._clock()
         if held is not None and told is not None and not isinstance(fetched, FetchedPage):
+            self.succeeded()
+            held.failures = 0
             held.again = now + self._fresh_for(told)
             return told
         if not isinstance(fetched, FetchedPage):
             raise UpstreamBroke(self.mirror.url, "it says that nothing changed, though it was not asked whether anything did")
         told = await _read(name, fetched)
+        self.succeeded()
         self._hold(name, _Held(told, fetched.validators, now + self._fresh_for(told), told.digest))
         self._store.put(Room.PAGE, self._prefix + name, encode(PageDocument.of(fetched, now)), _KEPT_FOR)
         return told
@@ -197,9 +244,9 @@ class SecondIndex:
     def _stands(self, held: _Held) -> bool:
         """Return whether the second index need not be asked again yet; one that was asked in the future, before the clock went back, is."""
         if held.told is not None:
-            longest = max(self._fresh_for(held.told), _PAUSE)
+            longest = max(self._fresh_for(held.told), _LONGEST_PAUSE)
         else:
-            longest = _PAUSE if held.error is not None else max(self._freshness.fresh, self._freshness.absent)
+            longest = _LONGEST_PAUSE if held.error is not None else max(self._freshness.fresh, self._freshness.absent)
         return 0 < held.again - self._clock() <= longest
 
     def _fresh_for(self, told: SecondPage) -> float:
@@ -239,4 +286,14 @@ def second_mirror(section: SecondSection, name: str, probe: ProbeSection) -> Mir
     told = section.model_dump(include=shared, exclude_none=True)
     if "token" in told:
         told = {key: value for key, value in told.items() if key not in {"username", "password"}}
-    return Mirror(UpstreamSection.model_validate({**told, "name": name, "connections": 16, "retries": 1}), probe, looks_inside=False)
+    return Mirror(
+        UpstreamSection.model_validate({**told, "name": name, "connections": 16, "retries": 1, **_timeouts(probe)}),
+        probe,
+        looks_inside=False,
+    )
+
+
+def _timeouts(probe: ProbeSection) -> dict[str, float]:
+    """Return how long the second index may be silent: who asks for a file has to have an answer within the deadline of `[probe]`."""
+    defaults = UpstreamSection.model_fields
+    return {name: min(defaults[name].default, probe.deadline) for name in ("connect_timeout", "read_timeout")}

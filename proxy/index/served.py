@@ -20,7 +20,7 @@ ENCODINGS = ("zstd", "gzip", "identity")
 _WORTH_REMEMBERING = 200
 """Links from which on it is worth to remember how a page was rendered; a smaller one is rendered anew in no time."""
 
-Revision = tuple[int, int, str, bool, int]
+Revision = tuple[int, int, str, bool, tuple[int, int, bool] | None]
 """What a served page depends on: the project's revision and offers, the digests of the mirror's page and of what filled it, whether
 there is a storm, and what is known of files that can be rescued."""
 

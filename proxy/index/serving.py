@@ -78,7 +78,10 @@ class Serving:
         return served
 
     def _revision(self, project: Project, known: KnownPage) -> Revision:
-        return project.revision, project.offers, known.digest + known.filled, self._verifier.storm(project.who), project.rescues
+        return project.revision, project.offers, known.digest + known.filled, self._verifier.storm(project.who), self._rescued(project)
+
+    def _rescued(self, project: Project) -> tuple[int, int, bool] | None:
+        return None if self._rescue is None else self._rescue.state(project)
 
     def _links(self, project: Project) -> LinkMaker:
         if self._mode is LinkMode.DIRECT:

@@ -1,5 +1,6 @@
 """Handlers of distribution files and their core metadata: streamed from the mirror, never held whole, never cut silently."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -50,7 +51,7 @@ from proxy.server.file_transfer import Begun, OtherBytes, Part, Wanted, range_he
 from proxy.server.pages import matches
 from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
-from proxy.server.rescues import may_rescue, rescued_file, says_nothing
+from proxy.server.rescues import hurried, may_rescue, rescued_file, says_nothing
 from proxy.upstream import Download, lowered, retry_after, status_error
 from proxy.upstream.addresses import dialled, shown
 
@@ -80,8 +81,9 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
             # Some folders list such files themselves.
             facts_of(request).pop("outcome", None)
     project, file = await index.file(name, key_of(request), identity_of(request))
+    until = asyncio.get_running_loop().time() + (0.0 if index.rescue is None else index.rescue.deadline)
     instead = index.rescue is not None and index.rescue.instead(project, file)
-    response = await rescued_file(request, index, project, file) if instead else None
+    response = await rescued_file(request, index, project, file, until=until) if instead else None
     if response is not None:
         return response
     try:
@@ -89,10 +91,12 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
     except MirrormendError as error:
         if instead or BEGUN in request:
             raise
-        return await _of_second_index(request, index, project, file, error)
+        return await _of_second_index(request, index, project, file, error, until=until)
 
 
-async def _of_second_index(request: web.Request, index: Index, project: Project, file: File, error: MirrormendError) -> web.StreamResponse:
+async def _of_second_index(
+    request: web.Request, index: Index, project: Project, file: File, error: MirrormendError, *, until: float
+) -> web.StreamResponse:
     """Answer with `file` from the second index if it may come from there, though the mirror failed with `error`; raise that if not.
 
     Before that a GET of the whole file has failed as well, which a client that asked for a part, or by HEAD, did not make: what that
@@ -110,7 +114,7 @@ async def _of_second_index(request: web.Request, index: Index, project: Project,
     permitted = says_nothing(error) or await index.rescue.permitted_now(project, file, whole=False)
     if not permitted or index.rescue.refused(project, index.addresses(project, file)):
         raise error
-    response = await rescued_file(request, index, project, file)
+    response = await rescued_file(request, index, project, file, until=until)
     if response is None:
         raise error
     return response
@@ -211,6 +215,11 @@ async def _absolute(index: Index, project: Project, file: File, asked: ByteRange
 
 
 async def _head(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
+    async with hurried(index, project, file):
+        return await _head_of_mirror(request, index, project, file)
+
+
+async def _head_of_mirror(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
     ask = Ask(Method.HEAD, file.url)
     reply = _counted_as_200(await index.mirror.ask(ask, project.who))
     by_head = reply.status if isinstance(reply, Answer) else None
@@ -283,7 +292,11 @@ async def _streamed(request: web.Request, wanted: Wanted, *, ranged: bool) -> we
     if ranged and wanted.span is not None:
         headers["Range"] = range_header(*wanted.span)
     try:
-        async with index.mirror.download("GET", file.url, wanted.project.who, headers) as download:
+        async with (
+            hurried(index, wanted.project, file) as begins,
+            index.mirror.download("GET", file.url, wanted.project.who, headers) as download,
+        ):
+            begins()
             facts_of(request)["outcome"] = "streamed"
             if download.status == 304 or (_status(download.status) == 200 and _client_has_it(request, download)):
                 return web.Response(status=304, headers=_headers(download.headers, request, file))

@@ -3,6 +3,10 @@
 A range of such a file cannot be checked, so it is always sent as a whole, as a server may (RFC 9110, section 14.2).
 """
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
 import structlog
 from aiohttp import web
 
@@ -23,8 +27,12 @@ from proxy.index.project import Project
 from proxy.index.rescue import NotTheFile, Rescue, begun, checked
 from proxy.server.context import abort, facts_of
 from proxy.server.pages import matches
+from proxy.upstream.addresses import shown
 
 _log = structlog.get_logger("mirrormend.server")
+
+_LEAST = 2.0
+"""Seconds that the second index has at least to begin, however long the mirror took to fail."""
 
 
 def may_rescue(index: Index, error: MirrormendError) -> bool:
@@ -46,23 +54,64 @@ def _cause_of(error: MirrormendError) -> Cause | None:
     return Cause.MIRROR_ERROR if isinstance(error, UpstreamStatus) and error.status >= 500 else None
 
 
-async def rescued_file(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse | None:
+@asynccontextmanager
+async def hurried(index: Index, project: Project, file: File) -> AsyncIterator[Callable[[], None]]:
+    """Wait for the mirror only half of the deadline where the second index turns out to have `file`, and silence is a reason to ask it.
+
+    The block calls what it is given once the mirror begins to answer. Raises UpstreamTimeout where it does not.
+    """
+    rescue = index.rescue
+    looking: asyncio.Task[None] | None = None
+    seconds = 0.0 if rescue is None else rescue.deadline / 2
+    try:
+        async with asyncio.timeout(None) as limit:
+            if rescue is not None and rescue.hurries(project, file):
+                looking = asyncio.create_task(_limit_if_elsewhere(rescue, project, file, limit), name="look elsewhere")
+
+            def begins() -> None:
+                if looking is not None:
+                    looking.cancel()
+                limit.reschedule(None)
+
+            yield begins
+    except TimeoutError:
+        raise UpstreamTimeout(shown(file.url), seconds, "it is asked for elsewhere") from None
+    finally:
+        if looking is not None:
+            looking.cancel()
+
+
+async def _limit_if_elsewhere(rescue: Rescue, project: Project, file: File, limit: asyncio.Timeout) -> None:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + rescue.deadline / 2
+    await asyncio.sleep(rescue.deadline / 8)
+    if await rescue.find(project, file) is not None:
+        limit.reschedule(max(until, loop.time()))
+
+
+async def rescued_file(request: web.Request, index: Index, project: Project, file: File, *, until: float) -> web.StreamResponse | None:
     """Answers with `file` as the second index has it; None where it has not, and then nothing was sent.
 
+    The second index has to begin to send it by `until`, in the seconds of the event loop's clock.
     What has another SHA-256 than the mirror's page gives ends in a broken transfer, or is not begun at all where it is small.
     """
     rescue, digest = index.rescue, sha256_of(file)
-    source = None if rescue is None or digest is None else await rescue.find(project, file)
+    within = max(_LEAST, until - asyncio.get_running_loop().time())
+    source = None if rescue is None or digest is None else await rescue.find(project, file, within)
     if rescue is None or digest is None or source is None:
         return None
     response = web.StreamResponse(headers=_headers(rescue, digest))
     if matches(request.headers.get("If-None-Match"), response.headers["ETag"]):
         return web.Response(status=304, headers=response.headers)
     try:
-        if request.method == "HEAD":
-            return await _head(rescue, source, response)
-        await _send(request, rescue, file, source, response)
-    except (NotTheFile, UpstreamError) as error:
+        async with asyncio.timeout(max(_LEAST, until - asyncio.get_running_loop().time())) as limit:
+            if request.method == "HEAD":
+                answer = await _head(rescue, source, response)
+                rescue.succeeded(project, file)
+                return answer
+            await _send(request, rescue, file, source, response, limit=limit)
+        rescue.succeeded(project, file)
+    except (NotTheFile, UpstreamError, TimeoutError) as error:
         rescue.failed(project, file, error)
         if not response.prepared:
             return None
@@ -91,7 +140,9 @@ async def _head(rescue: Rescue, source: File, response: web.StreamResponse) -> w
     return web.Response(headers={**response.headers, "Content-Length": str(length)})
 
 
-async def _send(request: web.Request, rescue: Rescue, file: File, source: File, response: web.StreamResponse) -> None:
+async def _send(
+    request: web.Request, rescue: Rescue, file: File, source: File, response: web.StreamResponse, *, limit: asyncio.Timeout
+) -> None:
     async with rescue.download(source) as download:
         begun(download)
         length = download.headers.get("Content-Length", "")
@@ -99,8 +150,23 @@ async def _send(request: web.Request, rescue: Rescue, file: File, source: File, 
             if file.size is not None and int(length) != file.size:
                 raise NotTheFile(f"it has {length} bytes, and the page says {file.size}")
             response.content_length = int(length)
-        async for piece in checked(download.chunks(), sha256_of(file) or ""):
+        else:
+            response.content_length = file.size
+        sent = 0
+        async for piece in checked(_once_begun(download.chunks(), limit), sha256_of(file) or ""):
+            sent += len(piece)
+            if file.size is not None and sent > file.size:
+                raise NotTheFile(f"it has more than the {file.size} bytes that the page says")
             if not response.prepared:
                 await response.prepare(request)
             await response.write(piece)
+        if file.size is not None and sent != file.size:
+            raise NotTheFile(f"it has {sent} bytes, and the page says {file.size}")
     await response.write_eof()
+
+
+async def _once_begun(chunks: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncIterator[bytes]:
+    """Pass on the bytes; with the first of them the answer has begun, and the limit of time is over."""
+    async for chunk in chunks:
+        limit.reschedule(None)
+        yield chunk
