@@ -198,8 +198,9 @@ async def test_replicas_tell_each_other_of_a_refusal(
     async def knows_of_it() -> bool:
         async with one.get("/simple/demo/", headers={"Cache-Control": "no-cache"}) as response:
             await response.read()
+        asked = len(lossy.asked_for(DEAD))
         other = await app_client(clock, **rescue(whole), store=store)
-        return DEAD not in await names(other)
+        return DEAD not in await names(other) and len(lossy.asked_for(DEAD)) == asked
 
     await eventually(knows_of_it)
     assert len(whole.asked_for(DEAD)) == 1

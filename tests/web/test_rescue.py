@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.clock import Clock
 from tests.conftest import MakeClient
 from tests.faults import artifactory_404, cut, empty, hang, ignores_range, reset, status, wrong_type
 from tests.mirror import BrokenMirror
@@ -161,9 +162,12 @@ async def test_a_source_that_fails_is_dropped_from_the_page_again(lossy: BrokenM
 
 
 async def test_a_source_that_fails_in_passing_is_tried_again(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
-    client = await app_client(**rescue(whole))
+    clock = Clock()
+    client = await app_client(clock, **rescue(whole))
     whole.fault(DEAD, status(503), times=1)
     assert (await get(client))[0] == 502
+    assert DEAD not in await names(client)
+    clock.passes(20)
     assert DEAD in await names(client)
     assert (await get(client))[:2] == (200, WHEEL)
 
