@@ -89,7 +89,7 @@ class RescueSection(SecondSection):
     """Files that the mirror lists with a sha256 and cannot deliver are fetched from a second index, checked against that sha256.
 
     This is off unless it is enabled. Without a `url` the second index is that of `[reference]`.
-    A file that the mirror refuses (401, 403, 451) is never fetched elsewhere: somebody may have blocked it on purpose.
+    A file that the mirror refuses (401, 403, 407, 451) is never fetched elsewhere: somebody may have blocked it on purpose.
     """
 
     enabled: bool = Field(default=False, description="Whether files are fetched from the second index at all.")

@@ -5,8 +5,7 @@ that the mirror's page promises never comes to its end; the second index gets no
 """
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
 
@@ -15,40 +14,28 @@ import structlog
 from proxy.config import RescueSection
 from proxy.core.errors import MirrormendError, UpstreamError, UpstreamStatus, UpstreamTimeout
 from proxy.core.filling import sha256_of
-from proxy.core.flows.exchange import Answer
 from proxy.core.flows.metadata import metadata_copy, metadata_in_wheel
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page, Sha256
 from proxy.core.twins import named, same_elsewhere
 from proxy.core.verdict.judge import PASSING, Cause, Kind, Verdict, cause_of
+from proxy.index.checked import NotTheFile, begun, whole
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
 from proxy.index.pauses import Pauses
 from proxy.index.project import Project, Source
 from proxy.index.second import SecondIndex, is_among
 from proxy.index.verification import Verifier
-from proxy.upstream import Download, lowered, retry_after
+from proxy.upstream import Download
 
 _log = structlog.get_logger("mirrormend.index")
-
-_HELD_BACK = 256 * 1024
-"""Bytes that are not passed on before more have come or all are checked; a file that is not larger is checked before it begins."""
-
-_HAS_IT_NOT = frozenset({401, 403, 404, 410, 451})
 
 _TRIED_AGAIN = 8
 """Files of a page that are asked for at the second index once more before they are promised again."""
 
 _ASKED_WHOLE = 64
 """Files of a page of which the mirror is asked for the whole at one go, before they are promised."""
-
-_WHEEL_LIMIT = 64 * 1024 * 1024
-"""Bytes of the largest wheel that is fetched whole for its metadata."""
-
-
-class NotTheFile(Exception):
-    """What came from the second index is not the file that the mirror's page lists."""
 
 
 class Rescue:
@@ -270,7 +257,7 @@ class Rescue:
                 return copy.content
         try:
             async with self.download(source) as download:
-                wheel = await _whole(download, sha256_of(file) or "")
+                wheel = await whole(download, sha256_of(file) or "")
         except (MirrormendError, NotTheFile) as error:
             self.failed(project, file, error)
             return None
@@ -334,40 +321,3 @@ class Rescue:
 
     def _is_denial(self, verdict: Verdict) -> bool:
         return verdict.kind is Kind.UNDELIVERABLE and verdict.cause in self._causes
-
-
-async def checked(chunks: AsyncIterator[bytes], sha256: str) -> AsyncIterator[bytes]:
-    """Passes on the bytes of a file, and the last of them only once all of them are seen to have the `sha256`.
-
-    Raises NotTheFile where they have another: what was given until then is never the whole file.
-    """
-    hashed = hashlib.sha256()
-    held = bytearray()
-    async for chunk in chunks:
-        hashed.update(chunk)
-        if held and len(held) + len(chunk) > _HELD_BACK:
-            yield bytes(held)
-            held = bytearray()
-        held += chunk
-    if hashed.hexdigest() != sha256:
-        raise NotTheFile(f"its sha256 is {hashed.hexdigest()}, and the mirror's page says {sha256}")
-    yield bytes(held)
-
-
-def begun(download: Download) -> None:
-    """Sees to it that the second index begins to send a file; raises NotTheFile where it has none, UpstreamStatus where it fails."""
-    if download.status in _HAS_IT_NOT:
-        raise NotTheFile(f"it answered {download.status}")
-    if download.status != 200:
-        answer = Answer(download.status, lowered(download.headers), at=download.at)
-        raise UpstreamStatus(download.url, download.status, retry_after=retry_after(answer))
-
-
-async def _whole(download: Download, sha256: str) -> bytes:
-    begun(download)
-    content = bytearray()
-    async for piece in checked(download.chunks(), sha256):
-        content += piece
-        if len(content) > _WHEEL_LIMIT:
-            raise NotTheFile("the wheel is too large to be read for its metadata")
-    return bytes(content)

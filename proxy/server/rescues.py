@@ -23,8 +23,9 @@ from proxy.core.filling import sha256_of
 from proxy.core.page import File
 from proxy.core.verdict.judge import PASSING, Cause
 from proxy.index import Index
+from proxy.index.checked import NotTheFile, begun, checked
 from proxy.index.project import Project
-from proxy.index.rescue import NotTheFile, Rescue, begun, checked
+from proxy.index.rescue import Rescue
 from proxy.server.context import abort, facts_of
 from proxy.server.pages import matches
 from proxy.upstream.addresses import shown

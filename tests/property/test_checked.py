@@ -7,7 +7,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.index.rescue import NotTheFile, checked
+from proxy.index.checked import NotTheFile, checked
 
 CHUNKS = st.lists(st.tuples(st.binary(min_size=1, max_size=8), st.integers(1, 40_000)).map(lambda piece: piece[0] * piece[1]), max_size=12)
 SMALL = 256 * 1024
