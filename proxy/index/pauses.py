@@ -29,10 +29,14 @@ class Pauses:
         self._rows: dict[str, dict[str, _Row]] = {}
 
     def failed(self, group: str, key: str, *, at_least: float = 0.0) -> float:
-        """Note a failure, and return for how many seconds it is left alone: `at_least` so many, within reason."""
+        """Note a failure, and return for how many seconds it is left alone: `at_least` so many, within reason.
+
+        Failures of requests that were under way together count as one.
+        """
+        together = self.rests(group, key)
         rows = self._rows.setdefault(group, {})
         row = rows.get(key)
-        failures = 1 if row is None else row.failures + 1
+        failures = 1 if row is None else row.failures + (not together)
         grown = min(self._longest, self._first * 2.0 ** min(failures - 1, 20))
         rows[key] = _Row(failures, self._clock(), max(grown, min(at_least, _LONGEST_WISH)))
         if len(self._rows) > _REMEMBERED or len(rows) > _REMEMBERED:

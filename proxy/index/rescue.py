@@ -161,7 +161,7 @@ class Rescue:
         trying = list(islice(((file, source) for file, source in pairs if source is not None), _TRIED_AGAIN))
         if trying:
             work = self._trying.start((project.who.key, project.name), lambda: self._try_all(project, trying))
-            await asyncio.wait({work}, timeout=max(0.0, min(self._patience, left)))
+            await self._second.patiently(work, project.name, min(self._patience, left))
 
     async def _try_all(self, project: Project, trying: list[tuple[File, File]]) -> None:
         for file, source in trying:
@@ -224,7 +224,8 @@ class Rescue:
         _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=why, pause=round(pause))
         if isinstance(error, NotTheFile):
             return
-        self._second.failed(error if isinstance(error, MirrormendError) else UpstreamTimeout(self.url, self._deadline))
+        failed = error if isinstance(error, MirrormendError) else UpstreamTimeout(self.url, self._deadline)
+        self._second.failed(f"{project.name}/{file.key}", failed)
 
     def download(self, source: File) -> AbstractAsyncContextManager[Download]:
         """Asks the second index for one of its files; raises UpstreamError where no answer comes."""

@@ -39,7 +39,7 @@ _LATE_FOR, _LONGEST_LATE = 30.0, 600.0
 """Seconds for which nobody waits for an index that was late, and after it was late many times in a row."""
 
 _IN_A_ROW = 3
-"""So many failures in passing in a row, and it is the index that fails, and not single projects or files."""
+"""So many pages and files that failed in passing while none came, and it is the index that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class SecondIndex:
         self._late_until = 0.0
         self._late_for = _LATE_FOR
         self._pauses = Pauses(clock)
-        self._failures = 0
+        self._failures: set[str] = set()
         # Another second index is another room, and a mirror cannot be called like that.
         self._prefix = f"@{mirror.key}/"
 
@@ -164,20 +164,20 @@ class SecondIndex:
         """Whether the index failed as a whole so lately that it is not to be asked."""
         return self._pauses.rests("", "")
 
-    def failed(self, error: MirrormendError) -> None:
-        """Note that a page or a file could not be had. That may be a matter of its own, or that of the whole index."""
+    def failed(self, about: str, error: MirrormendError) -> None:
+        """Note that a page or a file, called `about`, could not be had. That may be a matter of its own, or that of the whole index."""
         wish = error.retry_after or 0.0 if isinstance(error, UpstreamStatus) else 0.0
         if isinstance(error, OwnLimit) or (isinstance(error, UpstreamStatus) and error.status != 429 and error.status < 500):
             return
-        self._failures += 1
-        whole = wish > 0 or self._failures >= _IN_A_ROW or isinstance(error, UpstreamUnreachable)
+        self._failures.add(about)
+        whole = wish > 0 or len(self._failures) >= _IN_A_ROW or isinstance(error, UpstreamUnreachable)
         if whole:
             seconds = self._pauses.failed("", "", at_least=wish)
             _log.warning("second-index-rests", index=self.mirror.url, why=str(error), seconds=round(seconds))
 
     def succeeded(self) -> None:
         """Note that a page or a file came."""
-        self._failures = 0
+        self._failures.clear()
         self._pauses.succeeded("", "")
 
     async def _refresh(self, name: str) -> SecondPage:
@@ -195,7 +195,7 @@ class SecondIndex:
             wish = failed.retry_after or 0.0 if isinstance(failed, UpstreamStatus) else 0.0
             pause = min(_LONGEST_PAUSE, max(wish, _PAUSE * 2.0 ** min(failures - 1, 20)))
             _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed), pause=pause)
-            self.failed(failed)
+            self.failed(name, failed)
             if held is None or held.told is None:
                 self._hold(name, _Held(None, Validators(), self._clock() + pause, error=copy(failed), failures=failures))
                 raise failed from None

@@ -12,6 +12,7 @@ from tests.conftest import MakeClient
 from tests.faults import Fault, artifactory_404, hang, reset, status, wrong_type
 from tests.mirror import BrokenMirror
 from tests.waiting import eventually
+from tests.web.test_request_id import lines, logging_to_text
 from tests.web.test_rescue import ALIVE, DEAD, WHEEL, get, names, rescue
 
 OTHER = "demo-2.0-cp311-cp311-macosx_11_0_arm64.whl"
@@ -164,7 +165,12 @@ async def test_but_it_is_where_nobody_else_has_it(lossy: BrokenMirror, whole: Br
 def test_pauses_grow_and_end_with_success() -> None:
     now = [1000.0]
     pauses = Pauses(lambda: now[0])
-    assert [pauses.failed("demo", "one") for _ in range(7)] == [15, 30, 60, 120, 240, 300, 300]
+
+    def failed_again(later: float) -> float:
+        now[0] += later
+        return pauses.failed("demo", "one")
+
+    assert [failed_again(400) for _ in range(7)] == [15, 30, 60, 120, 240, 300, 300]
     assert pauses.failed("demo", "one", at_least=1000) == 1000
     assert pauses.failed("demo", "one", at_least=1e9) == 3600
     assert pauses.rests("demo", "one")
@@ -174,6 +180,31 @@ def test_pauses_grow_and_end_with_success() -> None:
     assert (pauses.due("demo"), pauses.failing("demo", "one")) == (["one"], True)
     pauses.succeeded("demo", "one")
     assert (pauses.count("demo"), pauses.failed("demo", "one")) == (0, 15)
+    # What was under way together fails once.
+    assert pauses.failed("demo", "one") == 15
     # A clock that goes back freezes nothing.
     now[0] -= 7200
     assert not pauses.rests("demo", "one")
+
+
+async def test_pages_wait_once_for_one_that_is_slow_and_not_each_time(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
+) -> None:
+    clock, log = Clock(), logging_to_text("json")
+    never = asyncio.Event()
+
+    async def slow(_: Any) -> None:
+        await never.wait()
+
+    settings = rescue(whole) | {"reference": {"url": whole.url, "patience": 0.1}}
+    client = await app_client(clock, **settings, probe={"deadline": 14.0})
+    await names(client)
+    whole.fault(DEAD, status(500), times=1)
+    assert (await get(client))[0] == 502
+    whole.fault(DEAD, slow)
+    clock.passes(20)
+    # It is tried again, and while nobody knows what comes of that the pages come without it.
+    for _ in range(5):
+        assert DEAD not in await names(client)
+    assert [line["event"] for line in lines(log)].count("second-index-late") == 1
+    never.set()
