@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import Pip, ProxyProcess, Uv, write_project
-from tests.faults import artifactory_404
+from tests.faults import artifactory_404, status
 from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
 
@@ -78,3 +78,37 @@ async def test_pip_installs_it_too(lossy: BrokenMirror, whole: BrokenMirror, pip
         assert done.ok, done
         listed = await pip.run("freeze", "--all")
     assert "demo==1.0" in listed.stdout
+
+
+async def test_uv_gets_the_refusal_of_a_file_that_was_absent_before(
+    lossy: BrokenMirror, whole: BrokenMirror, uv: Uv, tmp_path: Path
+) -> None:
+    project = write_project(tmp_path / "project", ["demo", "other"])
+    young = {"MIRRORMEND_VERDICT_NO": "0", "MIRRORMEND_VERDICT_NO_YOUNG": "0"}
+    async with ProxyProcess(lossy.url, tmp_path, environment={**enabled(whole), **young}) as proxy:
+        assert (await uv.lock(project, proxy.simple)).ok
+        lossy.heal()
+        lossy.fault(NAME, status(403))
+        whole.forget()
+        uv.fresh_cache()
+        done = await uv.sync(project, proxy.simple, "--locked")
+        assert not done.ok
+        assert "403 Forbidden" in done.stderr
+        assert not whole.asked_for(NAME)
+
+
+async def test_uv_locks_what_is_left_while_the_second_index_is_out_of_service(
+    lossy: BrokenMirror, whole: BrokenMirror, uv: Uv, tmp_path: Path
+) -> None:
+    lossy.add("demo-0.9-py3-none-any.whl")
+    project = write_project(tmp_path / "project", ["demo"])
+    whole.fault(NAME, status(503))
+    async with ProxyProcess(lossy.url, tmp_path, environment={**enabled(whole), "MIRRORMEND_VERDICT_CONFIRM": "0"}) as proxy:
+        # Who asks first finds out.
+        await uv.lock(project, proxy.simple)
+        (project / "uv.lock").unlink(missing_ok=True)
+        uv.fresh_cache()
+        locked = await uv.lock(project, proxy.simple)
+        assert locked.ok, locked
+        assert locked.packages == {"demo": "0.9"}
+        assert (await uv.sync(project, proxy.simple, "--locked")).ok

@@ -87,6 +87,18 @@ async def test_a_rescued_file_that_breaks_off_is_reset(mirror: BrokenMirror, app
             await answer(client)
 
 
+async def test_a_rescued_file_has_the_page_s_length_where_the_second_index_gives_none(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(NAME, LARGE)
+    mirror.fault(NAME, artifactory_404())
+    async with BrokenMirror() as whole:
+        whole.add(NAME, LARGE)
+        whole.fault(NAME, without_length(), methods=("GET",))
+        told, body = await answer(await app_client(rescue={"enabled": True, "url": whole.url}))
+    assert "mirrormend-rescued-from" in told
+    assert int(told["content-length"]) == len(LARGE)
+    assert body == LARGE
+
+
 async def test_the_project_list_that_breaks_off_is_reset(mirror: BrokenMirror, app_client: MakeClient) -> None:
     mirror.add(NAME)
 
