@@ -271,7 +271,11 @@ class Rescue:
         def is_unasked(file: File) -> bool:
             if not self._denied(project, file.key) or self._source(project, file) is None or self.permitted(project, file):
                 return False
-            asked = max(project.asked_whole.get(file.key, 0.0), project.answers_about(file).last_refused)
+            answers = project.answers_about(file)
+            asked = max(project.asked_whole.get(file.key, 0.0), answers.refused)
+            if self._verifier.head_tested or answers.refuse(by_head=False):
+                # Else it was not seen yet in this run what a refusal of HEAD is worth.
+                asked = max(asked, answers.last_refused)
             return not 0 <= now - asked < self._no
 
         if not project.sources:

@@ -17,6 +17,7 @@ from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
 from proxy.core.verdict.judge import PROOF, Cause, Kind, VerdictRules, cause_of, is_undeliverable, judge
 from proxy.core.verdict.plan import is_young, order
+from proxy.core.verdict.refusal import REFUSALS
 from proxy.index.denials import DenialProver
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project
@@ -82,6 +83,7 @@ class Verifier:
         self._learned = learned
         self._identities: dict[str, _Judged] = {}
         self._head = HeadTrust()
+        self._refuses_by_head: bool | None = None
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity, since files known to be good fail."""
@@ -197,21 +199,41 @@ class Verifier:
     @property
     def believes_head(self) -> bool:
         """Whether HEAD tells the truth at this mirror, as far as was seen: there are mirrors that deny by it what they deliver."""
-        return self._head.believed
+        return self._head.believed and not self._refuses_by_head
+
+    @property
+    def head_tested(self) -> bool:
+        """Whether it was seen what a refusal of HEAD is worth."""
+        return self._refuses_by_head is not None
 
     async def ask_whole(self, project: Project, files: Iterable[File], *, patient: bool = False) -> None:
         """Ask for `files` as clients do, by HEAD and by a GET of the whole that is hung up on, and note what is said of each."""
         files = list(files)
         evidences: list[tuple[File, Evidence]] = []
-        flows = ((file, whole_probe(file.url, head=self._head.believed)) for file in files)
+        flows = ((file, whole_probe(file.url, head=self.believes_head)) for file in files)
         await self._mirror.converse_all(flows, project.who, learned=lambda *seen: evidences.append(seen), patient=patient)
         for file, evidence in evidences:
             await self.correct(project, file, evidence, wait=False)
+        if any(evidence.head in REFUSALS for _, evidence in evidences):
+            await self._test_head(project)
 
     async def ask_head(self, project: Project, file: File) -> None:
         """Ask for `file` by HEAD, and note whether that is refused."""
         status = await self._mirror.converse(head_status(file.url), project.who, within=_HEAD_WITHIN)
         project.hear_head(file, status, self._clock())
+        if status in REFUSALS:
+            await self._test_head(project)
+
+    async def _test_head(self, project: Project) -> None:
+        """Find out whether HEAD is refused for a file that is delivered as well: then its refusals say nothing of others."""
+        good = next(islice(self._candidates(project, self._of(project.who).standing, frozenset()), 1), None)
+        if good is None:
+            return
+        status = await self._mirror.converse(head_status(good.url), project.who, within=_HEAD_WITHIN)
+        if status not in REFUSALS:
+            self._refuses_by_head = False
+        elif cause_of(await self._mirror.converse(plain_probe(good.url), project.who, within=_HEAD_WITHIN), good.size) is _AVAILABLE:
+            self._refuses_by_head = True
 
     def _note(self, project: Project, judged: _Judged, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect | None:
         """Note the verdict that `evidence` of this `cause` allows at once; return the suspect where it denies the file."""

@@ -204,3 +204,18 @@ async def test_replicas_tell_each_other_of_a_refusal(
 
     await eventually(knows_of_it)
     assert len(whole.asked_for(DEAD)) == 1
+
+
+async def test_a_mirror_that_refuses_head_of_every_file_loses_no_rescue(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, tmp_path: Path
+) -> None:
+    lossy.heal()
+    lossy.fault("*", status(403), methods=("HEAD",))
+    lossy.fault(DEAD, artifactory_404())
+    store = {"location": f"sqlite:{tmp_path / 'store.sqlite3'}"}
+    for _ in range(2):
+        # The second run has all verdicts from the first one, and knows nothing of HEAD.
+        client = await app_client(**rescue(whole), store=store)
+        assert await is_rescued(client)
+        assert DEAD in await names(client)
+        await client.close()
