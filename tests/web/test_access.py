@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import io
 import logging
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import bcrypt
 import pytest
 from aiohttp import web
 
-from proxy.config import Settings
+from proxy.config import Settings, SettingsError
 from proxy.server import stalled
 from proxy.server.access import admission, turns
 from proxy.server.access.admission import OPEN
@@ -242,6 +243,31 @@ async def test_what_is_written_of_a_token_counts_only_when_nobody_writes_any_mor
     (tmp_path / "new").rename(file)
     await eventually(let_in)
     assert [await status_of(TOKEN), await status_of("another-token-of-length"[:18])] == [401, 401]
+
+
+async def test_a_file_that_cannot_be_read_just_then_is_read_as_soon_as_it_can(
+    stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(admission, "_AT_REST", 0.05)
+    client = await app_client(access=access)
+    read, failures = admission.read_accounts, iter([True] * 3)
+
+    def fails_at_first(*arguments: Any, **options: Any) -> Any:
+        if next(failures, False):
+            raise SettingsError("[access] htpasswd", "it cannot be read") from OSError(errno.EMFILE, "Too many open files")
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(admission, "read_accounts", fails_at_first)
+    access["htpasswd"].write_text(ADA.replace("ada", "bob"), encoding="utf-8")
+
+    async def let_in() -> bool:
+        async with client.get("/simple/demo/", headers=signed(basic("bob", PASSWORD))) as response:
+            return response.status == 200
+
+    await eventually(let_in)
+    assert next(failures, None) is None
+    assert len(lines(log, "access-unchanged")) == 1, "it is said once"
 
 
 async def test_what_is_open_tells_nothing_of_the_mirrors_address(

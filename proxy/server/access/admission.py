@@ -43,6 +43,7 @@ class Admission:
         # Workers share the cores: each has its part of them, and one at least.
         self._doorkeeper = Doorkeeper(accounts, threads=max(1, usable_cores() // workers))
         self._header_ignored = False
+        self._unreadable = ""
 
     def change(self, section: AccessSection, accounts: Accounts) -> None:
         """Goes by `section` from now on, whose files name these `accounts`; who waits for a turn still gets it."""
@@ -131,9 +132,15 @@ class Admission:
             accounts = Accounts((), {})
             _log.error("access-closed", why="the files name nobody", meaning="nobody is let in until they name somebody")
         except SettingsError as error:
-            _log.error("access-unchanged", why=str(error), meaning="who was let in before still is")
+            if str(error) != self._unreadable:
+                self._unreadable = str(error)
+                _log.error("access-unchanged", why=str(error), meaning="who was let in before still is")
+            if isinstance(error.__cause__, OSError) and watch is self._watch:
+                # It may be readable soon, unchanged: no file descriptor was left, or a network's folder was away.
+                self._watch = FileWatch(None)
             return
         if watch is self._watch:
+            self._unreadable = ""
             self._doorkeeper.change(accounts)
             _log.info("access-changed", files=[str(file) for file in files_of(section)])
             _warn_of_cut_lines(accounts)
