@@ -31,6 +31,7 @@ from proxy.core.errors import (
     UpstreamError,
     UpstreamStatus,
     UpstreamTimeout,
+    UpstreamUnreachable,
 )
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
@@ -276,13 +277,17 @@ class Survey:
             await self.verifier.ask(subject.project, files[usual:], background=True)
 
 
-def _trouble(error: UpstreamError | PageUnreadable) -> str:
-    return "outbound-proxy" if isinstance(error, OutboundProxyRefused) else type(error).__name__.removeprefix("Upstream").lower()
-
-
 def _proven(finding: Finding, want: Want, *, seen: bool) -> Finding:
     """A page that answers 404 is absent only where the same credentials got another page: it may be they that are refused."""
     if finding.fault is not Fault.PAGE_FAILED or finding.cause != "absent" or not seen:
         return finding
     says = "the mirror has no such project"
     return replace(finding, level=Level.ERROR if want.named else Level.WARNING, fault=Fault.PROJECT_ABSENT, says=says)
+
+
+def _trouble(error: UpstreamError | PageUnreadable) -> str:
+    if isinstance(error, OutboundProxyRefused):
+        return "outbound-proxy"
+    # A failure of TLS is a kind of its own only for those who read the sentence.
+    kind = UpstreamUnreachable if isinstance(error, UpstreamUnreachable) else type(error)
+    return kind.__name__.removeprefix("Upstream").lower()

@@ -144,6 +144,7 @@ async def test_a_check_says_it(cause: Cause, tmp_path: Path) -> None:
         )
         out, _ = await checking.communicate()
     says(out.decode(), cause)
+    assert b'"unreachable"' in out
     assert checking.returncode == 2
 
 
