@@ -332,6 +332,9 @@ def test_help_says_how_to_begin_or_how_it_ends(capsys: pytest.CaptureFixture[str
 
 
 OUTBOUND = "http://me:geheim@proxy.example.com:3128"
+NOT_HERE = "192.0.2.1:0"
+"""An address of no machine (RFC 5737): a command that gets as far as to listen there ends."""
+
 MISUNDERSTOOD = "no-proxy-entry-not-understood"
 
 
@@ -369,7 +372,7 @@ def test_nothing_is_warned_of_where_no_proxy_exempts_from_nothing(variables: dic
 @pytest.mark.parametrize(
     "words",
     [
-        ("serve", "--upstream", UPSTREAM),
+        ("serve", "--upstream", UPSTREAM, "--listen", NOT_HERE),
         ("check", "--upstream", UPSTREAM, "demo"),
         ("explain", "--upstream", UPSTREAM, "demo-1.0.tar.gz"),
         ("explain", "--proxy", "http://127.0.0.1:9", "demo-1.0.tar.gz"),

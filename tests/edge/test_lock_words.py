@@ -134,6 +134,22 @@ def test_no_outbound_proxy_stands_before_the_own_one() -> None:
     assert environment_of(environ, {}, frozenset(), loopback=False) == environ
 
 
+@pytest.mark.parametrize(
+    ("environ", "upper", "lower"),
+    [
+        ({}, "127.0.0.1", "127.0.0.1"),
+        ({"NO_PROXY": "a"}, "a,127.0.0.1", "a,127.0.0.1"),
+        ({"no_proxy": "a"}, "a,127.0.0.1", "a,127.0.0.1"),
+        ({"NO_PROXY": "a", "no_proxy": "b"}, "a,127.0.0.1", "b,127.0.0.1"),
+        ({"NO_PROXY": "*"}, "*,127.0.0.1", "*"),
+    ],
+)
+def test_each_variable_keeps_what_it_exempts(environ: dict[str, str], upper: str, lower: str) -> None:
+    # curl and Python take a star for all hosts only where it stands alone, and uv does not take it for addresses.
+    own = environment_of(environ, {}, frozenset(), loopback=True)
+    assert (own["NO_PROXY"], own["no_proxy"]) == (upper, lower)
+
+
 # The project and its settings
 
 
