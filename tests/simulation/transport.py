@@ -183,7 +183,7 @@ class SimulatedDownload:
 class SimulatedClient:
     """Stands in the place of `Client`: at most so many requests at once, on connections that are kept for a while."""
 
-    proxied = False
+    outbound_proxy: str | None = None
     one_each = False
     tls = None
 
