@@ -17,7 +17,7 @@ _WHEEL_LIMIT = 64 * 1024 * 1024
 
 
 class NotTheFile(Exception):
-    """What came from the second index is not the file that the mirror's page lists."""
+    """The second index sent something else than the file that the mirror's page lists."""
 
 
 async def checked(chunks: AsyncIterator[bytes], sha256: str) -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ CAUSES = {Cause.ABSENT, Cause.NO_FILE}
 
 
 def told(*answers: tuple[Asked, int | None] | tuple[Asked, int | None, int], at: float = 1000.0, step: float = 1.0) -> Answers:
-    """What is known after these answers, each with the status of HEAD before it, if any."""
+    """Return the knowledge after these answers, each with the status of HEAD before it, if any."""
     known = NO_ANSWERS
     for asked, status, *head in answers:
         evidence = Evidence(asked, status, at, head=head[0] if head else None)

@@ -104,7 +104,7 @@ async def test_uv_locks_what_is_left_while_the_second_index_is_out_of_service(
     project = write_project(tmp_path / "project", ["demo"])
     whole.fault(NAME, status(503))
     async with ProxyProcess(lossy.url, tmp_path, environment={**enabled(whole), "MIRRORMEND_VERDICT_CONFIRM": "0"}) as proxy:
-        # Who asks first finds out.
+        # The first request finds out.
         await uv.lock(project, proxy.simple)
         (project / "uv.lock").unlink(missing_ok=True)
         uv.fresh_cache()

@@ -30,7 +30,7 @@ PATH = f"/files/demo/{NAME}"
 
 @asynccontextmanager
 async def asked(client: Client, path: str = PATH, version: str = "1.0", headers: str = "") -> AsyncIterator[asyncio.StreamReader]:
-    """What comes over a connection of its own after a request of this version of HTTP."""
+    """Yield the answer, over a connection of its own, to a request of this version of HTTP."""
     reader, writer = await asyncio.open_connection(client.host, client.port, limit=2**16)
     writer.write(f"GET {path} HTTP/{version}\r\nHost: {client.host}\r\n{headers}\r\n".encode())
     try:

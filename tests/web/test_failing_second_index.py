@@ -119,7 +119,7 @@ async def test_one_whose_pages_fail_is_not_asked_each_time_and_changes_nothing(
     lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, fault: Fault | None
 ) -> None:
     if fault is None:
-        # Where this leads the proxy does not go.
+        # The proxy does not go there.
         whole.add(DEAD, WHEEL, url=f"http://169.254.169.254/{DEAD}")
     else:
         whole.fault("page:demo", fault)
@@ -180,7 +180,7 @@ def test_pauses_grow_and_end_with_success() -> None:
     assert (pauses.due("demo"), pauses.failing("demo", "one")) == (["one"], True)
     pauses.succeeded("demo", "one")
     assert (pauses.count("demo"), pauses.failed("demo", "one")) == (0, 15)
-    # What was under way together fails once.
+    # Requests that were under way together fail once.
     assert pauses.failed("demo", "one") == 15
     # A clock that goes back freezes nothing.
     now[0] -= 7200

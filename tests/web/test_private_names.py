@@ -51,7 +51,7 @@ def sections(seconds: tuple[BrokenMirror, BrokenMirror], reference: dict[str, An
 
 
 def learned(second: BrokenMirror) -> set[str]:
-    """What a second index was asked for."""
+    """Return the names of all that a second index was asked for."""
     return {each.name for each in second.asked}
 
 
