@@ -17,7 +17,7 @@ from proxy.audit.formats.table import print_report
 from proxy.audit.inputs import read_order
 from proxy.cli.interrupting import ended_by_signals
 from proxy.cli.progress import Telling
-from proxy.cli.running import begin_log, for_mirror, quiet_log, reason, run_loop, settings_for, warn_of_certificates
+from proxy.cli.running import begin_command, for_mirror, quiet_log, reason, run_loop, settings_for
 from proxy.config import Settings
 
 _WIDTH_OF_A_FILE = 160
@@ -47,8 +47,7 @@ def run_check(config: Path | None, options: Mapping[str, str | None], asked: Ask
         raise click.UsageError("nothing is given to check; name projects, or give --lock FILE or -r FILE")
     changes = {} if asked.budget in {"auto", "all"} else {"budget": int(asked.budget)}
     settings = for_mirror(settings_for(config, options), asked.mirror, **changes)
-    warn_of_certificates(settings)
-    begin_log(quiet_log(settings, options.get("log_level")), settings)
+    begin_command(settings, quiet_log(settings, options.get("log_level")))
     order = read_order(asked.words, asked.locks, asked.requirements, settings.upstream[0].url, closure=asked.closure)
     with Telling("checking", quiet=asked.quiet) as telling:
         report = run_loop(_survey(settings, order, telling, everything=asked.budget == "all"))

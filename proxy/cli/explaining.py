@@ -14,7 +14,7 @@ from proxy.audit.curl import curl_line
 from proxy.audit.explaining import LookedAt, look_at, project_of
 from proxy.audit.formats.as_json import exchange_data
 from proxy.cli.progress import Telling
-from proxy.cli.running import begin_log, for_mirror, quiet_log, run_loop, settings_for, warn_of_certificates
+from proxy.cli.running import begin_command, for_mirror, quiet_log, run_loop, settings_for
 from proxy.config import Settings
 from proxy.config.complaints import on_one_line
 from proxy.core.page import normalised_name
@@ -47,8 +47,7 @@ def run_explain(
     else:
         # Somebody waits for the answer, whatever it is: what fails in passing is told as it is.
         settings = for_mirror(settings_for(config, options), mirror, retries=0)
-        warn_of_certificates(settings)
-        begin_log(quiet_log(settings, options.get("log_level")), settings)
+        begin_command(settings, quiet_log(settings, options.get("log_level")))
         looked = run_loop(_live(settings, name, filename))
     if looked.told is None:
         raise click.UsageError(looked.failure.says if looked.failure is not None else "the mirror gave no page; try again")

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from proxy.cli.running import begin_log, run_loop
+from proxy.cli.running import begin_command, run_loop
 from proxy.cli.serving import settings_to_serve
 from proxy.config import Settings, UpstreamSection
 from proxy.config.complaints import no_upstream
@@ -113,7 +113,7 @@ async def _way(order: Order, indexes: Sequence[UvIndex]) -> AsyncIterator[Way]:
             return
         settings = _settings(order, without_credentials(named.url))
     settings, without = with_credentials_of(indexes, settings)
-    begin_log(settings.log, settings)
+    begin_command(settings, settings.log)
     async with proxy_for_a_while(settings) as indexes_behind:
         yield Way(tuple(indexes_behind), own=True, without=without, verify=lambda made: undelivered(made, indexes_behind))
 

@@ -19,7 +19,8 @@ from proxy.upstream.tls import tls_context, unusable_variables
 _log = structlog.get_logger("mirrormend.upstream")
 
 _ENTRIES_TOLD, _LONGEST_ENTRY = 8, 80
-"""How many entries of NO_PROXY are warned of, and how many characters of each are logged."""
+"""How many entries of NO_PROXY are warned of, and how many characters of each are told."""
+_EXEMPTS_NOBODY = "it exempts no host from the outbound proxy"
 
 Outcome = TypeVar("Outcome")
 
@@ -39,17 +40,39 @@ def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Sett
     return settings
 
 
-def begin_log(section: LogSection, settings: Settings) -> None:
-    """Begin to log as `section` says, and warn of what NO_PROXY says in vain.
+def begin_server_log(settings: Settings) -> None:
+    """Begin to log as the settings say, and log what the environment says in vain of outbound proxies and authorities.
 
     Raises SettingsError where the environment names an outbound proxy by what is no address: nothing was dialled yet.
     """
-    configure_logging(section)
+    configure_logging(settings.log)
+    for entry in _ignored_exemptions(settings):
+        _log.warning("no-proxy-entry-not-understood", entry=entry, meaning=_EXEMPTS_NOBODY)
+    for said in _ignored_authorities(settings):
+        _log.warning("authorities-unusable", meaning=said)
+
+
+def begin_command(settings: Settings, log: LogSection) -> None:
+    """Begin to log by `log` for a command that somebody waits for, and say on standard error what the environment says in vain.
+
+    Raises SettingsError as `begin_server_log` does.
+    """
+    configure_logging(log)
+    exemptions = [f"{entry!r} in NO_PROXY is not understood: {_EXEMPTS_NOBODY}" for entry in _ignored_exemptions(settings)]
+    for said in (*exemptions, *_ignored_authorities(settings)):
+        click.echo(f"mirrormend: warning: {said}", err=True)
+
+
+def _ignored_exemptions(settings: Settings) -> list[str]:
+    """Return the entries of NO_PROXY that are not understood, shortened, if the environment names an outbound proxy."""
     variables = proxies_of_environment(settings)
-    if variables is None:
-        return
-    for entry in variables.exemptions.not_understood[:_ENTRIES_TOLD]:
-        _log.warning("no-proxy-entry-not-understood", entry=entry[:_LONGEST_ENTRY], meaning="it exempts no host from the outbound proxy")
+    entries = () if variables is None else variables.exemptions.not_understood
+    return [entry[:_LONGEST_ENTRY] for entry in entries[:_ENTRIES_TOLD]]
+
+
+def _ignored_authorities(settings: Settings) -> list[str]:
+    """Return what is wrong with the variables that name authorities, if a mirror is asked over TLS."""
+    return unusable_variables(os.environ) if any(each.url.startswith("https:") for each in settings.upstream) else []
 
 
 def for_mirror(settings: Settings, name: str | None, **changes: object) -> Settings:
@@ -58,13 +81,6 @@ def for_mirror(settings: Settings, name: str | None, **changes: object) -> Setti
     if chosen is None:
         raise SettingsError("--mirror", f"no mirror is called {name!r}; choose one of {', '.join(each.name for each in settings.upstream)}")
     return settings.model_copy(update={"upstream": (chosen.model_copy(update=changes),)})
-
-
-def warn_of_certificates(settings: Settings) -> None:
-    """Say on standard error what is wrong with the variables that name authorities, if a mirror is asked over TLS."""
-    if any(each.url.startswith("https:") for each in settings.upstream):
-        for said in unusable_variables(os.environ):
-            click.echo(f"mirrormend: warning: {said}", err=True)
 
 
 def quiet_log(settings: Settings, level: object) -> LogSection:

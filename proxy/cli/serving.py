@@ -16,7 +16,7 @@ import click
 import structlog
 
 from proxy.cli.listening import ListeningSockets
-from proxy.cli.running import begin_log, reason, run_loop, settings_for
+from proxy.cli.running import begin_server_log, reason, run_loop, settings_for
 from proxy.cli.workers import Workers
 from proxy.config import Settings
 from proxy.config.load import SettingsError
@@ -37,7 +37,7 @@ def run_server(config: Path | None, options: Mapping[str, str | None]) -> int:
     Raises SettingsError or StoreMisconfigured for what the user wrote, click.ClickException where listening is not possible.
     """
     settings = settings_to_serve(config, options)
-    begin_log(settings.log, settings)
+    begin_server_log(settings)
     # A warning of a library, written as plain text, would break a stream of JSON lines.
     logging.captureWarnings(True)
 

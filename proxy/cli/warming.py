@@ -13,7 +13,7 @@ from proxy.audit.wanted import Order
 from proxy.audit.warming import Warmed, Warmer
 from proxy.cli.interrupting import ended_by_signals
 from proxy.cli.progress import Telling
-from proxy.cli.running import begin_log, for_mirror, quiet_log, run_loop, settings_for, warn_of_certificates
+from proxy.cli.running import begin_command, for_mirror, quiet_log, run_loop, settings_for
 from proxy.config import Settings
 from proxy.config.complaints import on_one_line
 from proxy.index import Index, repairs
@@ -45,8 +45,7 @@ def run_warm(config: Path | None, options: Mapping[str, str | None], wanted: Wan
     settings = for_mirror(settings_for(config, options), wanted.mirror)
     if settings.store.location == "memory":
         raise click.UsageError("a store in memory is forgotten at the end of this command; give --store sqlite or redis://HOST:PORT/DB")
-    warn_of_certificates(settings)
-    begin_log(quiet_log(settings, options.get("log_level")), settings)
+    begin_command(settings, quiet_log(settings, options.get("log_level")))
     order = read_order(wanted.words, wanted.locks, wanted.requirements, settings.upstream[0].url, closure=wanted.closure)
     with Telling("warming", found="files dropped", quiet=wanted.quiet) as telling:
         learned, lost, interrupted = run_loop(_warm(settings, order, telling))

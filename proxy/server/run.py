@@ -25,7 +25,6 @@ from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls, renew
 from proxy.server.warm import WarmRunner
 from proxy.upstream.addresses import is_loopback
-from proxy.upstream.tls import unusable_variables
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -160,9 +159,6 @@ def _announce(addresses: Sequence[tuple[Any, ...]], settings: Settings, app: web
             meaning="each worker asks the mirror for itself, since what is in memory is one process's own",
             remedy="let the store be sqlite or redis://",
         )
-    if any(each.url.startswith("https:") for each in settings.upstream):
-        for said in unusable_variables(os.environ):
-            _log.warning("authorities-unusable", meaning=said)
     _warn(addresses, settings)
 
 

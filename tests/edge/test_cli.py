@@ -371,6 +371,31 @@ def test_nothing_is_warned_of_where_no_proxy_exempts_from_nothing(variables: dic
 
 @pytest.mark.parametrize(
     "words",
+    [("check", "demo"), ("explain", "demo-1.0.tar.gz"), ("warm", "--store", "sqlite:store", "demo"), ("lock",)],
+    ids=lambda words: words[0],
+)
+def test_a_command_that_somebody_waits_for_warns_of_the_environment_on_standard_error(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\ndependencies = ["demo"]\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "10.*")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    _, _, said = command(capsys, *words, "--upstream", "https://127.0.0.1:9/simple/")
+    assert "mirrormend: warning: '10.*' in NO_PROXY is not understood: it exempts no host from the outbound proxy\n" in said
+    assert f"mirrormend: warning: SSL_CERT_FILE names {tmp_path / 'none.pem'}, which is not there; correct or unset it\n" in said
+
+
+def test_serving_logs_authorities_that_cannot_be_used(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.pem")
+    with serving("--upstream", "https://mirror.example.com/simple/", SSL_CERT_FILE=missing) as (_, _, lines):
+        (told,) = (line["meaning"] for line in map(json.loads, lines) if line["event"] == "authorities-unusable")
+    assert told == f"SSL_CERT_FILE names {missing}, which is not there; correct or unset it"
+
+
+@pytest.mark.parametrize(
+    "words",
     [
         ("serve", "--upstream", UPSTREAM, "--listen", NOT_HERE),
         ("check", "--upstream", UPSTREAM, "demo"),

@@ -253,8 +253,9 @@ No standard says how that list is written. These tables come from real programs 
 each run with the value against a proxy that records.
 
 mirrormend goes directly to a host if curl or uv does: your mirror's credentials must not reach a proxy that you meant to leave out.
-It also understands some forms that neither of them does. An entry that it does not understand exempts nothing, and the log says so once,
-at the start: `no-proxy-entry-not-understood`. The `proxy` of an upstream in the settings counts whatever `NO_PROXY` says.
+It also understands some forms that neither of them does. An entry that it does not understand exempts nothing, and you are told so once,
+at the start: `serve` logs `no-proxy-entry-not-understood`, other commands say it on standard error. The `proxy` of an upstream in the
+settings counts whatever `NO_PROXY` says.
 
 A network covers hosts that the URL names by their address. A name is not resolved to see whether it lies in one, neither by curl
 nor by uv nor by mirrormend: list the name.
