@@ -14,7 +14,7 @@ from proxy.audit.curl import curl_line
 from proxy.audit.explaining import LookedAt, look_at, project_of
 from proxy.audit.formats.as_json import exchange_data
 from proxy.cli.progress import Telling
-from proxy.cli.running import begin_command, for_mirror, quiet_log, run_loop, settings_for
+from proxy.cli.running import begin_command, begin_without_settings, for_mirror, quiet_log, run_loop, settings_for
 from proxy.config import Settings
 from proxy.config.complaints import on_one_line
 from proxy.core.page import normalised_name
@@ -42,6 +42,7 @@ def run_explain(
     """
     name = project_of(filename) if project is None else normalised_name(project)
     if proxy is not None:
+        begin_without_settings()
         told = run_loop(_from_proxy(proxy, name, filename))
         looked = LookedAt(told)
     else:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from proxy.cli.running import begin_command, run_loop
+from proxy.cli.running import begin_command, begin_without_settings, run_loop
 from proxy.cli.serving import settings_to_serve
 from proxy.config import Settings, UpstreamSection
 from proxy.config.complaints import no_upstream
@@ -100,6 +100,7 @@ async def _way(order: Order, indexes: Sequence[UvIndex]) -> AsyncIterator[Way]:
     Where neither says which mirror, it is uv's own index; if that is a mirrormend already, the way leads through it.
     """
     if order.proxy:
+        begin_without_settings()
         yield Way((await _running(order.proxy, indexes),), own=False)
         return
     settings = _settings_or_none(order)

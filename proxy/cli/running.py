@@ -13,7 +13,7 @@ import structlog
 from proxy.config import LogSection, Settings
 from proxy.config.load import SettingsError, load_settings
 from proxy.telemetry import configure_logging
-from proxy.upstream.route import proxies_of_environment
+from proxy.upstream.route import ProxyVariables, proxies_of_environment
 from proxy.upstream.tls import tls_context, unusable_variables
 
 _log = structlog.get_logger("mirrormend.upstream")
@@ -46,7 +46,7 @@ def begin_server_log(settings: Settings) -> None:
     Raises SettingsError where the environment names an outbound proxy by what is no address: nothing was dialled yet.
     """
     configure_logging(settings.log)
-    for entry in _ignored_exemptions(settings):
+    for entry in _ignored_exemptions(proxies_of_environment(settings)):
         _log.warning("no-proxy-entry-not-understood", entry=entry, meaning=_EXEMPTS_NOBODY)
     for said in _ignored_authorities(settings):
         _log.warning("authorities-unusable", meaning=said)
@@ -58,21 +58,35 @@ def begin_command(settings: Settings, log: LogSection) -> None:
     Raises SettingsError as `begin_server_log` does.
     """
     configure_logging(log)
-    exemptions = [f"{entry!r} in NO_PROXY is not understood: {_EXEMPTS_NOBODY}" for entry in _ignored_exemptions(settings)]
-    for said in (*exemptions, *_ignored_authorities(settings)):
-        click.echo(f"mirrormend: warning: {said}", err=True)
+    _warn_of_exemptions(proxies_of_environment(settings))
+    for said in _ignored_authorities(settings):
+        _warn(said)
 
 
-def _ignored_exemptions(settings: Settings) -> list[str]:
-    """Return the entries of NO_PROXY that are not understood, shortened, if the environment names an outbound proxy."""
-    variables = proxies_of_environment(settings)
+def begin_without_settings() -> None:
+    """Do what `begin_command` does for a command that asks a running mirrormend, as the environment says."""
+    _warn_of_exemptions(ProxyVariables.read())
+
+
+def _warn_of_exemptions(variables: ProxyVariables | None) -> None:
+    for entry in _ignored_exemptions(variables):
+        _warn(f"{entry!r} in NO_PROXY is not understood: {_EXEMPTS_NOBODY}")
+
+
+def _warn(said: str) -> None:
+    click.echo(f"mirrormend: warning: {said}", err=True)
+
+
+def _ignored_exemptions(variables: ProxyVariables | None) -> list[str]:
+    """Return the entries of NO_PROXY that are not understood, shortened, and without the credentials that a URL among them may have."""
     entries = () if variables is None else variables.exemptions.not_understood
-    return [entry[:_LONGEST_ENTRY] for entry in entries[:_ENTRIES_TOLD]]
+    return [f"{'…@' * ('@' in entry)}{entry.rpartition('@')[2]}"[:_LONGEST_ENTRY] for entry in entries[:_ENTRIES_TOLD]]
 
 
 def _ignored_authorities(settings: Settings) -> list[str]:
-    """Return what is wrong with the variables that name authorities, if a mirror is asked over TLS."""
-    return unusable_variables(os.environ) if any(each.url.startswith("https:") for each in settings.upstream) else []
+    """Return what is wrong with the variables that name authorities, if an index is asked over TLS."""
+    urls = (*(each.url for each in settings.upstream), settings.reference.url, settings.rescue.url)
+    return unusable_variables(os.environ) if any(url is not None and url.startswith("https:") for url in urls) else []
 
 
 def for_mirror(settings: Settings, name: str | None, **changes: object) -> Settings:

@@ -86,7 +86,7 @@ def _entry(text: str) -> _Entry | None:
     if networks:
         return _Entry(networks=networks, port=_port(port))
     name = host if host == "*" else _ascii(host.removeprefix("*." if host.startswith("*.") else "").lstrip(".").removesuffix("."))
-    # What ends in a number is no name (WHATWG URL, "ends in a number"), but an attempt at an address, such as 10.1 or 192.168.
+    # A text that ends in a number is no name (WHATWG URL, "ends in a number"), but an attempt at an address, such as 10.1 or 192.168.
     if name != "*" and (_NAME.fullmatch(name) is None or name.rpartition(".")[2].isdecimal()):
         return None
     return _Entry(name, port=_port(port))

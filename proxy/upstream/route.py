@@ -58,8 +58,8 @@ class ProxyVariables:
     def read(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Return what `environ`, by default that of this process, says in `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`.
 
-        The lower-case variable counts before the upper-case one, as at curl. An empty `http_proxy` says that there is no proxy, even where
-        HTTP_PROXY names one. HTTP_PROXY does not count in a CGI process, where a client sets it by a header.
+        The lower-case variable counts before the upper-case one, as at curl. An empty lower-case one says that there is no proxy, even if
+        the upper-case one names one. HTTP_PROXY does not count in a CGI process, where a client sets it by a header.
         Raises SettingsError, naming the variable, for what can be no address of a proxy.
         """
         variables = os.environ if environ is None else environ

@@ -41,7 +41,7 @@ def _unusable_file(named: str | None) -> str:
     if named is None:
         return ""
     if not named:
-        return "SSL_CERT_FILE is set to nothing, and trusts nobody; unset it for the system's authorities"
+        return "SSL_CERT_FILE is set to nothing, and names no authority; unset it for those of the system"
     try:
         with Path(named).open("rb"):
             pass
@@ -60,7 +60,7 @@ def _unusable_folders(named: str | None) -> str:
     if named is None:
         return ""
     if not named:
-        return "SSL_CERT_DIR is set to nothing, and trusts nobody; unset it for the system's authorities"
+        return "SSL_CERT_DIR is set to nothing, and names no authority; unset it for those of the system"
     if not any(Path(each).is_dir() for each in named.split(os.pathsep)):
         return f"SSL_CERT_DIR names {named}, which is no folder; correct or unset it"
     return ""

@@ -38,7 +38,7 @@ _CERTIFICATE_REFUSED = (
     "ALERT_UNKNOWN_CA",
     "ALERT_ACCESS_DENIED",
 )
-"""What servers say of a client's certificate, and of there being none (RFC 8446, section 6.2)."""
+"""Alerts of servers about a client's certificate, and of there being none (RFC 8446, section 6.2)."""
 
 _NAMES_TOLD = 4
 _KEPT_FOR = 60.0
@@ -49,7 +49,7 @@ _LISTENED_FOR = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a server shows of itself: the names and the time of its certificate, in seconds since the epoch, and its `alert` if any."""
+    """A server as it shows itself: the names and the time of its certificate, in seconds since the epoch, and its `alert` if any."""
 
     names: tuple[str, ...] = ()
     begins: float | None = None

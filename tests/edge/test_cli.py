@@ -335,6 +335,8 @@ OUTBOUND = "http://me:geheim@proxy.example.com:3128"
 NOT_HERE = "192.0.2.1:0"
 """An address of no machine (RFC 5737): a command that gets as far as to listen there ends."""
 
+OVER_TLS = ("--upstream", "https://127.0.0.1:9/simple/")
+
 MISUNDERSTOOD = "no-proxy-entry-not-understood"
 
 
@@ -371,8 +373,15 @@ def test_nothing_is_warned_of_where_no_proxy_exempts_from_nothing(variables: dic
 
 @pytest.mark.parametrize(
     "words",
-    [("check", "demo"), ("explain", "demo-1.0.tar.gz"), ("warm", "--store", "sqlite:store", "demo"), ("lock",)],
-    ids=lambda words: words[0],
+    [
+        ("check", "demo", *OVER_TLS),
+        ("explain", "demo-1.0.tar.gz", *OVER_TLS),
+        ("warm", "--store", "sqlite:store", "demo", *OVER_TLS),
+        ("lock", *OVER_TLS),
+        ("explain", "--proxy", "http://127.0.0.1:9", "demo-1.0.tar.gz"),
+        ("lock", "--proxy", "http://127.0.0.1:9/simple/"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
 )
 def test_a_command_that_somebody_waits_for_warns_of_the_environment_on_standard_error(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -380,10 +389,13 @@ def test_a_command_that_somebody_waits_for_warns_of_the_environment_on_standard_
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\ndependencies = ["demo"]\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("NO_PROXY", "10.*")
+    monkeypatch.setenv("NO_PROXY", "10.*,http://me:geheim@host")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-    _, _, said = command(capsys, *words, "--upstream", "https://127.0.0.1:9/simple/")
+    _, _, said = command(capsys, *words)
     assert "mirrormend: warning: '10.*' in NO_PROXY is not understood: it exempts no host from the outbound proxy\n" in said
+    assert "warning: '…@host' in NO_PROXY" in said
+    if OVER_TLS[1] not in words:
+        return
     assert f"mirrormend: warning: SSL_CERT_FILE names {tmp_path / 'none.pem'}, which is not there; correct or unset it\n" in said
 
 

@@ -204,7 +204,7 @@ class TestOtherFailures:
     async def test_a_silent_proxy_is_not_waited_for_without_end(self, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
         async with outbound(silent=True) as way:
             monkeypatch.setenv(f"{scheme}_proxy", way.url)
-            times = {"connect_timeout": 0.1, "read_timeout": 0.2}
+            times = {"connect_timeout": 1.0, "read_timeout": 1.0}
             async with mirror_at(f"{scheme}://mirror.invalid/simple/", **times) as mirror:
                 with pytest.raises(UpstreamTimeout, match=f"by way of the outbound proxy {way.url}"):
                     await file_of(mirror, f"{scheme}://mirror.invalid/a.whl")

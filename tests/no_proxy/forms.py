@@ -299,6 +299,8 @@ def _shown(host: str) -> str:
     return f"[{host}]:{PORT}" if ":" in host else f"{host}:{PORT}"
 
 
-def without_versions(text: str) -> list[str]:
-    """Return the lines of the document that do not depend on a version alone."""
-    return [re.sub(r"curl [^ ]+ and uv [^ )]+", "curl and uv", line) for line in text.splitlines()]
+def versions(text: str) -> str:
+    """Return which curl and uv the document is of."""
+    found = re.search(r"curl [^ ]+ and uv [^ )]+", text)
+    assert found is not None
+    return found[0]

@@ -10,23 +10,39 @@ from hypothesis import strategies as st
 
 from proxy.upstream.no_proxy import Exemptions
 from proxy.upstream.route import Route
-from tests.no_proxy.forms import FIRST, FORMS, NOT_UNDERSTOOD, SECOND, VARIABLES, Form, Variables, document, without_versions
+from tests.no_proxy.forms import FIRST, FORMS, NOT_UNDERSTOOD, SECOND, VARIABLES, Form, Variables, document, versions
 
 DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs" / "no-proxy.md"
 
 
-def documented() -> list[tuple[str, str, str, str, str]]:
-    """The rows of the table of entries: value, host, and how curl, uv and mirrormend reach it."""
-    rows = re.findall(r"^\| `(.*)` \| `(.*):8080` \| (\w+) \| (\w+) \| (\w+) \|.*\|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    return [(value.replace("\\|", "|"), host, *ways) for value, host, *ways in rows]
+Row = tuple[str, str, str, str, str]
+"""A row of the table of entries: value, host, and how curl, uv and mirrormend reach it."""
+
+
+def rows(text: str) -> list[Row]:
+    found = re.findall(r"^\| `(.*)` \| `(.*):8080` \| (\w+) \| (\w+) \| (\w+) \|.*\|$", text, re.MULTILINE)
+    return [(value.replace("\\|", "|"), host, *ways) for value, host, *ways in found]
+
+
+def documented() -> list[Row]:
+    return rows(DOCUMENT.read_text(encoding="utf-8"))
+
+
+def through_the_proxy_but_not_at_both(tried: list[Row]) -> list[Row]:
+    return [row for row in tried if "direct" in row[2:4] and row[4] != "direct"]
 
 
 @pytest.mark.timeout(600)
 async def test_the_document_is_what_the_installed_curl_and_uv_do(tmp_path: Path) -> None:
-    written = without_versions(await document(tmp_path))
-    kept = without_versions(DOCUMENT.read_text(encoding="utf-8"))
-    differing = [f"now:  {now}\nkept: {then}" for now, then in zip(written, kept, strict=False) if now != then]
-    assert written == kept, "\n".join(["run: python -m tests.no_proxy > docs/no-proxy.md", *differing])
+    written, kept = await document(tmp_path), DOCUMENT.read_text(encoding="utf-8")
+    if versions(written) == versions(kept):
+        pairs = zip(written.splitlines(), kept.splitlines(), strict=False)
+        differing = [f"now:  {now}\nkept: {then}" for now, then in pairs if now != then]
+        assert written == kept, "\n".join(["run: python -m tests.no_proxy > docs/no-proxy.md", *differing])
+    else:
+        # Other releases may do otherwise with odd forms. That is no fault of mirrormend's as long as its promise holds for them.
+        assert [row[:2] for row in rows(written)] == [row[:2] for row in rows(kept)]
+        assert through_the_proxy_but_not_at_both(rows(written)) == []
 
 
 def test_the_document_has_every_form() -> None:
@@ -34,7 +50,7 @@ def test_the_document_has_every_form() -> None:
 
 
 def test_the_way_is_direct_wherever_it_is_for_curl_or_uv() -> None:
-    assert [row for row in documented() if "direct" in row[2:4] and row[4] != "direct"] == []
+    assert through_the_proxy_but_not_at_both(documented()) == []
 
 
 def test_every_difference_from_both_has_its_reason() -> None:
@@ -43,7 +59,7 @@ def test_every_difference_from_both_has_its_reason() -> None:
 
 
 @pytest.mark.parametrize("row", documented(), ids=" for ".join)
-def test_the_route_is_the_documented_one(monkeypatch: pytest.MonkeyPatch, row: tuple[str, str, str, str, str]) -> None:
+def test_the_route_is_the_documented_one(monkeypatch: pytest.MonkeyPatch, row: Row) -> None:
     value, host, _, _, mirrormend = row
     monkeypatch.setenv("http_proxy", "http://outbound.example:3128")
     monkeypatch.setenv("no_proxy", value)

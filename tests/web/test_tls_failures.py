@@ -168,6 +168,7 @@ async def test_a_reason_that_a_reset_overtakes_is_found_out(tmp_path: Path, monk
     """Neither client hears the alert: they are cut off when they write, as Windows does and Linux at times."""
     with mirror_with(CAUSES["client certificate wanted"], tmp_path) as upstream:
         monkeypatch.setattr("proxy.upstream.failure.tls_error_in", lambda _: None)
+        monkeypatch.setattr("proxy.upstream.tls_failure._LISTENED_FOR", 20.0)
         monkeypatch.setattr("proxy.upstream.client.tls_error_in", lambda _: None)
         monkeypatch.setattr(
             "proxy.upstream.fastlane.lane.FastLane.broke", lambda lane, connection, request, _: lane._send_again(connection, request)
