@@ -123,8 +123,6 @@ class SecondIndex:
         if not self.asked_about(name):
             return _NOTHING
         held = self._held.get(name)
-        if (held is None or held.told is None) and self.rests:
-            raise UpstreamUnreachable(self.mirror.url, "it failed lately, and is left alone for a while")
         if held is not None and self._stands(held):
             self._held.move_to_end(name)
             if held.told is not None:
@@ -186,6 +184,10 @@ class SecondIndex:
             held = await self._load(name, held)
         if held is not None and held.told is not None and self._stands(held):
             return held.told
+        if self.rests:
+            if held is not None and held.told is not None:
+                return held.told
+            raise UpstreamUnreachable(self.mirror.url, "it failed lately, and is left alone for a while")
         try:
             return await self._ask(name, held)
         except (MirrormendError, OSError) as error:

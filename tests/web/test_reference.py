@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import MakeClient
+from tests.clock import Clock
+from tests.conftest import Client, MakeClient
 from tests.faults import hang, status
 from tests.mirror import BrokenMirror
 from tests.waiting import eventually
@@ -179,6 +180,29 @@ async def test_what_it_said_outlives_a_restart_and_its_own_end(
     await client.close()
     await whole.stop()
     assert await page(await app_client(**settings)) == before
+
+
+async def test_what_it_said_of_every_project_is_used_while_it_is_left_alone(
+    bare: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, tmp_path: Path
+) -> None:
+    projects, clock = ("demo", "other", "third"), Clock()
+    for name in projects[1:]:
+        bare.add(f"{name}-1.0-py3-none-any.whl")
+        whole.add(f"{name}-1.0-py3-none-any.whl", upload_time=NOW)
+    settings = {"reference": {"url": whole.url}, "store": {"location": f"sqlite:{tmp_path / 'store.sqlite3'}"}}
+
+    async def all_filled(client: Client) -> bool:
+        entries = [entry for name in projects for entry in (await page(client, name)).values()]
+        return all("upload-time" in entry for entry in entries)
+
+    client = await app_client(clock, **settings)
+    await eventually(lambda: all_filled(client))
+    await client.close()
+    await whole.stop()
+    # Its pages are due to be asked for again; the first one that is finds it down, and so it is left alone.
+    clock.passes(200_000)
+    again = await app_client(clock, **settings)
+    await eventually(lambda: all_filled(again))
 
 
 async def test_what_it_says_anew_is_taken_over_when_the_mirrors_page_is_asked_for_again(
