@@ -20,6 +20,10 @@ class NotTheFile(Exception):
     """The second index sent something else than the file that the mirror's page lists."""
 
 
+class TooLargeForMetadata(Exception):
+    """A wheel is so large that it is not fetched for its metadata alone; of the wheel itself this says nothing."""
+
+
 async def checked(chunks: AsyncIterator[bytes], sha256: str) -> AsyncIterator[bytes]:
     """Passes on the bytes of a file, and the last of them only once all of them are seen to have the `sha256`.
 
@@ -48,11 +52,17 @@ def begun(download: Download) -> None:
 
 
 async def whole(download: Download, sha256: str) -> bytes:
-    """Return all of a small file that has the `sha256`; raise as `begun` and `checked` do, and NotTheFile where it is too large."""
+    """Return all of a wheel that has the `sha256`.
+
+    Raise as `begun` and `checked` do, and TooLargeForMetadata as soon as it turns out to be so.
+    """
     begun(download)
+    length = download.headers.get("Content-Length", "")
+    if length.isascii() and length.isdigit() and int(length) > _WHEEL_LIMIT:
+        raise TooLargeForMetadata(f"it has {length} bytes")
     content = bytearray()
     async for piece in checked(download.chunks(), sha256):
         content += piece
         if len(content) > _WHEEL_LIMIT:
-            raise NotTheFile("the wheel is too large to be read for its metadata")
+            raise TooLargeForMetadata(f"it has more than {_WHEEL_LIMIT} bytes")
     return bytes(content)

@@ -194,11 +194,17 @@ class Gate:
         if rescued is not None:
             return _given(file, await self._remember(project, file, file, rescued))
         own = tried.get(file.key)
-        if (own is None or not own.passing) and not is_undeliverable(project.verdicts.get(file.key)):
+        if (own is None or not own.passing) and self._stays_on_page(project, page, file):
             project.unreadable[file.key] = self._clock()
             project.offers += 1
         self._mirror.counts.metadata["none"] += 1
         raise MetadataUnavailable(project.name, file.filename, _told(tried))
+
+    def _stays_on_page(self, project: Project, page: Page, file: File) -> bool:
+        """Tell whether clients see `file`: the mirror does not deny it, or it is rescued."""
+        if not is_undeliverable(project.verdicts.get(file.key)):
+            return True
+        return self._rescue is not None and file.key in self._rescue.listed(project, page)
 
     def _known(self, project: Project, file: File) -> Read | None:
         known = project.read.get(file.key)

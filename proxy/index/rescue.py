@@ -20,7 +20,7 @@ from proxy.core.identity import SHARED
 from proxy.core.page import File, Page, Sha256
 from proxy.core.twins import named, same_elsewhere
 from proxy.core.verdict.judge import PASSING, Cause, Kind, Verdict, cause_of
-from proxy.index.checked import NotTheFile, begun, whole
+from proxy.index.checked import NotTheFile, TooLargeForMetadata, begun, whole
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
 from proxy.index.pauses import Pauses
@@ -259,6 +259,9 @@ class Rescue:
         try:
             async with self.download(source) as download:
                 wheel = await whole(download, sha256_of(file) or "")
+        except TooLargeForMetadata as error:
+            _log.info("too-large-for-metadata", project=project.name, file=file.filename, index=self.url, why=str(error))
+            return None
         except (MirrormendError, NotTheFile) as error:
             self.failed(project, file, error)
             return None

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.clock import Clock
 from tests.conftest import MakeClient
-from tests.faults import artifactory_404, cut, empty, hang, ignores_range, reset, status, wrong_type
+from tests.faults import artifactory_404, cut, empty, hang, ignores_range, reset, status, without_length, wrong_type
 from tests.mirror import BrokenMirror
 from tests.waiting import eventually
 from tests.wheels import make_wheel, metadata_of
@@ -335,6 +335,25 @@ async def test_metadata_of_the_only_wheel_of_a_release_is_that_of_the_rescued_on
     assert (code, body) == (200, metadata_of(WHEEL))
     assert "Mirrormend-Metadata-From" not in headers
     assert bool(whole.asked_for(DEAD)) == (advertised is False)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by its length", "while it comes"])
+async def test_a_wheel_that_is_too_large_to_be_read_for_its_metadata_is_rescued_all_the_same(
+    mirror: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    monkeypatch.setattr("proxy.index.checked._WHEEL_LIMIT", 300_000)
+    mirror.add(ALIVE)
+    mirror.add(DEAD, WHEEL)
+    mirror.fault(DEAD, artifactory_404())
+    if not told:
+        whole.fault(DEAD, without_length())
+    client = await app_client(**rescue(whole))
+    await names(client)
+    assert (await get(client, PATH + ".metadata"))[0] == 502
+    page = json.loads((await get(client, "/simple/demo/", Accept=JSON))[1])
+    # Clients that are promised no metadata take it out of the wheel.
+    assert [entry.get("core-metadata", False) for entry in page["files"] if entry["filename"] == DEAD] == [False]
+    assert (await get(client))[:2] == (200, WHEEL)
 
 
 async def test_metadata_is_not_read_out_of_a_wheel_of_other_bytes(
