@@ -189,10 +189,10 @@ class Gate:
                         "metadata-of-another-file", project=project.name, file=file.filename, source=source.filename, tried=_told(tried)
                     )
                 self._mirror.counts.metadata[_source_of(project, file, source)] += 1
-                return _given(file, await self._remember(project, file, source, content))
+                return _given(file, await self._remember(project, file, source, content, rescued=known is not None and known.rescued))
         rescued = None if self._rescue is None else await self._rescue.metadata(project, file, release.spelling)
         if rescued is not None:
-            return _given(file, await self._remember(project, file, file, rescued))
+            return _given(file, await self._remember(project, file, file, rescued, rescued=True))
         own = tried.get(file.key)
         if (own is None or not own.passing) and self._stays_on_page(project, page, file):
             project.unreadable[file.key] = self._clock()
@@ -208,7 +208,7 @@ class Gate:
 
     def _known(self, project: Project, file: File) -> Read | None:
         known = project.read.get(file.key)
-        if known is None or known.mark != mark_of(file):
+        if known is None or known.mark != mark_of(file) or (known.rescued and self._refused(project, file, known.source)):
             return None
         if known.source != file.key and not self._is_denied(project, file):
             del project.read[file.key]
@@ -217,16 +217,21 @@ class Gate:
         project.read.move_to_end(file.key)
         return known
 
+    def _refused(self, project: Project, file: File, source: str) -> bool:
+        """Tell whether the mirror refuses `file`, or that with the key `source`: then nobody gets what a second index gave instead."""
+        other = None if source == file.key or project.known is None else project.known.page.by_key.get(source)
+        return any(self._verifier.refuses(project, each) for each in (file, other) if each is not None)
+
     def _is_denied(self, project: Project, file: File) -> bool:
         """Tell whether `file` is proven absent, by an answer that is not too old."""
         verdict = project.verdicts.get(file.key)
         return verdict is not None and is_undeliverable(verdict) and 0 <= self._clock() - verdict.evidence.at < _DENIAL_STANDS_FOR
 
-    async def _remember(self, project: Project, file: File, source: File, content: bytes) -> Read:
-        """Remember what was read of `source`, also for `file` if that is denied; return what is to be served for `file`."""
+    async def _remember(self, project: Project, file: File, source: File, content: bytes, *, rescued: bool = False) -> Read:
+        """Remember what was read of `source`, `rescued` or not, also for `file` if that is denied; return what is served for `file`."""
         digest = await self._reader.sha256(content)
-        project.read[source.key] = Read(source.key, content, mark_of(source), digest)
-        read = Read(source.key, content, mark_of(file), digest)
+        project.read[source.key] = Read(source.key, content, mark_of(source), digest, rescued)
+        read = Read(source.key, content, mark_of(file), digest, rescued)
         if source.key != file.key and self._is_denied(project, file):
             project.read[file.key] = read
         while len(project.read) > 1 and sum(len(each.content) for each in project.read.values()) > _REMEMBERED:

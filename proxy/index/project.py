@@ -59,13 +59,15 @@ class KnownPage:
 class Read(msgspec.Struct, frozen=True, array_like=True):
     """Core metadata read for a file: the key of the file that it came from, the content, and what marks the file that it is for.
 
-    `sha256` is the content's; older documents lack it.
+    `sha256` is the content's; `rescued` says that a second index gave it, since the mirror did not deliver the file.
+    Older documents lack both.
     """
 
     source: str
     content: bytes
     mark: str
     sha256: str = ""
+    rescued: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,25 +5,26 @@ that the mirror's page promises never comes to its end; the second index gets no
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from itertools import islice
+from itertools import chain, islice
 
 import structlog
 
 from proxy.config import RescueSection
-from proxy.core.errors import MirrormendError, UpstreamError, UpstreamStatus, UpstreamTimeout
+from proxy.core.errors import MirrormendError, UpstreamError, UpstreamTimeout
 from proxy.core.filling import sha256_of
+from proxy.core.flows.exchange import Trouble
 from proxy.core.flows.metadata import metadata_copy, metadata_in_wheel
 from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page, Sha256
-from proxy.core.twins import named, same_elsewhere
+from proxy.core.twins import named
 from proxy.core.verdict.judge import PASSING, Cause, Kind, Verdict, cause_of
 from proxy.index.checked import NotTheFile, TooLargeForMetadata, begun, whole
+from proxy.index.failure_backoff import FailureBackoff, asked_to_wait
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
-from proxy.index.pauses import Pauses
 from proxy.index.project import Project, Source
 from proxy.index.second import SecondIndex, is_among
 from proxy.index.verification import Verifier
@@ -69,7 +70,7 @@ class Rescue:
         self._trying: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "sources again")
         self._asking: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "whole files")
         self._metadata_reader = MetadataReader()
-        self._pauses = Pauses(clock)
+        self._backoff = FailureBackoff(clock)
 
     @property
     def url(self) -> str:
@@ -88,22 +89,25 @@ class Rescue:
         """Return whether the mirror is known to deny `file`, and is not due to be asked again, nor refuses it."""
         verdict = project.verdicts.get(file.key)
         lately = verdict is not None and self._is_denial(verdict) and self._clock() - verdict.checked < self._no
-        return lately and not self.refused(project, (file,))
+        return lately and not self.refused(project, file)
 
-    def refused(self, project: Project, files: Iterable[File]) -> bool:
-        """Return whether the mirror refused one of `files` since it last denied it: then it is not fetched elsewhere."""
-        by_head = self._verifier.believes_head
-        return any(project.answers_about(file).refuse(by_head=by_head) for file in files)
+    def refused(self, project: Project, file: File) -> bool:
+        """Return whether the mirror refuses `file`: then it is not fetched elsewhere."""
+        return self._verifier.refuses(project, file)
 
     def permitted(self, project: Project, file: File) -> bool:
         """Return whether the mirror denies `file` to those who ask for all of it, for one of the causes, and did not refuse it since."""
-        return project.answers_about(file).permit(self._causes, by_head=self._verifier.believes_head)
+        return project.answers_about(file).permit(self._causes, by_head=self._verifier.believes_head(project.who))
 
-    async def permitted_now(self, project: Project, file: File, *, whole: bool) -> bool:
-        """Return the same; HEAD is asked before, where it was not, and so is a GET of the `whole`."""
-        if not self.permitted(project, file) and not whole:
-            await self._verifier.ask_head(project, file)
-        elif not self.permitted(project, file):
+    async def permitted_by_head(self, project: Project, file: File, within: float) -> bool:
+        """Return the same; HEAD is asked before, where it was not, and has `within` so many seconds to answer in."""
+        if not self.permitted(project, file):
+            await self._verifier.ask_head(project, file, within)
+        return self.permitted(project, file)
+
+    async def permitted_by_whole(self, project: Project, file: File) -> bool:
+        """Return the same; HEAD and a GET of the whole file are asked before, where they were not."""
+        if not self.permitted(project, file):
             await self._verifier.ask_whole(project, (file,))
         return self.permitted(project, file)
 
@@ -111,9 +115,7 @@ class Rescue:
         """Return the keys of files on `page` that the mirror does not deliver and the second index was seen to list with the same hash."""
         keys = {key for key, _ in project.sources if key in page.by_key and self._denied(project, key)}
         files = (page.by_key[key] for key in keys)
-        return frozenset(
-            file.key for file in files if self._source(project, file) is not None and not self.refused(project, self._alike(page, file))
-        )
+        return frozenset(file.key for file in files if self._source(project, file) is not None and not self.refused(project, file))
 
     async def prepare(self, project: Project, left: float) -> None:
         """Looks where the files come from that the mirror turned out not to deliver, for as long as a page can wait.
@@ -126,7 +128,7 @@ class Rescue:
             return
         if project.prepared_for == project.revision and not self.may_try_again(project):
             return
-        await self._try_again(project, known.page, left)
+        await self._try_again(project, left)
         denied = (known.page.by_key.get(key) for key in project.verdicts if self._denied(project, key))
         files = [file for file in denied if file is not None and self._unsought(project, file)]
         key, began = (project.who.key, project.name), self._clock()
@@ -142,23 +144,31 @@ class Rescue:
 
     def state(self, project: Project) -> tuple[int, int, bool]:
         """Return what changes whenever `listed` may: pages of the project are made anew then."""
-        return project.rescues, self._pauses.count(project.name), bool(project.sources) and self._second.failing
+        return project.rescues, self._backoff.count(project.name), bool(project.sources) and self._second.failing
 
     def may_try_again(self, project: Project) -> bool:
         """Return whether what failed at the second index may be tried again, so that the page can list it once it works."""
-        if not project.sources or self._second.rests:
-            return False
-        if self._pauses.count(project.name):
-            return bool(self._pauses.due(project.name))
-        return self._second.failing and any(source.file is not None for source in project.sources.values())
+        return next(self._due(project), None) is not None
 
-    async def _try_again(self, project: Project, page: Page, left: float) -> None:
-        """Ask the second index for files that failed, a few at a time, for as long as a page can wait."""
-        if not self.may_try_again(project):
+    def _due(self, project: Project) -> Iterator[tuple[File, File]]:
+        """Give files of the page that are to be tried again, each with the second index's, those first that failed themselves.
+
+        Only such are as the page would list: the mirror denies them, and does not refuse them.
+        """
+        whole = self._second.failing
+        if project.known is None or not project.sources or self._second.rests or not (whole or self._backoff.count(project.name)):
             return
-        due = (page.by_key.get(key) for key in self._pauses.due(project.name) or [key for key, _ in project.sources])
-        pairs = ((file, self._found(project, file)) for file in due if file is not None)
-        trying = list(islice(((file, source) for file, source in pairs if source is not None), _TRIED_AGAIN))
+        by_key = project.known.page.by_key
+        untried = (key for key, _ in project.sources if not self._backoff.failing(project.name, key)) if whole else ()
+        for key in chain(self._backoff.due(project.name), untried):
+            file = by_key.get(key)
+            source = None if file is None else self._found(project, file)
+            if file is not None and source is not None and self._denied(project, key) and not self.refused(project, file):
+                yield file, source
+
+    async def _try_again(self, project: Project, left: float) -> None:
+        """Ask the second index for files that failed, a few at a time, for as long as a page can wait."""
+        trying = list(islice(self._due(project), _TRIED_AGAIN))
         if trying:
             work = self._trying.start((project.who.key, project.name), lambda: self._try_all(project, trying))
             await self._second.patiently(work, project.name, min(self._patience, left))
@@ -177,12 +187,12 @@ class Rescue:
 
     def succeeded(self, project: Project, file: File) -> None:
         """Note that the second index delivers `file`."""
-        self._pauses.succeeded(project.name, file.key)
+        self._backoff.succeeded(project.name, file.key)
         self._second.succeeded()
 
     def rests(self, project: Project, file: File) -> bool:
         """Return whether the second index failed so lately that it is not asked for `file` again."""
-        return self._second.rests or self._pauses.rests(project.name, file.key)
+        return self._second.rests or self._backoff.rests(project.name, file.key)
 
     @property
     def deadline(self) -> float:
@@ -193,7 +203,7 @@ class Rescue:
         """Return whether the mirror's silence is a reason to ask the second index for `file`, so that it is not waited for to its end."""
         if not self.covers(Cause.NO_ANSWER) or sha256_of(file) is None or not self._asked_about(project):
             return False
-        return not (self.rests(project, file) or self.refused(project, (file,)))
+        return not (self.rests(project, file) or self.refused(project, file))
 
     async def find(self, project: Project, file: File, within: float | None = None) -> File | None:
         """Return the file of the second index that has the name and the SHA-256 of `file`; None where there is none, or it failed lately.
@@ -216,10 +226,8 @@ class Rescue:
 
         That is the time for which a denial counts where it has not the file, else a pause that grows with each failure.
         """
-        at_least = self._no if isinstance(error, NotTheFile) else 0.0
-        if isinstance(error, UpstreamStatus) and error.retry_after is not None:
-            at_least = error.retry_after
-        pause = self._pauses.failed(project.name, file.key, at_least=at_least)
+        at_least = self._no if isinstance(error, NotTheFile) else asked_to_wait(error)
+        pause = self._backoff.failed(project.name, file.key, at_least=at_least)
         why = str(error) or "too late"
         _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=why, pause=round(pause))
         if isinstance(error, NotTheFile):
@@ -242,10 +250,16 @@ class Rescue:
         It is the second index's copy where the mirror's page gives its hash, else it is read out of the whole wheel, once that is checked.
         """
         verdict = project.verdicts.get(file.key)
-        if verdict is None or verdict.kind is Kind.DELIVERABLE or not self.covers(verdict.cause) or not file.filename.endswith(".whl"):
+        if (
+            verdict is None
+            or verdict.kind is Kind.DELIVERABLE
+            or _is_policy(verdict)
+            or not self.covers(verdict.cause)
+            or not file.filename.endswith(".whl")
+        ):
             return None
-        passing = verdict.cause in PASSING and not self.refused(project, (file,))
-        if not passing and not await self.permitted_now(project, file, whole=True):
+        passing = verdict.cause in PASSING and not self.refused(project, file)
+        if not passing and not await self.permitted_by_whole(project, file):
             return None
         source = await self.find(project, file)
         if source is None:
@@ -276,7 +290,7 @@ class Rescue:
                 return False
             answers = project.answers_about(file)
             asked = max(project.asked_whole.get(file.key, 0.0), answers.refused)
-            if self._verifier.head_tested or answers.refuse(by_head=False):
+            if self._verifier.head_tested(project.who) or answers.refuse(by_head=False):
                 # Else it was not seen yet in this run what a refusal of HEAD is worth.
                 asked = max(asked, answers.last_refused)
             return not 0 <= now - asked < self._no
@@ -291,10 +305,6 @@ class Rescue:
             project.asked_whole[file.key] = self._clock()
         await self._verifier.ask_whole(project, files, patient=True)
 
-    @staticmethod
-    def _alike(page: Page, file: File) -> tuple[File, ...]:
-        return file, *same_elsewhere(page, file)
-
     async def _look(self, project: Project, files: list[File]) -> None:
         told = await self._second.page(project.name)
         for file in files:
@@ -304,7 +314,7 @@ class Rescue:
 
     def _source(self, project: Project, file: File) -> File | None:
         """Return where `file` can be had, None where nowhere, or where that failed the last time."""
-        failing = self._second.failing or self._pauses.failing(project.name, file.key)
+        failing = self._second.failing or self._backoff.failing(project.name, file.key)
         return None if failing else self._found(project, file)
 
     @staticmethod
@@ -329,3 +339,8 @@ class Rescue:
 
     def _is_denial(self, verdict: Verdict) -> bool:
         return verdict.kind is Kind.UNDELIVERABLE and verdict.cause in self._causes
+
+
+def _is_policy(verdict: Verdict) -> bool:
+    """Return whether an outbound proxy kept the file back: that is its administrator's will, and says nothing of the mirror."""
+    return verdict.evidence.trouble == Trouble.OUTBOUND_PROXY.value

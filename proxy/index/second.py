@@ -19,8 +19,8 @@ from proxy.core.errors import MirrormendError, OwnLimit, UpstreamBroke, Upstream
 from proxy.core.identity import SHARED
 from proxy.core.page import Page, normalised_spelling
 from proxy.index.documents import PageDocument, decode, encode
+from proxy.index.failure_backoff import FailureBackoff, asked_to_wait
 from proxy.index.flights import SingleFlight, Tasks
-from proxy.index.pauses import Pauses
 from proxy.index.reading import digest_of, read_page
 from proxy.store import Room, Store
 from proxy.upstream import FetchedPage, Mirror, Validators
@@ -62,7 +62,6 @@ class _Held:
     again: float
     digest: str = ""
     error: MirrormendError | None = None
-    failures: int = 0
 
     @property
     def weight(self) -> int:
@@ -96,7 +95,8 @@ class SecondIndex:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._late_until = 0.0
         self._late_for = _LATE_FOR
-        self._pauses = Pauses(clock)
+        self._backoff = FailureBackoff(clock)
+        self._page_backoff = FailureBackoff(clock, _PAUSE, _LONGEST_PAUSE)
         self._failures: set[str] = set()
         # Another second index is another room, and a mirror cannot be called like that.
         self._prefix = f"@{mirror.key}/"
@@ -112,7 +112,7 @@ class SecondIndex:
     def is_current(self, name: str, digest: str) -> bool:
         """Whether the page of the project that has this digest is what `page` would give now, without asking."""
         held = self._held.get(name)
-        return held is not None and held.digest == digest and self._stands(held)
+        return held is not None and held.digest == digest and self._stands(name, held)
 
     async def page(self, name: str) -> SecondPage:
         """Gives what the second index lists of the project with the normalised `name`, however long that takes.
@@ -123,7 +123,7 @@ class SecondIndex:
         if not self.asked_about(name):
             return _NOTHING
         held = self._held.get(name)
-        if held is not None and self._stands(held):
+        if held is not None and self._stands(name, held):
             self._held.move_to_end(name)
             if held.told is not None:
                 return held.told
@@ -155,34 +155,35 @@ class SecondIndex:
     @property
     def failing(self) -> bool:
         """Whether the index failed as a whole when it was last asked, however long ago: nothing is promised that is to come from it."""
-        return self._pauses.failing("", "")
+        return self._backoff.failing("", "")
 
     @property
     def rests(self) -> bool:
         """Whether the index failed as a whole so lately that it is not to be asked."""
-        return self._pauses.rests("", "")
+        return self._backoff.rests("", "")
 
     def failed(self, about: str, error: MirrormendError) -> None:
         """Note that a page or a file, called `about`, could not be had. That may be a matter of its own, or that of the whole index."""
-        wish = error.retry_after or 0.0 if isinstance(error, UpstreamStatus) else 0.0
+        wish = asked_to_wait(error)
         if isinstance(error, OwnLimit) or (isinstance(error, UpstreamStatus) and error.status != 429 and error.status < 500):
             return
-        self._failures.add(about)
+        if len(self._failures) < _IN_A_ROW:
+            self._failures.add(about)
         whole = wish > 0 or len(self._failures) >= _IN_A_ROW or isinstance(error, UpstreamUnreachable)
         if whole:
-            seconds = self._pauses.failed("", "", at_least=wish)
+            seconds = self._backoff.failed("", "", at_least=wish)
             _log.warning("second-index-rests", index=self.mirror.url, why=str(error), seconds=round(seconds))
 
     def succeeded(self) -> None:
         """Note that a page or a file came."""
         self._failures.clear()
-        self._pauses.succeeded("", "")
+        self._backoff.succeeded("", "")
 
     async def _refresh(self, name: str) -> SecondPage:
         held = self._held.get(name)
         if held is None or (held.told is None and held.error is None):
             held = await self._load(name, held)
-        if held is not None and held.told is not None and self._stands(held):
+        if held is not None and held.told is not None and self._stands(name, held):
             return held.told
         if self.rests:
             if held is not None and held.told is not None:
@@ -193,15 +194,12 @@ class SecondIndex:
         except (MirrormendError, OSError) as error:
             # Whatever it is, the page of the mirror is served without it.
             failed = error if isinstance(error, MirrormendError) else UpstreamBroke(self.mirror.url, str(error))
-            failures = 1 if held is None else held.failures + 1
-            wish = failed.retry_after or 0.0 if isinstance(failed, UpstreamStatus) else 0.0
-            pause = min(_LONGEST_PAUSE, max(wish, _PAUSE * 2.0 ** min(failures - 1, 20)))
+            pause = self._page_backoff.failed(name, "")
             _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed), pause=pause)
             self.failed(name, failed)
             if held is None or held.told is None:
-                self._hold(name, _Held(None, Validators(), self._clock() + pause, error=copy(failed), failures=failures))
+                self._hold(name, _Held(None, Validators(), 0.0, error=copy(failed)))
                 raise failed from None
-            held.again, held.failures = self._clock() + pause, failures
             return held.told
 
     async def _ask(self, name: str, held: _Held | None) -> SecondPage:
@@ -214,13 +212,14 @@ class SecondIndex:
             fetched = FetchedPage(b"", None, self.mirror.url, Validators(), {})
         now = self._clock()
         if held is not None and told is not None and not isinstance(fetched, FetchedPage):
+            self._page_backoff.succeeded(name, "")
             self.succeeded()
-            held.failures = 0
             held.again = now + self._fresh_for(told)
             return told
         if not isinstance(fetched, FetchedPage):
             raise UpstreamBroke(self.mirror.url, "it says that nothing changed, though it was not asked whether anything did")
         told = await _read(name, fetched)
+        self._page_backoff.succeeded(name, "")
         self.succeeded()
         self._hold(name, _Held(told, fetched.validators, now + self._fresh_for(told), told.digest))
         self._store.put(Room.PAGE, self._prefix + name, encode(PageDocument.of(fetched, now)), _KEPT_FOR)
@@ -243,12 +242,13 @@ class SecondIndex:
         self._hold(name, held)
         return held
 
-    def _stands(self, held: _Held) -> bool:
+    def _stands(self, name: str, held: _Held) -> bool:
         """Return whether the second index need not be asked again yet; one that was asked in the future, before the clock went back, is."""
-        if held.told is not None:
-            longest = max(self._fresh_for(held.told), _LONGEST_PAUSE)
-        else:
-            longest = _LONGEST_PAUSE if held.error is not None else max(self._freshness.fresh, self._freshness.absent)
+        if self._page_backoff.rests(name, ""):
+            return True
+        if held.error is not None:
+            return False
+        longest = max(self._freshness.fresh, self._freshness.absent) if held.told is None else self._fresh_for(held.told)
         return 0 < held.again - self._clock() <= longest
 
     def _fresh_for(self, told: SecondPage) -> float:

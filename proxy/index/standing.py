@@ -58,6 +58,8 @@ class Standing:
     misses: int = 0
     tries: int = 0
     tried: float = 0.0
+    refuses_head: bool | None = None
+    head_tested: float = 0.0
 
     def delivered(self, file: File, at: float) -> None:
         """Record that `file` was delivered at `at`, in seconds since the epoch."""

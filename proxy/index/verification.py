@@ -3,8 +3,10 @@
 A denial raises a suspicion; `denials` asks again until it is proven, or the file is delivered.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,6 +17,7 @@ from proxy.core.flows.exchange import Flow
 from proxy.core.flows.probe import head_status, plain_probe, probe, whole_probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
+from proxy.core.twins import same_elsewhere
 from proxy.core.verdict.judge import PROOF, Cause, Kind, VerdictRules, cause_of, is_undeliverable, judge
 from proxy.core.verdict.plan import is_young, order
 from proxy.core.verdict.refusal import REFUSALS
@@ -35,6 +38,9 @@ _WITNESS_WITHIN = 5.0
 
 _HEAD_WITHIN = 2.0
 """Seconds that HEAD has to answer in before a file is rescued; no answer refuses nothing."""
+
+_HEAD_TESTED_FOR = 3600.0
+"""Seconds for which it counts what was seen of HEAD at a file that is delivered."""
 
 _SETTLED_WITHIN = 30.0
 _PROVEN_AGAIN = 4
@@ -83,7 +89,6 @@ class Verifier:
         self._learned = learned
         self._identities: dict[str, _Judged] = {}
         self._head = HeadTrust()
-        self._refuses_by_head: bool | None = None
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity, since files known to be good fail."""
@@ -196,44 +201,56 @@ class Verifier:
         if suspect is not None:
             await self._proven(judged.prover, [suspect], wait=wait)
 
-    @property
-    def believes_head(self) -> bool:
-        """Whether HEAD tells the truth at this mirror, as far as was seen: there are mirrors that deny by it what they deliver."""
-        return self._head.believed and not self._refuses_by_head
+    def refuses(self, project: Project, file: File) -> bool:
+        """Return whether the mirror refused `file`, or the same bytes at another address of the page, since it last denied it."""
+        if not project.answers:
+            return False
+        by_head = self.believes_head(project.who)
+        alike = () if project.known is None else same_elsewhere(project.known.page, file)
+        return any(project.answers_about(each).refuse(by_head=by_head) for each in (file, *alike))
 
-    @property
-    def head_tested(self) -> bool:
-        """Whether it was seen what a refusal of HEAD is worth."""
-        return self._refuses_by_head is not None
+    def believes_head(self, who: Identity) -> bool:
+        """Return whether HEAD tells `who` the truth, as far as was seen: there are mirrors that deny by it what they deliver."""
+        return self._head.believed and not self._of(who).standing.refuses_head
+
+    def head_tested(self, who: Identity) -> bool:
+        """Return whether it was seen what a refusal of HEAD is worth that `who` gets."""
+        return self._of(who).standing.refuses_head is not None
 
     async def ask_whole(self, project: Project, files: Iterable[File], *, patient: bool = False) -> None:
         """Ask for `files` as clients do, by HEAD and by a GET of the whole that is hung up on, and note what is said of each."""
         files = list(files)
         evidences: list[tuple[File, Evidence]] = []
-        flows = ((file, whole_probe(file.url, head=self.believes_head)) for file in files)
+        flows = ((file, whole_probe(file.url, head=self.believes_head(project.who))) for file in files)
         await self._mirror.converse_all(flows, project.who, learned=lambda *seen: evidences.append(seen), patient=patient)
         for file, evidence in evidences:
             await self.correct(project, file, evidence, wait=False)
         if any(evidence.head in REFUSALS for _, evidence in evidences):
             await self._test_head(project)
 
-    async def ask_head(self, project: Project, file: File) -> None:
-        """Ask for `file` by HEAD, and note whether that is refused."""
-        status = await self._mirror.converse(head_status(file.url), project.who, within=_HEAD_WITHIN)
+    async def ask_head(self, project: Project, file: File, within: float = _HEAD_WITHIN) -> None:
+        """Ask for `file` by HEAD, and note whether that is refused; the mirror has `within` so many seconds for it in all."""
+        until = asyncio.get_running_loop().time() + within
+        status = await self._mirror.converse(head_status(file.url), project.who, within=min(within, _HEAD_WITHIN))
         project.hear_head(file, status, self._clock())
         if status in REFUSALS:
-            await self._test_head(project)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._test_head(project)
 
     async def _test_head(self, project: Project) -> None:
         """Find out whether HEAD is refused for a file that is delivered as well: then its refusals say nothing of others."""
-        good = next(islice(self._candidates(project, self._of(project.who).standing, frozenset()), 1), None)
+        standing = self._of(project.who).standing
+        if standing.refuses_head is not None and 0 <= self._clock() - standing.head_tested < _HEAD_TESTED_FOR:
+            return
+        good = next(islice(self._candidates(project, standing, frozenset()), 1), None)
         if good is None:
             return
         status = await self._mirror.converse(head_status(good.url), project.who, within=_HEAD_WITHIN)
         if status not in REFUSALS:
-            self._refuses_by_head = False
+            standing.refuses_head, standing.head_tested = False, self._clock()
         elif cause_of(await self._mirror.converse(plain_probe(good.url), project.who, within=_HEAD_WITHIN), good.size) is _AVAILABLE:
-            self._refuses_by_head = True
+            standing.refuses_head, standing.head_tested = True, self._clock()
 
     def _note(self, project: Project, judged: _Judged, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect | None:
         """Note the verdict that `evidence` of this `cause` allows at once; return the suspect where it denies the file."""

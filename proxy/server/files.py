@@ -51,7 +51,7 @@ from proxy.server.file_transfer import Begun, OtherBytes, Part, Wanted, range_he
 from proxy.server.pages import matches
 from proxy.server.passing import fit, fitting
 from proxy.server.ranges import ByteRange, parse_range
-from proxy.server.rescues import hurried, may_rescue, rescued_file, says_nothing
+from proxy.server.rescues import hurried, rescued_file, rescued_or_failed
 from proxy.upstream import Download, lowered, retry_after, status_error
 from proxy.upstream.addresses import dialled, shown
 
@@ -91,37 +91,7 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
     except MirrormendError as error:
         if instead or BEGUN in request:
             raise
-        return await _of_second_index(request, index, project, file, error, until=until)
-
-
-async def _of_second_index(
-    request: web.Request, index: Index, project: Project, file: File, error: MirrormendError, *, until: float
-) -> web.StreamResponse:
-    """Answer with `file` from the second index if it may come from there, though the mirror failed with `error`; raise that if not.
-
-    Before that a GET of the whole file has failed as well, which a client that asked for a part, or by HEAD, did not make: what that
-    delivers is the file, and what it is refused with is what the client is told.
-    """
-    if index.rescue is None or not may_rescue(index, error):
-        raise error
-    if not says_nothing(error) and not index.rescue.permitted(project, file) and not _asks_for_all(request):
-        try:
-            return await _whole(request, index, project, file)
-        except MirrormendError as failed:
-            if BEGUN in request or not may_rescue(index, failed):
-                raise
-            error = failed
-    permitted = says_nothing(error) or await index.rescue.permitted_now(project, file, whole=False)
-    if not permitted or index.rescue.refused(project, index.addresses(project, file)):
-        raise error
-    response = await rescued_file(request, index, project, file, until=until)
-    if response is None:
-        raise error
-    return response
-
-
-def _asks_for_all(request: web.Request) -> bool:
-    return request.method == "GET" and parse_range(request.headers.get("Range")) is None
+        return await rescued_or_failed(request, index, project, file, error, until=until, whole=_whole)
 
 
 async def _whole(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:

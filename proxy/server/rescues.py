@@ -4,7 +4,7 @@ A range of such a file cannot be checked, so it is always sent as a whole, as a 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -13,6 +13,7 @@ from aiohttp import web
 from proxy.core.errors import (
     FileUndeliverable,
     MirrormendError,
+    OutboundProxyRefused,
     UpstreamBroke,
     UpstreamError,
     UpstreamStatus,
@@ -26,8 +27,9 @@ from proxy.index import Index
 from proxy.index.checked import NotTheFile, begun, checked
 from proxy.index.project import Project
 from proxy.index.rescue import Rescue
-from proxy.server.context import abort, facts_of
+from proxy.server.context import BEGUN, abort, facts_of
 from proxy.server.pages import matches
+from proxy.server.ranges import parse_range
 from proxy.upstream.addresses import shown
 
 _log = structlog.get_logger("mirrormend.server")
@@ -36,13 +38,17 @@ _LEAST = 2.0
 """Seconds that the second index has at least to begin, however long the mirror took to fail."""
 
 
-def may_rescue(index: Index, error: MirrormendError) -> bool:
-    """Whether a file that failed at the mirror with `error` may come from elsewhere: never where the mirror refuses it."""
+WholeFile = Callable[[web.Request, Index, Project, File], Awaitable[web.StreamResponse]]
+"""Answers with what a GET of the whole file gives at the mirror, and raises what the client is told where that fails."""
+
+
+def _may_rescue(index: Index, error: MirrormendError) -> bool:
+    """Return whether a file that failed at the mirror with `error` may come from elsewhere: never where the mirror refuses it."""
     cause = _cause_of(error)
     return index.rescue is not None and cause is not None and index.rescue.covers(cause)
 
 
-def says_nothing(error: MirrormendError) -> bool:
+def _says_nothing(error: MirrormendError) -> bool:
     """Return whether `error` says nothing of the file: then no denial of the whole file is waited for."""
     return _cause_of(error) in PASSING
 
@@ -50,6 +56,9 @@ def says_nothing(error: MirrormendError) -> bool:
 def _cause_of(error: MirrormendError) -> Cause | None:
     if isinstance(error, FileUndeliverable):
         return {404: Cause.ABSENT, 410: Cause.ABSENT, 200: Cause.NO_FILE, 206: Cause.NO_FILE, 416: Cause.NO_FILE}.get(error.status)
+    if isinstance(error, OutboundProxyRefused):
+        # The policy of whoever runs that proxy, and no evidence of the file.
+        return None
     if isinstance(error, UpstreamTimeout | UpstreamUnreachable | UpstreamBroke):
         return Cause.NO_ANSWER
     return Cause.MIRROR_ERROR if isinstance(error, UpstreamStatus) and error.status >= 500 else None
@@ -90,6 +99,41 @@ async def _limit_if_elsewhere(rescue: Rescue, project: Project, file: File, limi
         limit.reschedule(max(until, loop.time()))
 
 
+async def rescued_or_failed(
+    request: web.Request, index: Index, project: Project, file: File, error: MirrormendError, *, until: float, whole: WholeFile
+) -> web.StreamResponse:
+    """Answer with `file` from the second index if it may come from there, though the mirror failed with `error`; raise that if not.
+
+    Before that a GET of the `whole` file has failed as well, which a client that asked for a part, or by HEAD, did not make: what that
+    delivers is the file, and what it is refused with is what the client is told. The answer begins by `until`, as for `rescued_file`, or
+    soon after the mirror's last failure.
+    """
+    rescue = index.rescue
+    if rescue is None or not _may_rescue(index, error):
+        raise error
+    if not _says_nothing(error) and not rescue.permitted(project, file) and not _asks_for_all(request):
+        try:
+            return await whole(request, index, project, file)
+        except MirrormendError as failed:
+            if BEGUN in request or not _may_rescue(index, failed):
+                raise
+            error = failed
+    now = asyncio.get_running_loop().time()
+    until = max(until, now + _LEAST)
+    # Of the time that is left, HEAD has half.
+    permitted = _says_nothing(error) or await rescue.permitted_by_head(project, file, (until - now) / 2)
+    if not permitted or rescue.refused(project, file):
+        raise error
+    response = await rescued_file(request, index, project, file, until=until)
+    if response is None:
+        raise error
+    return response
+
+
+def _asks_for_all(request: web.Request) -> bool:
+    return request.method == "GET" and parse_range(request.headers.get("Range")) is None
+
+
 async def rescued_file(request: web.Request, index: Index, project: Project, file: File, *, until: float) -> web.StreamResponse | None:
     """Answers with `file` as the second index has it; None where it has not, and then nothing was sent.
 
@@ -97,15 +141,15 @@ async def rescued_file(request: web.Request, index: Index, project: Project, fil
     What has another SHA-256 than the mirror's page gives ends in a broken transfer, or is not begun at all where it is small.
     """
     rescue, digest = index.rescue, sha256_of(file)
-    within = max(_LEAST, until - asyncio.get_running_loop().time())
-    source = None if rescue is None or digest is None else await rescue.find(project, file, within)
+    left = until - asyncio.get_running_loop().time()
+    source = None if rescue is None or digest is None else await rescue.find(project, file, left)
     if rescue is None or digest is None or source is None:
         return None
     response = web.StreamResponse(headers=_headers(rescue, digest))
     if matches(request.headers.get("If-None-Match"), response.headers["ETag"]):
         return web.Response(status=304, headers=response.headers)
     try:
-        async with asyncio.timeout(max(_LEAST, until - asyncio.get_running_loop().time())) as limit:
+        async with asyncio.timeout_at(until) as limit:
             if request.method == "HEAD":
                 answer = await _head(rescue, source, response)
                 rescue.succeeded(project, file)

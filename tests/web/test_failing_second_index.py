@@ -6,17 +6,41 @@ from typing import Any
 
 import pytest
 
-from proxy.index.pauses import Pauses
+from proxy.core.page import File
+from proxy.index.failure_backoff import FailureBackoff
+from proxy.index.project import Project
+from proxy.index.rescue import Rescue
+from proxy.server import rescues
 from tests.clock import Clock
-from tests.conftest import MakeClient
+from tests.conftest import Client, MakeClient
 from tests.faults import Fault, artifactory_404, hang, reset, status, wrong_type
 from tests.mirror import BrokenMirror
-from tests.waiting import eventually
+from tests.waiting import eventually, until
+from tests.web.test_known import index_of
 from tests.web.test_request_id import lines, logging_to_text
 from tests.web.test_rescue import ALIVE, DEAD, WHEEL, get, names, rescue
 
 OTHER = "demo-2.0-cp311-cp311-macosx_11_0_arm64.whl"
 SOON = {"deadline": 1.0, "patience": 1.0}
+"""For what is silent: how long a test waits for nothing."""
+
+BEYOND_ANY_TEST = 120.0
+PATIENT = {"deadline": 14.0, "patience": 14.0}
+
+
+def patient(whole: BrokenMirror) -> dict[str, Any]:
+    """The settings of a rescue where pages wait until they are right, however slow the machine is."""
+    return rescue(whole) | {"reference": {"url": whole.url, "patience": 5.0}, "probe": PATIENT}
+
+
+def waiting_for(fault: Fault | None, whole: BrokenMirror) -> dict[str, Any]:
+    """The settings for a second index with this `fault`: what says nothing is not waited for."""
+    return rescue(whole) | {"probe": SOON} if fault is SILENCE else patient(whole)
+
+
+async def listed(client: Client, *files: str) -> bool:
+    """Whether the page has these files."""
+    return set(files) <= set(await names(client))
 
 
 @pytest.fixture
@@ -31,15 +55,16 @@ async def whole() -> AsyncIterator[BrokenMirror]:
 @pytest.fixture
 def lossy(mirror: BrokenMirror) -> BrokenMirror:
     """A mirror that lists two files and answers 404 for them."""
-    for name in (ALIVE, DEAD, OTHER, "demo-2.0.tar.gz"):
-        mirror.add(name, WHEEL if name == DEAD else None if name == OTHER else WHEEL)
-    mirror.fault(DEAD, artifactory_404())
-    mirror.add(OTHER)
-    mirror.fault(OTHER, artifactory_404())
+    for name in (ALIVE, OTHER, "demo-2.0.tar.gz"):
+        mirror.add(name)
+    mirror.add(DEAD, WHEEL)
+    for name in (DEAD, OTHER):
+        mirror.fault(name, artifactory_404())
     return mirror
 
 
-FAILURES = [status(503), status(500), status(429, {"Retry-After": "10"}), reset(), hang(30), artifactory_404(), wrong_type()]
+SILENCE = hang(60)
+FAILURES = [status(503), status(500), status(429, {"Retry-After": "10"}), reset(), SILENCE, artifactory_404(), wrong_type()]
 NAMES = ["503", "500", "429", "reset", "silence", "404", "a page"]
 
 
@@ -48,8 +73,13 @@ async def test_a_file_that_it_lists_and_does_not_deliver_leaves_the_page_and_com
     lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, fault: Fault
 ) -> None:
     clock = Clock()
-    client = await app_client(clock, **rescue(whole), probe=SOON)
-    assert DEAD in await names(client)
+    client = await app_client(clock, **waiting_for(fault, whole))
+
+    async def is_rescued() -> bool:
+        clock.passes(30)
+        return (await get(client))[:2] == (200, WHEEL) and DEAD in await names(client)
+
+    await eventually(is_rescued)
     rule = whole.fault(DEAD, fault)
     assert (await get(client))[0] == 502
     asked = len(whole.asked_for(DEAD))
@@ -64,12 +94,12 @@ async def test_a_file_that_it_lists_and_does_not_deliver_leaves_the_page_and_com
         return DEAD in await names(client)
 
     await eventually(is_back)
-    assert (await get(client))[:2] == (200, WHEEL)
+    await eventually(is_rescued)
 
 
 async def test_it_stays_away_while_the_second_index_fails_on(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
     clock = Clock()
-    client = await app_client(clock, **rescue(whole), probe=SOON)
+    client = await app_client(clock, **patient(whole))
     await names(client)
     whole.fault(DEAD, status(500))
     assert (await get(client))[0] == 502
@@ -82,7 +112,7 @@ async def test_it_stays_away_while_the_second_index_fails_on(lossy: BrokenMirror
 
 async def test_a_wish_to_be_left_alone_is_granted(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
     clock = Clock()
-    client = await app_client(clock, **rescue(whole), probe=SOON)
+    client = await app_client(clock, **patient(whole))
     await names(client)
     whole.fault(DEAD, status(503, {"Retry-After": "900"}), times=1)
     assert (await get(client))[0] == 502
@@ -92,15 +122,15 @@ async def test_a_wish_to_be_left_alone_is_granted(lossy: BrokenMirror, whole: Br
     assert (await get(client))[0] == 502
     assert whole.asked == []
     clock.passes(200)
-    assert DEAD in await names(client)
+    await eventually(lambda: listed(client, DEAD))
 
 
 async def test_an_index_that_is_down_takes_all_its_files_off_the_page_at_once(
     lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
 ) -> None:
     clock = Clock()
-    client = await app_client(clock, **rescue(whole), probe=SOON)
-    assert {DEAD, OTHER} <= set(await names(client))
+    client = await app_client(clock, **patient(whole))
+    await eventually(lambda: listed(client, DEAD, OTHER))
     await whole.stop()
     assert (await get(client))[0] == 502
     assert not {DEAD, OTHER} & set(await names(client))
@@ -123,11 +153,15 @@ async def test_one_whose_pages_fail_is_not_asked_each_time_and_changes_nothing(
         whole.add(DEAD, WHEEL, url=f"http://169.254.169.254/{DEAD}")
     else:
         whole.fault("page:demo", fault)
-    client = await app_client(**rescue(whole), probe=SOON, upstream={"retries": 0})
+    client = await app_client(**waiting_for(fault, whole), upstream={"retries": 0})
     for _ in range(3):
         await names(client)
         assert (await get(client))[0] == 502
-    assert DEAD not in await names(client)
+
+    async def is_gone() -> bool:
+        return DEAD not in await names(client)
+
+    await eventually(is_gone)
     assert len(whole.asked_for("page:demo")) <= 2
 
 
@@ -135,11 +169,17 @@ async def test_the_mirror_s_silence_is_not_waited_for_where_the_second_index_has
     lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
 ) -> None:
     lossy.heal()
-    client = await app_client(**rescue(whole, causes=["no-answer"]), probe=SOON, upstream={"retries": 0, "read_timeout": 60})
+    clock = Clock()
+    settings = rescue(whole, causes=["no-answer"])
+    client = await app_client(clock, **settings, probe=SOON, upstream={"retries": 0, "read_timeout": BEYOND_ANY_TEST})
     await names(client)
-    lossy.fault(DEAD, hang(60))
-    async with asyncio.timeout(30):
-        assert (await get(client))[:2] == (200, WHEEL)
+    lossy.fault(DEAD, hang(BEYOND_ANY_TEST))
+
+    async def is_rescued() -> bool:
+        clock.passes(30)
+        return (await get(client))[:2] == (200, WHEEL)
+
+    await eventually(is_rescued)
 
 
 async def test_but_it_is_where_nobody_else_has_it(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
@@ -150,41 +190,42 @@ async def test_but_it_is_where_nobody_else_has_it(lossy: BrokenMirror, whole: Br
 
     lossy.heal()
     whole.remove(DEAD)
-    client = await app_client(**rescue(whole, causes=["no-answer"]), probe=SOON)
+    client = await app_client(**rescue(whole, causes=["no-answer"]), probe=SOON, upstream={"retries": 0, "read_timeout": BEYOND_ANY_TEST})
     await names(client)
     lossy.fault(DEAD, slow)
     getting = asyncio.create_task(get(client))
-    async with asyncio.timeout(30):
-        while not whole.asked_for("page:demo"):  # noqa: ASYNC110 - it is the proxy that asks
-            await asyncio.sleep(0.02)
-    await asyncio.sleep(2 * SOON["deadline"])
+    await until(lambda: bool(whole.asked_for("page:demo")))
+    await until(lambda: all(task.get_name() != "look elsewhere" for task in asyncio.all_tasks()))
+    # From now on nothing would be left to wait for if the second index had it.
+    await asyncio.sleep(SOON["deadline"])
+    assert not getting.done()
     late.set()
     assert (await getting)[:2] == (200, WHEEL)
 
 
 def test_pauses_grow_and_end_with_success() -> None:
     now = [1000.0]
-    pauses = Pauses(lambda: now[0])
+    backoff = FailureBackoff(lambda: now[0])
 
     def failed_again(later: float) -> float:
         now[0] += later
-        return pauses.failed("demo", "one")
+        return backoff.failed("demo", "one")
 
     assert [failed_again(400) for _ in range(7)] == [15, 30, 60, 120, 240, 300, 300]
-    assert pauses.failed("demo", "one", at_least=1000) == 1000
-    assert pauses.failed("demo", "one", at_least=1e9) == 3600
-    assert pauses.rests("demo", "one")
-    assert (pauses.due("demo"), pauses.count("demo")) == ([], 1)
+    assert backoff.failed("demo", "one", at_least=1000) == 1000
+    assert backoff.failed("demo", "one", at_least=1e9) == 3600
+    assert backoff.rests("demo", "one")
+    assert (backoff.due("demo"), backoff.count("demo")) == ([], 1)
     now[0] += 3600
-    assert not pauses.rests("demo", "one")
-    assert (pauses.due("demo"), pauses.failing("demo", "one")) == (["one"], True)
-    pauses.succeeded("demo", "one")
-    assert (pauses.count("demo"), pauses.failed("demo", "one")) == (0, 15)
+    assert not backoff.rests("demo", "one")
+    assert (backoff.due("demo"), backoff.failing("demo", "one")) == (["one"], True)
+    backoff.succeeded("demo", "one")
+    assert (backoff.count("demo"), backoff.failed("demo", "one")) == (0, 15)
     # Requests that were under way together fail once.
-    assert pauses.failed("demo", "one") == 15
+    assert backoff.failed("demo", "one") == 15
     # A clock that goes back freezes nothing.
     now[0] -= 7200
-    assert not pauses.rests("demo", "one")
+    assert not backoff.rests("demo", "one")
 
 
 async def test_pages_wait_once_for_one_that_is_slow_and_not_each_time(
@@ -208,3 +249,58 @@ async def test_pages_wait_once_for_one_that_is_slow_and_not_each_time(
         assert DEAD not in await names(client)
     assert len(lines(log, "second-index-late")) == 1
     never.set()
+
+
+async def test_pages_are_at_hand_again_once_what_failed_is_no_longer_to_be_tried(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
+) -> None:
+    clock = Clock()
+    client = await app_client(clock, **patient(whole))
+    index = index_of(client)
+    await eventually(lambda: listed(client, DEAD))
+    whole.fault(DEAD, status(500))
+    assert (await get(client))[0] == 502
+    lossy.remove(DEAD)
+    whole.forget()
+
+    async def is_at_hand() -> bool:
+        clock.passes(700)
+        return not await listed(client, DEAD) and index.at_hand("demo") is not None
+
+    await eventually(is_at_hand)
+    assert not whole.asked_for(DEAD)
+
+
+async def test_finding_and_sending_have_one_deadline_together(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[float] = []
+    loop, find, send = asyncio.get_running_loop(), Rescue.find, rescues._send
+
+    async def finding(self: Rescue, project: Project, file: File, within: float | None = None) -> File | None:
+        assert within is not None
+        ends.append(loop.time() + within)
+        await asyncio.sleep(0.05)
+        return await find(self, project, file, within)
+
+    async def sending(*args: Any, limit: asyncio.Timeout) -> None:
+        end = limit.when()
+        assert end is not None
+        ends.append(end)
+        await send(*args, limit=limit)
+
+    async def after_the_deadline(target: Any) -> Any:
+        await asyncio.sleep(0.4)
+        return await artifactory_404()(target)
+
+    monkeypatch.setattr(Rescue, "find", finding)
+    monkeypatch.setattr(rescues, "_send", sending)
+    # The least that the second index has, however late the mirror fails.
+    monkeypatch.setattr(rescues, "_LEAST", BEYOND_ANY_TEST)
+    lossy.heal()
+    lossy.fault(DEAD, after_the_deadline, methods=("GET",))
+    lossy.fault(DEAD, artifactory_404())
+    client = await app_client(**rescue(whole), probe={"deadline": 0.2})
+    assert (await get(client))[:2] == (200, WHEEL)
+    found_by, sent_by = ends
+    assert sent_by <= found_by

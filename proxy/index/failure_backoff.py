@@ -1,7 +1,10 @@
-"""Pauses for what failed: each is left alone for a while, the longer the more often it failed in a row."""
+"""Backoff from what failed: each is left alone for a while, the longer the more often it failed in a row."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from proxy.core.errors import UpstreamStatus
 
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 300.0
 """Seconds after a failure, and after many in a row."""
@@ -9,7 +12,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 15.0, 300.0
 _LONGEST_WISH = 3600.0
 """Seconds for which a server may ask to be left alone (Retry-After), at most."""
 
-_REMEMBERED = 5000
+_REMEMBERED = 20_000
+"""Failures that are remembered in all; the oldest are forgotten first."""
 
 
 @dataclass(slots=True)
@@ -19,14 +23,15 @@ class _Row:
     seconds: float
 
 
-class Pauses:
-    """Remembers failures by group and key. `clock` tells the seconds since the epoch."""
+class FailureBackoff:
+    """Remembers failures by group and key, so many at most in all. `clock` tells the seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float], first: float = FIRST_PAUSE, longest: float = LONGEST_PAUSE) -> None:
         self._clock = clock
         self._first = first
         self._longest = longest
         self._rows: dict[str, dict[str, _Row]] = {}
+        self._order: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def failed(self, group: str, key: str, *, at_least: float = 0.0) -> float:
         """Note a failure, and return for how many seconds it is left alone: `at_least` so many, within reason.
@@ -39,12 +44,19 @@ class Pauses:
         failures = 1 if row is None else row.failures + (not together)
         grown = min(self._longest, self._first * 2.0 ** min(failures - 1, 20))
         rows[key] = _Row(failures, self._clock(), max(grown, min(at_least, _LONGEST_WISH)))
-        if len(self._rows) > _REMEMBERED or len(rows) > _REMEMBERED:
-            self._forget_oldest(group)
-        return rows[key].seconds
+        self._order[group, key] = None
+        self._order.move_to_end((group, key))
+        seconds = rows[key].seconds
+        while len(self._order) > _REMEMBERED:
+            self._forget(*next(iter(self._order)))
+        return seconds
 
     def succeeded(self, group: str, key: str) -> None:
         """Note that it works."""
+        self._forget(group, key)
+
+    def _forget(self, group: str, key: str) -> None:
+        self._order.pop((group, key), None)
         rows = self._rows.get(group)
         if rows is not None and rows.pop(key, None) is not None and not rows:
             del self._rows[group]
@@ -66,9 +78,7 @@ class Pauses:
         """Return how many keys of the group failed the last time."""
         return len(self._rows.get(group, ()))
 
-    def _forget_oldest(self, group: str) -> None:
-        if len(self._rows) > _REMEMBERED:
-            self._rows.pop(next(iter(self._rows)))
-        rows = self._rows.get(group, {})
-        if len(rows) > _REMEMBERED:
-            rows.pop(next(iter(rows)))
+
+def asked_to_wait(error: Exception) -> float:
+    """Return for how many seconds the server that failed with `error` asked to be left alone (Retry-After), 0 where it did not."""
+    return (error.retry_after or 0.0) if isinstance(error, UpstreamStatus) else 0.0
