@@ -11,8 +11,10 @@ from tests.conftest import Client, MakeClient
 from tests.faults import Fault, artifactory_404, status
 from tests.mirror import BrokenMirror
 from tests.redis_server import RedisServer
-from tests.waiting import eventually
+from tests.waiting import at_rest, eventually
+from tests.web.test_known import index_of
 from tests.web.test_rescue import ALIVE, DEAD, PATH, WHEEL, get, names, rescue
+from tests.wheels import metadata_of
 
 REFUSALS = [401, 403, 451]
 
@@ -73,12 +75,54 @@ async def test_the_latest_answer_decides(lossy: BrokenMirror, whole: BrokenMirro
         clock.passes(700)
         assert (await get(client))[0] == told_by(code)
         assert DEAD not in await names(client)
-        assert (await get(client, PATH + ".metadata"))[0] != 200 or code != 401
+        metadata = await get(client, PATH + ".metadata")
+        assert (metadata[0], metadata[2].get("Mirrormend-Metadata-From")) == ((401, None) if code == 401 else (200, "demo-2.0.tar.gz"))
     assert not whole.asked_for(DEAD)
     lossy.heal()
     lossy.fault(DEAD, artifactory_404())
     clock.passes(700)
     assert await is_rescued(client)
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+async def test_metadata_that_a_second_index_gave_is_refused_with_the_file(
+    mirror: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, tmp_path: Path, code: int
+) -> None:
+    clock, store = Clock(), {"location": f"sqlite:{tmp_path / 'store.sqlite3'}"}
+    mirror.add(DEAD, WHEEL)
+    mirror.add(ALIVE)
+    mirror.fault(DEAD, artifactory_404())
+    client = await app_client(clock, **rescue(whole), store=store)
+
+    async def is_given() -> bool:
+        clock.passes(30)
+        await names(client)
+        return (await get(client, PATH + ".metadata"))[:2] == (200, metadata_of(WHEEL))
+
+    await eventually(is_given)
+    refuse(mirror, code)
+    clock.passes(700)
+    assert (await get(client))[0] == told_by(code)
+    whole.forget()
+    assert (await get(client, PATH + ".metadata"))[0] == (401 if code == 401 else 502)
+    await client.close()
+    again = await app_client(clock, **rescue(whole), store=store)
+    assert (await get(again, PATH + ".metadata"))[0] == (401 if code == 401 else 502)
+    assert not whole.asked_for(DEAD)
+    mirror.heal()
+    mirror.fault(DEAD, artifactory_404())
+    clock.passes(700)
+    assert await is_rescued(again)
+    assert (await get(again, PATH + ".metadata"))[:2] == (200, metadata_of(WHEEL))
+
+
+async def test_metadata_that_the_mirror_gave_stays(mirror: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(DEAD, WHEEL)
+    client = await app_client(**rescue(whole))
+    assert (await get(client, PATH + ".metadata"))[:2] == (200, metadata_of(WHEEL))
+    refuse(mirror, 403)
+    assert (await get(client))[0] == 403
+    assert (await get(client, PATH + ".metadata"))[:2] == (200, metadata_of(WHEEL))
 
 
 @pytest.mark.parametrize("code", REFUSALS)
@@ -110,7 +154,8 @@ async def test_a_refusal_of_the_whole_file_counts_though_head_and_range_say_404(
     if page_first:
         # Other files of the platform are lacking, so that no proof asks for the whole.
         await names(client)
-        assert DEAD not in await names(client) or code == 401
+        # Files that ask for credentials are on the mirror's page as well.
+        assert (DEAD in await names(client)) == (code == 401)
     assert (await get(client, **asking))[0] == told_by(code)
     async with client.head(PATH) as response:
         assert response.status == told_by(code)
@@ -219,3 +264,34 @@ async def test_a_mirror_that_refuses_head_of_every_file_loses_no_rescue(
         assert await is_rescued(client)
         assert DEAD in await names(client)
         await client.close()
+
+
+async def test_head_is_looked_into_once_and_not_at_each_refusal(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
+    lossy.heal()
+    lossy.fault(DEAD, status(403), methods=("HEAD",))
+    lossy.fault(DEAD, artifactory_404())
+    client = await app_client(**rescue(whole))
+    assert (await get(client, f"/files/demo/{ALIVE}"))[0] == 200
+    for _ in range(3):
+        lossy.forget()
+        async with client.head(PATH) as response:
+            assert response.status == 502
+        await at_rest(index_of(client).tasks)
+    assert {each.name for each in lossy.asked if each.method == "HEAD"} == {DEAD}
+
+
+async def test_a_client_that_may_not_use_head_says_nothing_of_others(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
+) -> None:
+    async def by_password(target: Any) -> Any:
+        return await status(403)(target) if "Authorization" in target.request.headers else None
+
+    lossy.heal()
+    lossy.fault("*", by_password, methods=("HEAD",))
+    lossy.fault(DEAD, status(403), methods=("HEAD",))
+    lossy.fault(DEAD, artifactory_404())
+    client = await app_client(**rescue(whole))
+    own = {"Authorization": "Basic eDp5"}
+    assert (await get(client, f"/files/demo/{ALIVE}", **own))[0] == 200
+    assert await is_rescued(client, **own)
+    assert (await get(client))[0] == 502
