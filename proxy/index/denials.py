@@ -274,7 +274,7 @@ class DenialProver:
         suspect, file = question.suspect, question.file
         cause = cause_of(evidence, file.size)
         if suspect is not None:
-            self._ledger.hear(suspect.project, file, evidence, cause)
+            self._ledger.record(suspect.project, file, evidence, cause)
         if suspect is None:
             if cause is Cause.AVAILABLE:
                 outcome.good += 1
@@ -361,7 +361,7 @@ class DenialProver:
         def learned(suspect: Suspect, seen: tuple[Evidence, Evidence | None]) -> None:
             plain, ranged = seen
             cause = cause_of(plain, suspect.file.size)
-            self._ledger.hear(suspect.project, suspect.file, plain, cause)
+            self._ledger.record(suspect.project, suspect.file, plain, cause)
             if cause is Cause.AVAILABLE:
                 delivered.append(suspect)
                 self._delivered_alone(suspect, plain, ranged)

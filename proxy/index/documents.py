@@ -8,8 +8,8 @@ from typing import Self, TypeVar
 import msgspec
 
 from proxy.core.errors import UpstreamOverLimit
+from proxy.core.verdict.file_refusals import FileRefusals
 from proxy.core.verdict.judge import Kind, Verdict, is_undeliverable
-from proxy.core.verdict.refusal import Answers
 from proxy.index.project import Read
 from proxy.upstream import FetchedPage, Packed, Validators
 
@@ -59,13 +59,13 @@ PROOF_RULES = 1
 class VerdictsDocument(msgspec.Struct, frozen=True, array_like=True):
     """The verdicts on a project's files by key, the digest of the page that they were made for, and the rules by which they were proven.
 
-    `answers` say when files were refused and denied; older documents lack them.
+    `refusals` say when files were refused and denied; older documents lack them.
     """
 
     digest: str
     verdicts: dict[str, Verdict]
     rules: int = 0
-    answers: dict[str, Answers] = {}
+    refusals: dict[str, FileRefusals] = {}
 
     @property
     def believed(self) -> dict[str, Verdict]:

@@ -79,7 +79,7 @@ class Keeper:
         if _has_new_verdicts(project):
             project.stored_revision = project.revision
             digest = project.known.digest if project.known is not None else ""
-            document = VerdictsDocument(digest, project.verdicts, PROOF_RULES, project.answers)
+            document = VerdictsDocument(digest, project.verdicts, PROOF_RULES, project.refusals)
             self._put(Room.VERDICTS, self._key(project.name), document, self._verdicts_for)
         if project.read_since_stored:
             project.read_since_stored = False
@@ -142,8 +142,8 @@ class Keeper:
         """Add to `project` what is kept of it, and note what of it is to be kept again, since the store lost it."""
         if kept.verdicts is not None:
             project.take_over(kept.verdicts.believed, self._store.now())
-            project.take_over_answers(kept.verdicts.answers)
-            lacking = _lacks(kept.verdicts.verdicts, project.verdicts, self._store.now()) or kept.verdicts.answers != project.answers
+            project.take_over_refusals(kept.verdicts.refusals)
+            lacking = _lacks(kept.verdicts.verdicts, project.verdicts, self._store.now()) or kept.verdicts.refusals != project.refusals
             # Writing the same again would only overwrite what others learn meanwhile.
             project.stored_revision = -1 if lacking else project.revision
         elif kept.answered:

@@ -17,8 +17,8 @@ from proxy.core.filling import sha256_of
 from proxy.core.flows.evidence import Evidence
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page
+from proxy.core.verdict.file_refusals import NOTHING_REFUSED, FileRefusals, concern
 from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, is_undeliverable
-from proxy.core.verdict.refusal import NO_ANSWERS, Answers, concern
 from proxy.index.served import ServedPage
 from proxy.upstream import Validators
 
@@ -115,7 +115,7 @@ class Project:
     `confirmed_since` is when the page was confirmed for the first time since its files were planned for.
     `sources` says by key and SHA-256 where the second index has files that the mirror denies;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
-    `answers` are refusals and denials by the files' keys, kept as verdicts are; `asked_whole` says when it was last asked, for a rescue,
+    `refusals` are refusals and denials by the files' keys, kept as verdicts are; `asked_whole` says when it was last asked, for a rescue,
     whether a GET of the whole file is denied as well.
     `missized` has the keys of files that were seen to have another length than the page says.
     """
@@ -129,7 +129,7 @@ class Project:
     copied: set[str] = field(default_factory=set)
     unreadable: dict[str, float] = field(default_factory=dict)
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
-    answers: dict[str, Answers] = field(default_factory=dict)
+    refusals: dict[str, FileRefusals] = field(default_factory=dict)
     asked_whole: dict[str, float] = field(default_factory=dict)
     rescues: int = 0
     missized: set[str] = field(default_factory=set)
@@ -166,7 +166,7 @@ class Project:
         return (
             fixed
             + links * _WEIGHT_OF_LINK
-            + (len(self.verdicts) + len(self.answers)) * 250
+            + (len(self.verdicts) + len(self.refusals)) * 250
             + held
             + sum(len(read.content) for read in self.read.values())
         )
@@ -182,33 +182,33 @@ class Project:
             self.verdicts[file.key] = verdict
             self.revision += 1
 
-    def hear(self, file: File, evidence: Evidence, cause: Cause) -> None:
+    def record(self, file: File, evidence: Evidence, cause: Cause) -> None:
         """Note whether the mirror refused or denied `file`, as `learn` a verdict; a file that is delivered is refused no more."""
         if not self._is_of_page(file):
             return
         if cause is Cause.AVAILABLE:
-            self.revision += self.answers.pop(file.key, None) is not None
+            self.revision += self.refusals.pop(file.key, None) is not None
         elif concern(cause):
-            self._note_answers(file, self.answers_about(file).after(evidence, cause))
+            self._note_refusals(file, self.refusals_of(file).after(evidence, cause))
 
-    def hear_head(self, file: File, status: int, at: float) -> None:
+    def record_head(self, file: File, status: int, at: float) -> None:
         """Note what HEAD of `file` was answered with at `at`, in seconds since the epoch."""
         if self._is_of_page(file):
-            self._note_answers(file, self.answers_about(file).after_head(status, at))
+            self._note_refusals(file, self.refusals_of(file).after_head(status, at))
 
-    def answers_about(self, file: File) -> Answers:
+    def refusals_of(self, file: File) -> FileRefusals:
         """Return when the mirror refused or denied `file`."""
-        return self.answers.get(file.key, NO_ANSWERS)
+        return self.refusals.get(file.key, NOTHING_REFUSED)
 
-    def take_over_answers(self, answers: Mapping[str, Answers]) -> None:
+    def take_over_refusals(self, refusals: Mapping[str, FileRefusals]) -> None:
         """Note what a replica, or another run, was told of files."""
-        merged = {key: self.answers.get(key, NO_ANSWERS).merged(each) for key, each in answers.items()}
-        self.revision += any(self.answers.get(key) != each for key, each in merged.items())
-        self.answers |= merged
+        merged = {key: self.refusals.get(key, NOTHING_REFUSED).merged(each) for key, each in refusals.items()}
+        self.revision += any(self.refusals.get(key) != each for key, each in merged.items())
+        self.refusals |= merged
 
-    def _note_answers(self, file: File, answers: Answers) -> None:
-        if answers != self.answers.get(file.key):
-            self.answers[file.key] = answers
+    def _note_refusals(self, file: File, refusals: FileRefusals) -> None:
+        if refusals != self.refusals.get(file.key):
+            self.refusals[file.key] = refusals
             self.revision += 1
 
     def _is_of_page(self, file: File) -> bool:
@@ -265,8 +265,8 @@ class Project:
         self.plain_names |= {name: mark_of(was[name]) for name in known.bare.namesakes if name in was}
         pairs = ((key, was[key], now[key]) for key in self.verdicts if key in was and key in now)
         self.forget([key for key, one, other in pairs if _replaced(one, other) or (self._denied(key) and _path(one) != _path(other))])
-        kept = {key for key in self.answers if key in was and key in now and not _replaced(was[key], now[key])}
-        self.answers = {key: each for key, each in self.answers.items() if key in kept or key not in now}
+        kept = {key for key in self.refusals if key in was and key in now and not _replaced(was[key], now[key])}
+        self.refusals = {key: each for key, each in self.refusals.items() if key in kept or key not in now}
         self._rename(was, now, known.bare.by_filename)
 
     def _rename(self, was: Mapping[str, File], now: Mapping[str, File], names: Mapping[str, File]) -> None:
@@ -278,8 +278,8 @@ class Project:
                 verdict, new = self.verdicts[key], keys.get((was[key].filename, was[key].url))
                 if new is not None:
                     self.verdicts.setdefault(new, verdict)
-                    if key in self.answers:
-                        self.answers.setdefault(new, self.answers[key])
+                    if key in self.refusals:
+                        self.refusals.setdefault(new, self.refusals[key])
             self.forget(moved)
 
     def seen_since(self, file: File) -> float | None:

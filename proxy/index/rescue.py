@@ -97,7 +97,7 @@ class Rescue:
 
     def permitted(self, project: Project, file: File) -> bool:
         """Return whether the mirror denies `file` to those who ask for all of it, for one of the causes, and did not refuse it since."""
-        return project.answers_about(file).permit(self._causes, by_head=self._verifier.believes_head(project.who))
+        return project.refusals_of(file).permit(self._causes, by_head=self._verifier.believes_head(project.who))
 
     async def permitted_by_head(self, project: Project, file: File, within: float) -> bool:
         """Return the same; HEAD is asked before, where it was not, and has `within` so many seconds to answer in."""
@@ -288,11 +288,11 @@ class Rescue:
         def is_unasked(file: File) -> bool:
             if not self._denied(project, file.key) or self._source(project, file) is None or self.permitted(project, file):
                 return False
-            answers = project.answers_about(file)
-            asked = max(project.asked_whole.get(file.key, 0.0), answers.refused)
-            if self._verifier.head_tested(project.who) or answers.refuse(by_head=False):
+            refusals = project.refusals_of(file)
+            asked = max(project.asked_whole.get(file.key, 0.0), refusals.refused)
+            if self._verifier.head_tested(project.who) or refusals.refuse(by_head=False):
                 # Else it was not seen yet in this run what a refusal of HEAD is worth.
-                asked = max(asked, answers.last_refused)
+                asked = max(asked, refusals.last_refused)
             return not 0 <= now - asked < self._no
 
         if not project.sources:

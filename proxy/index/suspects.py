@@ -113,13 +113,13 @@ class Outcome:
 class Ledger:
     """The place to which a prover writes what it finds out.
 
-    `hear` takes each answer for a denied file, `note` takes evidence that is not yet a proof, `conclude` a proof,
+    `record` takes each answer for a denied file, `note` takes evidence that is not yet a proof, `conclude` a proof,
     `known_good_failed` says that a file known to be good is denied.
     `find_witness` looks for a file that the mirror delivers, other than those named. `is_young` says whether a file may lag behind
     its page.
     """
 
-    hear: Callable[[Project, File, Evidence, Cause], None]
+    record: Callable[[Project, File, Evidence, Cause], None]
     note: Callable[[Project, File, Evidence], None]
     conclude: Callable[[Project, File, Evidence, Cause], None]
     known_good_failed: Callable[[Project, File, Evidence], None]

@@ -18,9 +18,9 @@ from proxy.core.flows.probe import head_status, plain_probe, probe, whole_probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
 from proxy.core.twins import same_elsewhere
+from proxy.core.verdict.file_refusals import REFUSALS
 from proxy.core.verdict.judge import PROOF, Cause, Kind, VerdictRules, cause_of, is_undeliverable, judge
 from proxy.core.verdict.plan import is_young, order
-from proxy.core.verdict.refusal import REFUSALS
 from proxy.index.denials import DenialProver
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project
@@ -203,11 +203,11 @@ class Verifier:
 
     def refuses(self, project: Project, file: File) -> bool:
         """Return whether the mirror refused `file`, or the same bytes at another address of the page, since it last denied it."""
-        if not project.answers:
+        if not project.refusals:
             return False
         by_head = self.believes_head(project.who)
         alike = () if project.known is None else same_elsewhere(project.known.page, file)
-        return any(project.answers_about(each).refuse(by_head=by_head) for each in (file, *alike))
+        return any(project.refusals_of(each).refuse(by_head=by_head) for each in (file, *alike))
 
     def believes_head(self, who: Identity) -> bool:
         """Return whether HEAD tells `who` the truth, as far as was seen: there are mirrors that deny by it what they deliver."""
@@ -232,7 +232,7 @@ class Verifier:
         """Ask for `file` by HEAD, and note whether that is refused; the mirror has `within` so many seconds for it in all."""
         until = asyncio.get_running_loop().time() + within
         status = await self._mirror.converse(head_status(file.url), project.who, within=min(within, _HEAD_WITHIN))
-        project.hear_head(file, status, self._clock())
+        project.record_head(file, status, self._clock())
         if status in REFUSALS:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
@@ -355,7 +355,7 @@ class Verifier:
     def _learn_from_probe(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
         """Note what `evidence` of this `cause` allows at once; a denial is not looked into."""
         self._counts.probes[_NAMES[evidence.asked], cause] += 1
-        project.hear(file, evidence, cause)
+        project.record(file, evidence, cause)
         self._learn(project, file, evidence, cause, proven=False)
 
     def _candidates(self, project: Project, standing: Standing, denied: frozenset[str]) -> Iterator[File]:
@@ -418,7 +418,7 @@ class Verifier:
                 self._identities.pop(next(key for key in self._identities if key))
             standing = Standing()
             ledger = Ledger(
-                hear=Project.hear,
+                record=Project.record,
                 note=lambda project, file, evidence: self._delivered_again(project, standing, file, evidence),
                 conclude=self._conclude,
                 known_good_failed=lambda project, file, evidence: self._known_good_failed(project, standing, file, evidence),

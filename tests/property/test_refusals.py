@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.verdict.file_refusals import NOTHING_REFUSED, REFUSALS, FileRefusals
 from proxy.core.verdict.judge import Cause, cause_of
-from proxy.core.verdict.refusal import NO_ANSWERS, REFUSALS, Answers
 
 CAUSES = {Cause.ABSENT, Cause.NO_FILE}
 _statuses = st.sampled_from([401, 403, 407, 451, 404, 410, 429, 500, 503, 400, None])
@@ -20,8 +20,8 @@ _answers = st.builds(
 )
 
 
-def told(evidences: list[Evidence]) -> Answers:
-    known = NO_ANSWERS
+def told(evidences: list[Evidence]) -> FileRefusals:
+    known = NOTHING_REFUSED
     for each in evidences:
         known = known.after(each, cause_of(each, None))
     return known

@@ -19,7 +19,7 @@ _REFUSING = frozenset({Cause.BLOCKED, Cause.AUTHENTICATION})
 _DENYING = frozenset({Cause.ABSENT, Cause.NO_FILE})
 
 
-class Answers(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class FileRefusals(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """When the mirror last refused a file, and denied it to a GET of the whole for the `cause`; in seconds since the epoch, 0 never.
 
     `head_refused` and `head_passed` say when HEAD was refused, and when it had another answer: there are mirrors that refuse HEAD alone.
@@ -31,8 +31,8 @@ class Answers(msgspec.Struct, frozen=True, array_like=True, gc=False):
     head_refused: float = 0.0
     head_passed: float = 0.0
 
-    def after(self, evidence: Evidence, cause: Cause) -> "Answers":
-        """Return these answers and the one that `evidence` of this `cause` shows, which came later than they did."""
+    def after(self, evidence: Evidence, cause: Cause) -> "FileRefusals":
+        """Return what is known after the answer that `evidence` of this `cause` shows, which came later than they did."""
         known = self if evidence.head is None else self.after_head(evidence.head, evidence.at)
         if cause in _REFUSING:
             return msgspec.structs.replace(known, refused=_later(evidence.at, known.denied))
@@ -40,16 +40,16 @@ class Answers(msgspec.Struct, frozen=True, array_like=True, gc=False):
             return msgspec.structs.replace(known, denied=_later(evidence.at, known.refused), cause=cause)
         return known
 
-    def after_head(self, status: int, at: float) -> "Answers":
-        """Return these answers and the one to HEAD, with this `status` (0: there was none), that came at `at`."""
+    def after_head(self, status: int, at: float) -> "FileRefusals":
+        """Return what is known after the answer to HEAD, with this `status` (0: there was none), that came at `at`."""
         if status in REFUSALS:
             return msgspec.structs.replace(self, head_refused=_later(at, self.head_passed))
         return msgspec.structs.replace(self, head_passed=_later(at, self.head_refused))
 
-    def merged(self, other: "Answers") -> "Answers":
+    def merged(self, other: "FileRefusals") -> "FileRefusals":
         """Return what both know, which may be of different replicas."""
         later = self if self.denied >= other.denied else other
-        return Answers(
+        return FileRefusals(
             max(self.refused, other.refused),
             later.denied,
             later.cause,
@@ -72,7 +72,7 @@ class Answers(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return max(self.refused, self.head_refused)
 
 
-NO_ANSWERS = Answers()
+NOTHING_REFUSED = FileRefusals()
 
 
 def concern(cause: Cause) -> bool:

@@ -6,16 +6,16 @@ import msgspec
 import pytest
 
 from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.verdict.file_refusals import NOTHING_REFUSED, FileRefusals
 from proxy.core.verdict.judge import Cause, cause_of
-from proxy.core.verdict.refusal import NO_ANSWERS, Answers
 from proxy.index.documents import PROOF_RULES, VerdictsDocument, decode, encode
 
 CAUSES = {Cause.ABSENT, Cause.NO_FILE}
 
 
-def told(*answers: tuple[Asked, int | None] | tuple[Asked, int | None, int], at: float = 1000.0, step: float = 1.0) -> Answers:
+def told(*answers: tuple[Asked, int | None] | tuple[Asked, int | None, int], at: float = 1000.0, step: float = 1.0) -> FileRefusals:
     """Return the knowledge after these answers, each with the status of HEAD before it, if any."""
-    known = NO_ANSWERS
+    known = NOTHING_REFUSED
     for asked, status, *head in answers:
         evidence = Evidence(asked, status, at, head=head[0] if head else None)
         known = known.after(evidence, cause_of(evidence, None))
@@ -23,12 +23,12 @@ def told(*answers: tuple[Asked, int | None] | tuple[Asked, int | None, int], at:
     return known
 
 
-def permitted(known: Answers, **more: Any) -> bool:
+def permitted(known: FileRefusals, **more: Any) -> bool:
     return known.permit(CAUSES, **({"by_head": True} | more))
 
 
 def test_a_rescue_needs_a_denial_of_the_whole_and_no_refusal_of_head() -> None:
-    assert not permitted(NO_ANSWERS)
+    assert not permitted(NOTHING_REFUSED)
     assert not permitted(told((Asked.RANGE, 404, 404)))
     assert permitted(told((Asked.GET, 404, 404)))
     assert permitted(told((Asked.GET, 410, 0)))
@@ -76,7 +76,7 @@ def test_documents_keep_them_and_older_ones_are_read_still() -> None:
     known = {"demo-1.0-py3-none-any.whl": told((Asked.GET, 404, 404), (Asked.GET, 403))}
     kept = decode(encode(VerdictsDocument("digest", {}, PROOF_RULES, known)), VerdictsDocument)
     assert kept is not None
-    assert kept.answers == known
+    assert kept.refusals == known
     older = decode(msgspec.msgpack.encode(["digest", {}, PROOF_RULES]), VerdictsDocument)
     assert older is not None
-    assert older.answers == {}
+    assert older.refusals == {}
