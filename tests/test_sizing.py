@@ -88,6 +88,7 @@ def test_the_bounds_of_sign_ins_are_those_of_the_code() -> None:
     of_user, of_both = sign_in_queue.OF_ONE_USER, sign_in_queue.OF_ONE_USER_AND_CLIENT
     assert f"{waiting}, for {patience:g} s; {of_user} for one user, {of_both} for one user of one address |" in security
     assert f"they wait, for {patience:g} seconds at most" in security
+    assert f"A client that goes away frees its place within {2 * doorkeeper._LOOK_FOR_GONE_EVERY:g} s." in security
 
 
 @pytest.mark.parametrize("kind", MirrorKind)

@@ -5,6 +5,9 @@ from collections.abc import Awaitable, Callable
 
 from proxy.index.flights import Tasks
 
+BEYOND_ANY_TEST = 120.0
+"""Seconds for a time limit of the proxy that must not be reached, however slow the machine."""
+
 
 async def eventually(check: Callable[[], Awaitable[bool]], within: float = 20.0) -> None:
     """Waits until `check` says yes; after `within` seconds the test fails."""

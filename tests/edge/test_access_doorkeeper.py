@@ -22,7 +22,7 @@ from proxy.server.access.accounts import Accounts, read_accounts, read_accounts_
 from proxy.server.access.cores import usable_cores
 from proxy.server.access.doorkeeper import Doorkeeper
 from proxy.server.access.sign_in_queue import OF_ONE_USER, OF_ONE_USER_AND_CLIENT
-from tests.waiting import until
+from tests.waiting import BEYOND_ANY_TEST, until
 
 TOKEN = "0123456789abcdef-token"
 ADA = bcrypt.hashpw(b"lovelace", bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
@@ -43,7 +43,7 @@ class Checks:
 
         def counted(password: bytes, hashed: bytes) -> bool:
             self.count += 1
-            self._free.wait(10)
+            self._free.wait()
             return checkpw(password, hashed)
 
         monkeypatch.setattr(bcrypt, "checkpw", counted)
@@ -51,8 +51,11 @@ class Checks:
 
 
 @pytest.fixture
-def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
-    return Checks(monkeypatch)
+def checks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Checks]:
+    checks = Checks(monkeypatch)
+    yield checks
+    # Also where a test fails while it holds them: Python ends with its threads.
+    checks.let_go()
 
 
 class Clock:
@@ -192,8 +195,7 @@ async def test_who_is_struck_off_is_out_although_a_yes_was_remembered_or_under_w
     clock.now = 301.0
     checks.hold()
     under_way = asyncio.create_task(keeper.knows(basic("ada", "lovelace"), ""))
-    while checks.count < 2:  # noqa: ASYNC110 - it is a thread that counts
-        await asyncio.sleep(0.001)
+    await until(lambda: checks.count == 2)
     keeper.change(Accounts((), {"bob": ADA.encode()}))
     asked_again = asyncio.create_task(keeper.knows(basic("ada", "lovelace"), "")) if meanwhile else None
     await asyncio.sleep(0)
@@ -203,6 +205,21 @@ async def test_who_is_struck_off_is_out_although_a_yes_was_remembered_or_under_w
     assert not await keeper.knows(basic("ada", "lovelace"), "")
     assert not await keeper.knows(f"Bearer {TOKEN}", "")
     assert await keeper.knows(basic("bob", "lovelace"), "")
+
+
+async def test_when_the_last_user_is_struck_off_all_who_wait_are_refused_and_no_thread_is_lost(checks: Checks) -> None:
+    keeper = Doorkeeper(Accounts((TOKEN,), {"ada": ADA.encode()}), threads=1)
+    checks.hold()
+    asked = [asyncio.create_task(keeper.knows(basic(user, "lovelace"), user)) for user in ("ada", "bob", "eve", "joe")]
+    await until(lambda: checks.count == 1 and len(keeper._queue) == 3)
+    keeper.change(Accounts((TOKEN,), {}))
+    checks.let_go()
+    assert await asyncio.gather(*asked) == [False] * 4
+    assert checks.count == 1
+    assert await keeper.knows(f"Bearer {TOKEN}", "")
+    keeper.change(Accounts((TOKEN,), {"ada": ADA.encode()}))
+    assert await keeper.knows(basic("ada", "lovelace"), "")
+    keeper.close()
 
 
 USERS = 12
@@ -326,6 +343,77 @@ async def test_a_password_for_which_nobody_waits_any_more_is_not_checked(checks:
     await asyncio.gather(leaves, return_exceptions=True)
     assert checks.count == 2
     assert not keeper._checks
+    keeper.close()
+
+
+async def test_each_request_waits_its_own_time_also_if_others_with_the_same_password_come_later(
+    checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Doorkeeper(Accounts((), hashes(2)), threads=1)
+    checks.hold()
+    under_way = asyncio.create_task(keeper.knows(basic("user-0", "user-0"), ""))
+    await until(lambda: checks.count == 1)
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    early = asyncio.create_task(keeper.knows(basic("user-1", "user-1"), ""))
+    await until(lambda: len(keeper._queue) == 1)
+    monkeypatch.setattr(module, "_PATIENCE", BEYOND_ANY_TEST)
+    late = asyncio.create_task(keeper.knows(basic("user-1", "user-1"), ""))
+    with pytest.raises(TooManySignIns):
+        await early
+    assert not late.done()
+    assert len(keeper._queue) == 1
+    checks.let_go()
+    assert await asyncio.gather(under_way, late) == [True, True]
+    keeper.close()
+
+
+async def test_a_client_that_goes_away_frees_its_place_while_others_wait_on(checks: Checks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_FOR_GONE_EVERY", 0.02)
+    keeper = Doorkeeper(Accounts((), hashes(2)), threads=1)
+    checks.hold()
+    gone = False
+
+    def guess(number: int) -> "asyncio.Task[bool]":
+        return asyncio.create_task(keeper.knows(basic("user-1", f"guess {number}"), "home", lambda: not gone))
+
+    under_way = asyncio.create_task(keeper.knows(basic("user-0", "user-0"), "office"))
+    await until(lambda: checks.count == 1)
+    guesses = [guess(number) for number in range(OF_ONE_USER_AND_CLIENT)]
+    # Somebody else still waits for one of them.
+    kept = asyncio.create_task(keeper.knows(basic("user-1", "guess 0"), "home"))
+    await until(lambda: len(keeper._queue) == OF_ONE_USER_AND_CLIENT)
+    with pytest.raises(TooManySignIns):
+        await guess(99)
+    gone = True
+    await until(lambda: len(keeper._queue) == 1)
+    right = asyncio.create_task(keeper.knows(basic("user-1", "user-1"), "home"))
+    await until(lambda: len(keeper._queue) == 2)
+    checks.let_go()
+    assert await asyncio.gather(under_way, right, kept) == [True, True, False]
+    await asyncio.gather(*guesses, return_exceptions=True)
+    assert checks.count == 3
+    keeper.close()
+
+
+async def test_a_client_that_hangs_up_and_asks_again_at_once_keeps_its_place(checks: Checks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_FOR_GONE_EVERY", BEYOND_ANY_TEST)
+    keeper = Doorkeeper(Accounts((), hashes(3)), threads=1)
+    checks.hold()
+    under_way = asyncio.create_task(keeper.knows(basic("user-0", "user-0"), "office"))
+    await until(lambda: checks.count == 1)
+    connected = True
+    first = asyncio.create_task(keeper.knows(basic("user-1", "user-1"), "home", lambda: connected))
+    await until(lambda: len(keeper._queue) == 1)
+    (check,) = (each for each in keeper._checks.values() if each.waits)
+    connected = False
+    keeper._look_for_gone()
+    again = asyncio.create_task(keeper.knows(basic("user-1", "user-1"), "home"))
+    await until(lambda: len(check.present) == 2)
+    keeper._look_for_gone()
+    assert check.waits
+    checks.let_go()
+    assert await asyncio.gather(under_way, first, again) == [True] * 3
+    assert checks.count == 2
     keeper.close()
 
 

@@ -18,11 +18,9 @@ from proxy.upstream.fastlane import FastLane, Unusual
 from tests.edge.dialling import answer, file_of, mirror_at, page
 from tests.edge.scripted import OK, Wire, always, lane_to, on_both_loops, serving
 from tests.edge.silent import SILENT, SILENT_TOO, Dials, Names, free_port, swallowing
-from tests.waiting import eventually
+from tests.waiting import BEYOND_ANY_TEST, eventually
 
 GOOD = "127.0.0.1"
-BEYOND_ANY_TEST = 120.0
-"""Seconds of a connect timeout that none of these tests lives to see."""
 
 
 async def asked(lane: FastLane, port: int, *, spread: bool = False, scheme: str = "http") -> Reply | Unusual:

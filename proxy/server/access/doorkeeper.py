@@ -34,6 +34,9 @@ _NO_FOR = 10.0
 _REMEMBERED = 4096
 _PATIENCE = 25.0
 """Seconds for which a password waits to be checked: uv gives up after 30. pip asks again after 15, and finds its place kept."""
+_LOOK_FOR_GONE_EVERY = 2.0
+"""Seconds between looks for clients that went away. At the second look their places are free: so pip, which hangs up and asks again at
+once, keeps its own."""
 _TRY_AGAIN_IN = 5.0
 _BCRYPT_READS = 72
 """Bytes of a password that bcrypt looks at; the rest never counted, and newer releases of the library refuse to leave it out."""
@@ -58,7 +61,8 @@ class _Check(Entry):
     renews: bool = False
     outcome: "asyncio.Future[_Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     present: list[Callable[[], bool]] = field(default_factory=list)
-    patience: asyncio.TimerHandle | None = None
+    unwanted_before: bool = False
+    """Whether nobody waited for it at the last look."""
 
     @property
     def wanted(self) -> bool:
@@ -94,6 +98,7 @@ class Doorkeeper:
         self._under_way = 0
         self._threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="mirrormend-passwords")
+        self._next_look: asyncio.TimerHandle | None = None
         self.change(accounts)
 
     def change(self, accounts: Accounts) -> None:
@@ -112,6 +117,8 @@ class Doorkeeper:
     def close(self) -> None:
         """End the threads."""
         self._threads = 0
+        if self._next_look is not None:
+            self._next_look.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def knows(self, authorization: str, client: str, present: Callable[[], bool] = lambda: True) -> bool:
@@ -168,15 +175,15 @@ class Doorkeeper:
             self._begin_checks()
         else:
             check.present.append(present)
-        if check.waits and not check.outcome.done():
-            if check.patience is not None:
-                check.patience.cancel()
-            check.patience = asyncio.get_running_loop().call_later(_PATIENCE, self._give_up, check)
         try:
+            # Each request waits as long as all others do, also if it shares a check with one that came before it.
+            await asyncio.wait((check.outcome,), timeout=_PATIENCE)
+            if check.waits and not check.outcome.done():
+                return _Outcome.REFUSED
             return await asyncio.shield(check.outcome)
         finally:
             check.present.remove(present)
-            if check.waits and not check.outcome.done() and not check.wanted:
+            if not check.present and not check.renews:
                 self._give_up(check)
 
     def _check(self, digest: bytes, user: str, password: bytes, client: str, *, renews: bool = False) -> _Check:
@@ -191,6 +198,7 @@ class Doorkeeper:
             self._settle(check, _Outcome.REFUSED)
             return
         self._checks[check.digest] = check
+        self._look_again_for_gone()
         if isinstance(leaves, _Check):
             self._settle(leaves, _Outcome.REFUSED)
 
@@ -199,17 +207,29 @@ class Doorkeeper:
             self._queue.leave(check)
             self._settle(check, _Outcome.REFUSED)
 
+    def _look_again_for_gone(self) -> None:
+        if self._next_look is None:
+            self._next_look = asyncio.get_running_loop().call_later(_LOOK_FOR_GONE_EVERY, self._look_for_gone)
+
+    def _look_for_gone(self) -> None:
+        self._next_look = None
+        for check in list(self._checks.values()):
+            unwanted = not check.wanted
+            if unwanted and check.unwanted_before:
+                self._give_up(check)
+            check.unwanted_before = unwanted
+        if len(self._queue):
+            self._look_again_for_gone()
+
     def _begin_checks(self) -> None:
         while self._under_way < self._threads:
             check = self._queue.begin(self._clock())
             if not isinstance(check, _Check):
                 return
-            if check.patience is not None:
-                check.patience.cancel()
-            if not check.wanted:
-                # All who waited for it have gone away.
+            if not check.wanted or not self._accounts.hashes:
+                # All who waited for it have gone away, or there is no user left whom it could be right for.
                 self._queue.end(check, self._clock(), wrong=False)
-                self._settle(check, _Outcome.REFUSED)
+                self._settle(check, _Outcome.OUTDATED if check.wanted else _Outcome.REFUSED)
                 continue
             self._under_way += 1
             hashed = self._accounts.hashes.get(check.name)
@@ -253,8 +273,6 @@ class Doorkeeper:
                 self._wrong.popitem(last=False)
 
     def _settle(self, check: _Check, outcome: _Outcome) -> None:
-        if check.patience is not None:
-            check.patience.cancel()
         if self._checks.get(check.digest) is check:
             del self._checks[check.digest]
         check.password = b""
