@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ import click
 import pytest
 
 from proxy.cli.command import commands
+from proxy.config import AccessSection
 from proxy.config.load import load_settings
+from proxy.server.access.accounts import read_accounts
 from tests.__main__ import ROOT
 
 README = ROOT / "README.md"
@@ -143,3 +146,19 @@ def test_the_settings_that_readme_shows_are_known(number: int, tmp_path: Path, m
         text += '[upstream]\nurl = "https://mirror.example.com/simple/"\n'
     Path("shown.toml").write_text(text, encoding="utf-8")
     assert load_settings(file=Path("shown.toml"), environ={}, options={}).upstream
+
+
+@pytest.mark.parametrize("document", [README, ROOT / "docs" / "security.md"], ids=named)
+@pytest.mark.parametrize("ending", ["", "\n"], ids=["no line break", "a line break"])
+def test_the_command_that_adds_a_token_leaves_the_others_as_they_are(document: Path, ending: str, tmp_path: Path) -> None:
+    (command,) = (line for line in text_of(document).splitlines() if ">> tokens.new" in line)
+    files = [tmp_path / name for name in ("tokens.txt", "tokens.new")]
+    for each in files:
+        each.touch(mode=0o600)
+        each.write_text(f"0123456789abcdef-token{ending}", encoding="utf-8")
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True, timeout=120)  # noqa: S607 - the shell of the machine, as in the document
+    changed = files[1] if files[1].exists() else files[0]
+    assert changed.stat().st_mode & 0o777 == 0o600
+    accounts = read_accounts(AccessSection(tokens_file=changed))
+    assert accounts.tokens[0] == "0123456789abcdef-token"
+    assert len(accounts.token_digests) == 2
