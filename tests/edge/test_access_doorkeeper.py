@@ -16,9 +16,9 @@ import pytest
 
 from proxy.config import AccessSection, SettingsError
 from proxy.core.errors import TooManyRequests, TooManySignIns
-from proxy.server.access import accounts as account_files
 from proxy.server.access import doorkeeper as module
-from proxy.server.access.accounts import Accounts, read_accounts, read_accounts_at_rest
+from proxy.server.access import file_watch
+from proxy.server.access.accounts import Accounts, marks_of, read_accounts, read_accounts_as_of, read_accounts_at_rest
 from proxy.server.access.cores import usable_cores
 from proxy.server.access.doorkeeper import Doorkeeper
 from proxy.server.access.sign_in_queue import OF_ONE_USER, OF_ONE_USER_AND_CLIENT
@@ -551,7 +551,7 @@ class TestAccounts:
         file.write_text(TOKEN, encoding="utf-8")
         section = AccessSection.model_validate({"tokens_file": file})
         assert read_accounts_at_rest(section).tokens == (f"{TOKEN}abcdefabcdef",)
-        assert waited == [account_files._AT_REST] * 3
+        assert waited == [file_watch.AT_REST] * 3
 
     def test_of_a_file_that_is_written_to_all_the_time_whole_lines_count(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file = tmp_path / "tokens"
@@ -564,3 +564,48 @@ class TestAccounts:
         file.write_text(f"{TOKEN}\nanother-token-of-length", encoding="utf-8")
         accounts = read_accounts_at_rest(AccessSection.model_validate({"tokens_file": file}))
         assert (accounts.tokens, accounts.cut_short) == ((TOKEN,), (file,))
+
+    @pytest.mark.parametrize("moment", ["before", "while", "at the end"])
+    @pytest.mark.parametrize("written", ["another-token", "half", ""], ids=["half a token", "less than one", "nothing"])
+    def test_what_somebody_begins_to_write_while_it_is_read_does_not_count(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, written: str
+    ) -> None:
+        file = tmp_path / "tokens"
+        file.write_text(f"{TOKEN}\n{TOKEN}2\n", encoding="utf-8")
+        section = AccessSection.model_validate({"tokens_file": file})
+        marks = marks_of(section)
+        assert read_accounts_as_of(section, marks) is not None
+        read_bytes = Path.read_bytes
+
+        def begins_to_write() -> None:
+            # As an editor does that writes the file anew.
+            file.write_text(f"{TOKEN}\n{written}" if written else "", encoding="utf-8")
+
+        def overtaken(path: Path) -> bytes:
+            if moment == "while":
+                begins_to_write()
+            content = read_bytes(path)
+            if moment == "at the end":
+                begins_to_write()
+            return content
+
+        if moment == "before":
+            begins_to_write()
+        monkeypatch.setattr(Path, "read_bytes", overtaken)
+        assert read_accounts_as_of(section, marks) is None
+
+    def test_what_is_wrong_in_a_file_that_nobody_writes_to_is_told(self, tmp_path: Path) -> None:
+        file = tmp_path / "tokens"
+        section = AccessSection.model_validate({"tokens_file": file})
+        for content, why in (("", "nobody would be let in"), ("short", "a token h")):
+            file.write_text(content, encoding="utf-8")
+            with pytest.raises(SettingsError, match=why):
+                read_accounts_as_of(section, marks_of(section))
+
+    def test_half_a_letter_at_the_end_of_a_file_that_is_being_written_is_no_error(self, tmp_path: Path) -> None:
+        file = tmp_path / "users"
+        file.write_bytes(f"ada:{ADA}\r\nzo\u00eb".encode()[:-1])
+        section = AccessSection.model_validate({"htpasswd": file})
+        assert read_accounts(section, complete_lines_only=True).hashes == {"ada": ADA.encode()}
+        with pytest.raises(SettingsError, match="not UTF-8"):
+            read_accounts(section)

@@ -2,7 +2,12 @@
 
 import pytest
 
-from proxy.server.access.file_watch import Change, FileWatch
+from proxy.server.access.file_watch import Change, FileWatch, Marks
+
+
+def marks(state: str) -> Marks:
+    """Return what a file with this much in it is known by."""
+    return ((ord(state), 0, 0),)
 
 
 @pytest.mark.parametrize(
@@ -19,10 +24,10 @@ from proxy.server.access.file_watch import Change, FileWatch
 )
 def test_a_change_is_read_when_two_looks_see_the_same(states: str, expected: str) -> None:
     words = {".": Change.NONE, "s": Change.LOOK_SOON, "r": Change.READ, "c": Change.READ_COMPLETE_LINES}
-    watch = FileWatch("a")
-    assert [watch.look(each) for each in states] == [words[each] for each in expected]
+    watch = FileWatch(marks("a"))
+    assert [watch.look(marks(each)) for each in states] == [words[each] for each in expected]
 
 
 def test_without_a_state_that_was_read_the_first_one_is_a_change() -> None:
-    watch: FileWatch[str] = FileWatch(None)
-    assert [watch.look("a"), watch.look("a"), watch.look("a")] == [Change.LOOK_SOON, Change.READ, Change.NONE]
+    watch = FileWatch(None)
+    assert [watch.look(marks("a")) for _ in range(3)] == [Change.LOOK_SOON, Change.READ, Change.NONE]

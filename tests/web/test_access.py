@@ -187,7 +187,7 @@ async def test_who_is_struck_off_the_file_is_out_soon_and_a_broken_file_changes_
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
-    monkeypatch.setattr(admission, "_AT_REST", 0.05)
+    monkeypatch.setattr(admission, "AT_REST", 0.05)
     client = await app_client(access=access)
 
     async def status_of(user: str) -> int:
@@ -230,13 +230,13 @@ async def test_what_is_written_of_a_token_counts_only_when_nobody_writes_any_mor
         return await status_of("another-token-of-length") == 200
 
     # The next look comes in an hour.
-    monkeypatch.setattr(admission, "_AT_REST", 3600.0)
+    monkeypatch.setattr(admission, "AT_REST", 3600.0)
     with file.open("a", encoding="utf-8") as more:
         more.write("another-token-of-length"[:18])
         more.flush()
         await eventually(seen)
         assert [await status_of(TOKEN), await status_of("another-token-of-length"[:18])] == [200, 401]
-    monkeypatch.setattr(admission, "_AT_REST", 0.05)
+    monkeypatch.setattr(admission, "AT_REST", 0.05)
     # Another file in its place, without a line break at its end, as secrets are mounted.
     (tmp_path / "new").write_text("another-token-of-length", encoding="utf-8")
     client = await app_client(access={"tokens_file": file})
@@ -245,20 +245,59 @@ async def test_what_is_written_of_a_token_counts_only_when_nobody_writes_any_mor
     assert [await status_of(TOKEN), await status_of("another-token-of-length"[:18])] == [401, 401]
 
 
+async def test_half_a_token_that_is_written_between_the_look_and_the_reading_does_not_count(
+    stocked: BrokenMirror, app_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(admission, "AT_REST", 0.05)
+    file, added = tmp_path / "tokens", "another-token-of-length"
+    file.write_text(f"{TOKEN}\n", encoding="utf-8")
+    client = await app_client(access={"tokens_file": file})
+    read, tokens, interrupted = admission.read_accounts_as_of, [], False
+
+    def append(text: str) -> None:
+        with file.open("a", encoding="utf-8") as more:
+            more.write(text)
+
+    def overtaken(*arguments: Any) -> Any:
+        nonlocal interrupted
+        if interrupted:
+            return read(*arguments)
+        interrupted = True
+        append(added[:18])
+        try:
+            return read(*arguments)
+        finally:
+            append(added[18:])
+
+    keeper = app_of(client)[admission.ADMISSION]._doorkeeper
+    change = keeper.change
+    monkeypatch.setattr(admission, "read_accounts_as_of", overtaken)
+    monkeypatch.setattr(keeper, "change", lambda accounts: (tokens.append(accounts.tokens), change(accounts)))
+    append("# and\n")
+
+    async def let_in() -> bool:
+        async with client.get("/simple/demo/", headers=signed(f"Bearer {added}")) as response:
+            return response.status == 200
+
+    await eventually(let_in)
+    assert tokens == [(TOKEN, added)]
+
+
 async def test_a_file_that_cannot_be_read_just_then_is_read_as_soon_as_it_can(
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
-    monkeypatch.setattr(admission, "_AT_REST", 0.05)
+    monkeypatch.setattr(admission, "AT_REST", 0.05)
     client = await app_client(access=access)
-    read, failures = admission.read_accounts, iter([True] * 3)
+    read, failures = admission.read_accounts_as_of, iter([True] * 3)
 
     def fails_at_first(*arguments: Any, **options: Any) -> Any:
         if next(failures, False):
             raise SettingsError("[access] htpasswd", "it cannot be read") from OSError(errno.EMFILE, "Too many open files")
         return read(*arguments, **options)
 
-    monkeypatch.setattr(admission, "read_accounts", fails_at_first)
+    monkeypatch.setattr(admission, "read_accounts_as_of", fails_at_first)
     access["htpasswd"].write_text(ADA.replace("ada", "bob"), encoding="utf-8")
 
     async def let_in() -> bool:
@@ -283,7 +322,7 @@ async def test_the_last_one_is_struck_off_as_others_are(
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.05)
-    monkeypatch.setattr(admission, "_AT_REST", 0.05)
+    monkeypatch.setattr(admission, "AT_REST", 0.05)
     client = await app_client(access={"htpasswd": access["htpasswd"]})
 
     async def soon(code: int) -> None:

@@ -1,7 +1,8 @@
-"""Who may use the proxy, and how much of it.
+"""Access control: which clients may use the proxy, and how much of it.
 
-`presented` reads what a client shows, `accounts` the files of those who are known, `doorkeeper` decides, in the order that
-`sign_in_queue` says; `callers` finds out which client it is, `turns` lets each have its share, and `admission` stands before the handlers.
+`presented` reads what a client shows, `accounts` the files of those who are known, once `file_watch` says that nobody writes to them;
+`doorkeeper` decides, in the order that `sign_in_queue` says; `callers` finds out which client it is, `turns` lets each have its share,
+and `admission` stands before the handlers.
 """
 
 from proxy.server.access.accounts import read_accounts_at_rest

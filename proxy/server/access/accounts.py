@@ -1,35 +1,27 @@
-"""Who is let in: tokens, and users with the hashes of their passwords, as the settings and their files name them."""
+"""Accounts: tokens, and users with the hashes of their passwords, as the settings and their files name them."""
 
 import hashlib
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
 
 from proxy.config import AccessSection, SettingsError
 from proxy.config.section import check_token
+from proxy.server.access.file_watch import AT_REST, LOOKS, Mark, Marks
 
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-9])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 """Costs from 4 to 19; of the salt's last letter two bits count, and the library refuses others."""
 
-
 _HASHED_TOKEN = re.compile(r"sha256:([0-9a-fA-F]{64})")
-
-_LINE_BREAKS = ("\n", "\r")
-_AT_REST = 2.0
-"""Seconds for which a file is left as it is before a last line without a line break counts."""
-_LOOKS = 5
-
-Mark: TypeAlias = tuple[int, int, int] | None
-"""What tells one state of a file from another: when it was written, its size and its number; None where there is no file."""
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """All who are known: `tokens`, and bcrypt hashes by name of the user.
+    """All accounts: `tokens`, and bcrypt hashes by name of the user.
 
     `hashed_tokens` are SHA-256 digests of further tokens. `marks` are those of the files that say so; of the files in `cut_short` a last
     line without a line break was left out.
@@ -37,7 +29,7 @@ class Accounts:
 
     tokens: tuple[str, ...] = field(repr=False)
     hashes: Mapping[str, bytes] = field(repr=False)
-    marks: tuple[Mark, ...] = ()
+    marks: Marks = ()
     hashed_tokens: tuple[bytes, ...] = field(default=(), repr=False)
     cut_short: tuple[Path, ...] = ()
 
@@ -69,11 +61,11 @@ def read_accounts(section: AccessSection, *, complete_lines_only: bool = False) 
     cut_short: list[Path] = []
 
     def lines(file: Path, key: str) -> Iterator[tuple[str, str]]:
-        text = _text(file, key)
-        if complete_lines_only and text and not text.endswith(_LINE_BREAKS):
+        content = _content(file, key)
+        if complete_lines_only and content != _complete_lines(content):
             cut_short.append(file)
-            text = "".join(text.splitlines(keepends=True)[:-1])
-        return _lines(text, f"[access] {key}: {file}")
+            content = _complete_lines(content)
+        return _lines(_text(content, file, key), f"[access] {key}: {file}")
 
     if section.tokens_file is not None:
         _read_tokens(lines(section.tokens_file, "tokens_file"), tokens, hashed_tokens)
@@ -84,19 +76,34 @@ def read_accounts(section: AccessSection, *, complete_lines_only: bool = False) 
     return Accounts(tuple(tokens), hashes, marks, tuple(hashed_tokens), tuple(cut_short))
 
 
-def read_accounts_at_rest(section: AccessSection) -> Accounts:
-    """As `read_accounts`, but if a file without a line break at its end was written just now, wait until nobody writes to it any more.
+def read_accounts_as_of(section: AccessSection, marks: Marks) -> Accounts | None:
+    """Return who is let in, by files of which `marks_of` gave `marks`; None if they are not, or did not stay, as they were then.
 
-    Half a token may be a token. A file that is written to for ten seconds counts up to its last line break.
+    Raise as `read_accounts` does.
     """
-    for _ in range(_LOOKS):
+    try:
+        accounts = read_accounts(section)
+    except SettingsError:
+        if marks_of(section) != marks:
+            # It was read while it was being written: the error may be that of half a file.
+            return None
+        raise
+    return accounts if accounts.marks == marks == marks_of(section) else None
+
+
+def read_accounts_at_rest(section: AccessSection) -> Accounts:
+    """Return who is let in; wait until nobody writes to files that were written just now and end without a line break.
+
+    Half a token may be a token. A file that is written to for ten seconds counts up to its last line break. Raise as `read_accounts` does.
+    """
+    for _ in range(LOOKS):
         marks = marks_of(section)
         if _being_written(section, marks):
-            time.sleep(_AT_REST)
+            time.sleep(AT_REST)
             if marks_of(section) != marks:
                 continue
-        accounts = read_accounts(section)
-        if accounts.marks == marks == marks_of(section):
+        accounts = read_accounts_as_of(section, marks)
+        if accounts is not None:
             return accounts
     return read_accounts(section, complete_lines_only=True)
 
@@ -125,28 +132,31 @@ def _read_hashes(lines: Iterator[tuple[str, str]], hashes: dict[str, bytes]) -> 
         hashes.setdefault(user, hashed.encode())
 
 
-def _being_written(section: AccessSection, marks: tuple[Mark, ...]) -> bool:
+def _being_written(section: AccessSection, marks: Marks) -> bool:
     """Return whether a file has no line break at its end and is younger than what counts as at rest."""
     now = time.time_ns()
     for file, mark in zip(files_of(section), marks, strict=True):
-        if mark is None or now - mark[0] > _AT_REST * 1e9:
+        if mark is None or now - mark[0] > AT_REST * 1e9:
             continue
-        try:
+        with suppress(OSError):
             content = file.read_bytes()
-        except OSError:
-            continue
-        if content and not content.endswith((b"\n", b"\r")):
-            return True
+            if content != _complete_lines(content):
+                return True
     return False
 
 
+def _complete_lines(content: bytes) -> bytes:
+    """Return all lines that a line break ends."""
+    return content[: 1 + max(content.rfind(b"\n"), content.rfind(b"\r"))]
+
+
 def files_of(section: AccessSection) -> tuple[Path, ...]:
-    """Gives the files that `read_accounts` reads."""
+    """Return the files that `read_accounts` reads."""
     return tuple(each for each in (section.tokens_file, section.htpasswd) if each is not None)
 
 
-def marks_of(section: AccessSection) -> tuple[Mark, ...]:
-    """Gives the marks of the files that `read_accounts` reads, as they are now."""
+def marks_of(section: AccessSection) -> Marks:
+    """Return the marks of the files that `read_accounts` reads, as they are now."""
     return tuple(_mark(file) for file in files_of(section))
 
 
@@ -158,11 +168,16 @@ def _mark(file: Path) -> Mark:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _text(path: Path, key: str) -> str:
+def _content(path: Path, key: str) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes()
     except OSError as error:
         raise SettingsError(f"[access] {key}", f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def _text(content: bytes, path: Path, key: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SettingsError(f"[access] {key}", f"{path} is not UTF-8; save it in that encoding") from error
 

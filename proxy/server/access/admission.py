@@ -1,4 +1,4 @@
-"""What stands before all handlers: which client it is, whether it is known, and whether it is its turn."""
+"""The middleware before all handlers: finds out which client asks, whether it is let in, and whether it is its turn."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,11 +10,19 @@ from aiohttp.typedefs import Handler
 from proxy.config import AccessSection, SettingsError
 from proxy.config.sections import CLIENT_ADDRESS_HEADERS
 from proxy.core.errors import AccessDenied
-from proxy.server.access.accounts import Accounts, Mark, NamesNobody, files_of, marks_of, read_accounts, read_accounts_at_rest
+from proxy.server.access.accounts import (
+    Accounts,
+    NamesNobody,
+    files_of,
+    marks_of,
+    read_accounts,
+    read_accounts_as_of,
+    read_accounts_at_rest,
+)
 from proxy.server.access.callers import Callers, one_client
 from proxy.server.access.cores import usable_cores
 from proxy.server.access.doorkeeper import Doorkeeper
-from proxy.server.access.file_watch import Change, FileWatch
+from proxy.server.access.file_watch import AT_REST, Change, FileWatch, Marks
 from proxy.server.access.turns import Shares, Turns
 from proxy.server.context import SIGNED_IN, facts_of
 from proxy.upstream.client import DOWNLOADS
@@ -22,11 +30,9 @@ from proxy.upstream.client import DOWNLOADS
 _log = structlog.get_logger("mirrormend.server")
 
 OPEN = frozenset({"/healthz", "/livez", "/readyz"})
-"""What an orchestrator asks, without credentials and as often as it likes; of the mirrors it tells the names, and whether they answer."""
+"""Paths for orchestrators, without credentials and as often as they like; of the mirrors they tell the names, and whether they answer."""
 
 _LOOK_AGAIN = 5.0
-_AT_REST = 2.0
-"""Seconds for which a changed file stays the same before it is read."""
 _FOR_SHARED_CACHES = ("public", "private", "s-maxage", "proxy-revalidate")
 
 
@@ -121,13 +127,23 @@ class Admission:
             if watch is not self._watch:
                 continue
             change = watch.look(found)
-            pause = _AT_REST if change is Change.LOOK_SOON else _LOOK_AGAIN
+            pause = AT_REST if change is Change.LOOK_SOON else _LOOK_AGAIN
             if change in {Change.READ, Change.READ_COMPLETE_LINES}:
-                await self._read_again(section, watch, complete_lines_only=change is Change.READ_COMPLETE_LINES)
+                await self._read_again(section, watch, None if change is Change.READ_COMPLETE_LINES else found)
 
-    async def _read_again(self, section: AccessSection, watch: FileWatch[tuple[Mark, ...]], *, complete_lines_only: bool) -> None:
+    async def _read_again(self, section: AccessSection, watch: FileWatch, marks: Marks | None) -> None:
+        """Read files of which `marks` were found, or if that is None those whole lines that there are, and go by them from now on."""
         try:
-            accounts = await asyncio.to_thread(read_accounts, section, complete_lines_only=complete_lines_only)
+            if marks is None:
+                accounts = await asyncio.to_thread(read_accounts, section, complete_lines_only=True)
+            else:
+                still = await asyncio.to_thread(read_accounts_as_of, section, marks)
+                if still is None:
+                    # Somebody began to write between the look and the reading.
+                    if watch is self._watch:
+                        self._watch = FileWatch(None)
+                    return
+                accounts = still
         except NamesNobody:
             accounts = Accounts((), {})
             _log.error("access-closed", why="the files name nobody", meaning="nobody is let in until they name somebody")
@@ -175,7 +191,7 @@ def _turns(section: AccessSection) -> Turns | None:
     return None if at_once is per_second is None else Turns(at_once, per_second, lambda: asyncio.get_running_loop().time())
 
 
-def _watch(accounts: Accounts) -> FileWatch[tuple[Mark, ...]]:
+def _watch(accounts: Accounts) -> FileWatch:
     """Return a watch over the files that name `accounts`; what is not whole is read again when it is at rest."""
     _warn_of_cut_lines(accounts)
     return FileWatch(None if accounts.cut_short else accounts.marks)

@@ -45,7 +45,7 @@ class QueueFull(Exception):
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of a client or a user: wrong passwords, of which older ones weigh less, and when the last check began."""
+    """The record of a client or a user: wrong passwords, of which older ones weigh less, and when the last check began."""
 
     wrong: float = 0.0
     at: float = 0.0
@@ -76,7 +76,7 @@ _Rank: TypeAlias = tuple[int, int, int, int]
 
 
 class SignInQueue:
-    """Orders entries so that whoever guesses waits longest.
+    """Orders entries so that those who guess wait longest.
 
     1. Proven ones go first. There is one for each account at most, so that nobody can fill the queue with them.
     2. Then those whose client and user have the fewest wrong passwords lately, in powers of two. A guesser who takes one address moves
