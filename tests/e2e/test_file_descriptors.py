@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,11 @@ async def test_clients_wait_for_those_before_them_to_go_and_are_not_hung_up_on(s
         assert await first.status() == 200
         most = len(descriptors_of(proxy)) + 20
         resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (most, most))
+        began = time.monotonic()
         clients = [first, *[await Client.connect(port) for _ in range(60)]]
         asked = [asyncio.create_task(client.status()) for client in clients]
         await until(lambda: bool(events(proxy, "file-descriptors-used-up")), within=30)
-        (said,) = events(proxy, "file-descriptors-used-up")
+        said = events(proxy, "file-descriptors-used-up")[0]
         assert said["limit"] == most
         assert "LimitNOFILE" in said["remedy"]
         # Those that are served go on being served.
@@ -80,7 +82,8 @@ async def test_clients_wait_for_those_before_them_to_go_and_are_not_hung_up_on(s
             for each in done:
                 assert each.result() == 200
                 waiting.pop(each).close()
-        assert len(events(proxy, "file-descriptors-used-up")) == 1
+        # Once in a minute, however many wait.
+        assert len(events(proxy, "file-descriptors-used-up")) <= 1 + (time.monotonic() - began) // 60
         late = await Client.connect(port)
         assert await late.status() == 200
         late.close()

@@ -7,6 +7,7 @@ import pytest
 
 from proxy.core.errors import TooManyRequests
 from proxy.server.access.turns import Shares
+from tests.waiting import BEYOND_ANY_TEST, until
 
 
 async def held(stack: AsyncExitStack, shares: Shares, client: str, wanted: int) -> int:
@@ -37,7 +38,7 @@ async def test_clients_that_want_little_are_never_made_to_wait() -> None:
 
 
 async def test_what_waits_gets_a_place_that_comes_free_in_its_turn() -> None:
-    shares = Shares(4, patience=5.0)
+    shares = Shares(4, patience=BEYOND_ANY_TEST)
     order: list[int] = []
 
     async def download(number: int) -> None:
@@ -63,19 +64,19 @@ async def test_who_waits_in_vain_is_refused_and_takes_nothing_with_it() -> None:
 
 @pytest.mark.parametrize("late", [False, True], ids=["while it waits", "as its turn comes"])
 async def test_who_goes_away_while_it_waits_leaves_its_place_to_others(late: bool) -> None:
-    shares = Shares(1, patience=5.0)
+    shares = Shares(1, patience=BEYOND_ANY_TEST)
     gone: asyncio.Task[None]
 
     async def download() -> None:
         async with shares.place("a"):
-            await asyncio.sleep(5)
+            await asyncio.Event().wait()
 
     async with shares.place("a"):
         gone = asyncio.create_task(download())
-        await asyncio.sleep(0.01)
+        await until(lambda: len(shares._waiting) == 1)
         if not late:
             gone.cancel()
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
-    async with asyncio.timeout(1), shares.place("b"):
+    async with asyncio.timeout(BEYOND_ANY_TEST), shares.place("b"):
         pass

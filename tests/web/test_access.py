@@ -5,7 +5,7 @@ import base64
 import errno
 import io
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,17 @@ import bcrypt
 import pytest
 from aiohttp import web
 
-from proxy.config import Settings, SettingsError
+from proxy.config import AccessSection, Settings, SettingsError
 from proxy.server import stalled
 from proxy.server.access import admission, turns
 from proxy.server.access.admission import OPEN
+from proxy.server.access.file_watch import Marks
 from proxy.server.reload import reload
 from tests.conftest import Client, MakeClient
 from tests.faults import Target, artifactory_404, hang
 from tests.listing import content_by_name
 from tests.mirror import BrokenMirror
-from tests.waiting import eventually
+from tests.waiting import eventually, until
 from tests.web.test_request_id import lines, logging_to_text
 from tests.web.test_warm import JSON, WHEEL, Connection, Running, request, running, warmed
 
@@ -183,6 +184,19 @@ async def test_no_secret_is_logged_nor_told(
     assert {line["outcome"] for line in lines(log, "request") if line["status"] == 401} == {"access-denied"}
 
 
+def looks_at_files(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Return a function that tells how often the proxy has looked at its files of accounts since."""
+    looks, marks_of = 0, admission.marks_of
+
+    def counted(section: AccessSection) -> Marks:
+        nonlocal looks
+        looks += 1
+        return marks_of(section)
+
+    monkeypatch.setattr(admission, "marks_of", counted)
+    return lambda: looks
+
+
 async def test_who_is_struck_off_the_file_is_out_soon_and_a_broken_file_changes_nothing(
     stocked: BrokenMirror, app_client: MakeClient, access: dict[str, Any], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,18 +208,16 @@ async def test_who_is_struck_off_the_file_is_out_soon_and_a_broken_file_changes_
         async with client.get("/simple/demo/", headers=signed(basic(user, PASSWORD))) as response:
             return response.status
 
-    async def until(event: str) -> None:
-        async with asyncio.timeout(10):
-            while not lines(log, event):  # noqa: ASYNC110 - the log is all there is to wait for
-                await asyncio.sleep(0.02)
-
     assert (await status_of("ada"), await status_of("bob")) == (200, 401)
+    looks = looks_at_files(monkeypatch)
     access["htpasswd"].write_text("ada:lovelace\n", encoding="utf-8")
-    await until("access-unchanged")
-    await asyncio.sleep(0.3)
+    await until(lambda: bool(lines(log, "access-unchanged")))
+    # It is looked at again, and stays as it is.
+    seen = looks()
+    await until(lambda: looks() >= seen + 3)
     assert (await status_of("ada"), await status_of("bob")) == (200, 401)
     access["htpasswd"].write_text(ADA.replace("ada", "bob"), encoding="utf-8")
-    await until("access-changed")
+    await until(lambda: bool(lines(log, "access-changed")))
     assert (await status_of("ada"), await status_of("bob")) == (401, 200)
     assert len(lines(log, "access-unchanged")) == 1, "it is said once"
     assert "lovelace" not in log.getvalue()
@@ -326,12 +338,11 @@ async def test_the_last_one_is_struck_off_as_others_are(
     client = await app_client(access={"htpasswd": access["htpasswd"]})
 
     async def soon(code: int) -> None:
-        async with asyncio.timeout(10):
-            while True:
-                async with client.get("/simple/demo/", headers=signed(basic("ada", PASSWORD))) as response:
-                    if response.status == code:
-                        return
-                await asyncio.sleep(0.05)
+        async def answered() -> bool:
+            async with client.get("/simple/demo/", headers=signed(basic("ada", PASSWORD))) as response:
+                return response.status == code
+
+        await eventually(answered)
 
     await soon(200)
     access["htpasswd"].write_text("", encoding="utf-8")
@@ -349,9 +360,7 @@ async def test_what_is_written_right_after_a_reload_is_seen(
     settings = {"upstream": {"url": stocked.url}, "store": {"location": "memory"}, "log": {"format": "json"}}
     await reload(app_of(client), lambda: Settings.model_validate(settings | {"access": access | {"requests_at_once": 9}}))
     access["htpasswd"].write_text(ADA.replace("ada", "bob"), encoding="utf-8")
-    async with asyncio.timeout(10):
-        while not lines(log, "access-changed"):  # noqa: ASYNC110 - the log is all there is to wait for
-            await asyncio.sleep(0.02)
+    await until(lambda: bool(lines(log, "access-changed")))
     async with client.get("/simple/demo/", headers=signed(basic("bob", PASSWORD))) as response:
         assert response.status == 200
 
@@ -433,10 +442,11 @@ async def test_a_page_at_hand_before_access_control_came_is_not_given_after_it(
 
 async def test_a_page_at_hand_counts_against_the_limits(stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "_PATIENCE", 0.0)
-    async with running(stocked, monkeypatch, access={"requests_per_second": 0.5}) as server:
+    # One in a hundred seconds, however long the others take.
+    async with running(stocked, monkeypatch, access={"requests_per_second": 0.01}) as server:
         async with connected_from(server, "127.0.0.1") as connection:
             statuses = [(await connection.get())[0] for _ in range(8)]
-        assert statuses == [200] * 5 + [429] * 3
+        assert statuses == [200] + [429] * 7
         async with connected_from(server, "127.0.0.2") as connection:
             assert (await connection.get())[0] == 200
 
@@ -445,9 +455,9 @@ async def test_whoever_asks_too_much_is_told_when_to_come_again_and_nobody_else_
     stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "_PATIENCE", 0.1)
-    stocked.fault("page:*", hang(30))
+    stocked.fault("page:*", hang(60))
     async with (
-        running(stocked, monkeypatch, access={"requests_at_once": 2}, probe={"deadline": 3}) as server,
+        running(stocked, monkeypatch, access={"requests_at_once": 2}, probe={"deadline": 14}) as server,
         connected_from(server, "127.0.0.1") as one,
         connected_from(server, "127.0.0.1") as two,
         connected_from(server, "127.0.0.1") as three,
@@ -455,8 +465,9 @@ async def test_whoever_asks_too_much_is_told_when_to_come_again_and_nobody_else_
     ):
         await one.send(request())
         await two.send(request())
-        while stocked.count(kind="page") < 1:  # noqa: ASYNC110 - the stand-in has no event for it
-            await asyncio.sleep(0.01)
+        limits = server.runner.app[admission.ADMISSION]._turns
+        assert limits is not None
+        await until(lambda: sum(each.requests for each in limits._clients.values()) == 2)
         status, headers, body = await three.get()
         assert (status, headers["content-type"]) == (429, "application/problem+json")
         assert int(headers["retry-after"]) >= 1

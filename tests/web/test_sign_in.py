@@ -6,7 +6,7 @@ import hmac
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,8 @@ import bcrypt
 import pytest
 
 from proxy.server.access import doorkeeper
-from proxy.server.access.sign_in_queue import OF_ONE_USER_AND_CLIENT
+from proxy.server.access.admission import ADMISSION
+from proxy.server.access.sign_in_queue import OF_ONE_USER_AND_CLIENT, SignInQueue
 from tests.mirror import BrokenMirror
 from tests.waiting import until
 from tests.web.test_warm import WHEEL, Running, running
@@ -44,7 +45,7 @@ class Passwords:
 
         def checkpw(password: bytes, hashed: bytes) -> bool:
             self.checked += 1
-            self.free.wait(60)
+            self.free.wait()
             time.sleep(self.seconds)
             return hmac.compare_digest(password, names[hashed])
 
@@ -56,8 +57,11 @@ class Passwords:
 
 
 @pytest.fixture
-def passwords(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Passwords:
-    return Passwords(monkeypatch, tmp_path, 0.02)
+def passwords(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Passwords]:
+    passwords = Passwords(monkeypatch, tmp_path, 0.02)
+    yield passwords
+    # Also where a test fails while it holds them: Python ends with its threads.
+    passwords.free.set()
 
 
 @pytest.fixture
@@ -71,6 +75,10 @@ async def session_from(address: str) -> AsyncIterator[aiohttp.ClientSession]:
     connector = aiohttp.TCPConnector(local_addr=(address, 0), limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=300)) as session:
         yield session
+
+
+def queue_of(server: Running) -> SignInQueue:
+    return server.runner.app[ADMISSION]._doorkeeper._queue
 
 
 async def status_of(session: aiohttp.ClientSession, server: Running, user: str, password: str) -> int:
@@ -127,13 +135,18 @@ async def test_a_guesser_who_asks_for_files_takes_no_place_of_downloads(
     stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch, passwords: Passwords
 ) -> None:
     monkeypatch.setattr("proxy.server.access.admission.DOWNLOADS", 2)
-    passwords.seconds = 0.5
-    async with running(stocked, monkeypatch, access=passwords.access) as server, session_from(GUESSERS[0]) as guesser:
+    passwords.free.clear()
+    token = "0123456789abcdef-token"
+    access = passwords.access | {"tokens": [token]}
+    async with running(stocked, monkeypatch, access=access) as server, session_from(GUESSERS[0]) as guesser:
         address = f"http://127.0.0.1:{server.port}/files/demo/{WHEEL}"
+        waiting = queue_of(server)
         guesses = [asyncio.create_task(guesser.get(address, headers=basic(f"nobody-{number}", "x"))) for number in range(8)]
-        await until(lambda: passwords.checked > 0)
-        async with session_from(OFFICE) as honest, honest.get(address, headers=basic("user-1", "user-1")) as response:
+        # One at least is under way, and all others wait: those are asked for of which a place was taken before.
+        await until(lambda: passwords.checked > 0 and passwords.checked + len(waiting) == len(guesses))
+        async with session_from(OFFICE) as honest, honest.get(address, headers=basic("__token__", token)) as response:
             assert response.status == 200
+        passwords.free.set()
         for answer in await asyncio.gather(*guesses):
             assert answer.status == 401
             answer.close()
@@ -142,17 +155,21 @@ async def test_a_guesser_who_asks_for_files_takes_no_place_of_downloads(
 async def test_a_refused_password_is_told_when_to_come_again(
     stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch, passwords: Passwords
 ) -> None:
-    passwords.seconds = 0.5
+    passwords.free.clear()
+    refused = []
     async with running(stocked, monkeypatch, access=passwords.access) as server, session_from(GUESSERS[0]) as guesser:
         address = f"http://127.0.0.1:{server.port}/simple/demo/"
 
-        async def answer(number: int) -> tuple[int, str | None, Any]:
+        async def ask(number: int) -> int:
             async with guesser.get(address, headers=basic("user-1", f"guess {number}")) as response:
-                return response.status, response.headers.get("Retry-After"), await response.json(content_type="application/problem+json")
+                if response.status == 429:
+                    refused.append((response.headers.get("Retry-After"), await response.json(content_type="application/problem+json")))
+                return response.status
 
-        answers = await asyncio.gather(*(answer(number) for number in range(OF_ONE_USER_AND_CLIENT + 3)))
-    refused = [(retry, problem) for status, retry, problem in answers if status == 429]
-    assert len(refused) == 3
+        asked = [asyncio.create_task(ask(number)) for number in range(OF_ONE_USER_AND_CLIENT + 3)]
+        await until(lambda: len(refused) == 3)
+        passwords.free.set()
+        assert Counter(await asyncio.gather(*asked)) == {401: OF_ONE_USER_AND_CLIENT, 429: 3}
     assert all(int(retry or 0) >= 1 and "passwords" in problem["title"] for retry, problem in refused)
 
 
@@ -173,3 +190,28 @@ async def test_a_client_that_went_away_is_not_checked(stocked: BrokenMirror, mon
         async with session_from(OFFICE) as session:
             assert await status_of(session, server, "user-9", "user-9") == 200
     assert passwords.checked == 2
+
+
+async def test_the_places_of_clients_that_went_away_are_free_for_others(
+    stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch, passwords: Passwords
+) -> None:
+    monkeypatch.setattr("proxy.server.access.admission.usable_cores", lambda: 1)
+    monkeypatch.setattr(doorkeeper, "_LOOK_FOR_GONE_EVERY", 0.05)
+    passwords.free.clear()
+    async with running(stocked, monkeypatch, access=passwords.access) as server:
+        waiting = queue_of(server)
+        async with session_from(OFFICE) as stays:
+            under_way = asyncio.create_task(status_of(stays, server, "user-0", "user-0"))
+            await until(lambda: passwords.checked == 1)
+            async with session_from(GUESSERS[0]) as leaves:
+                guesses = [
+                    asyncio.create_task(status_of(leaves, server, "user-1", f"guess {number}")) for number in range(OF_ONE_USER_AND_CLIENT)
+                ]
+                await until(lambda: len(waiting) == OF_ONE_USER_AND_CLIENT)
+                for each in guesses:
+                    each.cancel()
+                await asyncio.gather(*guesses, return_exceptions=True)
+            await until(lambda: len(waiting) == 0)
+            passwords.free.set()
+            assert await under_way == 200
+    assert passwords.checked == 1
