@@ -37,7 +37,7 @@ _FOR_SHARED_CACHES = ("public", "private", "s-maxage", "proxy-revalidate")
 
 
 class Admission:
-    """Lets requests in as `section` says, in one of so many `workers`; raises SettingsError where its files are not right."""
+    """Lets requests in as `section` says, in one of so many `workers`; raises SettingsError if its files are not right."""
 
     def __init__(self, section: AccessSection, *, workers: int = 1) -> None:
         self._section = section
@@ -52,7 +52,7 @@ class Admission:
         self._unreadable = ""
 
     def change(self, section: AccessSection, accounts: Accounts) -> None:
-        """Goes by `section` from now on, whose files name these `accounts`; who waits for a turn still gets it."""
+        """Go by `section` from now on, whose files name these `accounts`; requests that wait for a turn still get it."""
         if _limits(self._section) != _limits(section):
             self._turns = _turns(section)
         self._section = section
@@ -68,7 +68,7 @@ class Admission:
 
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Calls `handler` where the client is let in; raises AccessDenied or TooManyRequests where it is not."""
+        """Call `handler` if the client is let in; raise AccessDenied or TooManyRequests if it is not."""
         client = request.remote or ""
         if self._callers.believes_headers:
             client = self._client_behind(client, request)
@@ -110,7 +110,7 @@ class Admission:
         return await handler(request)
 
     async def looked_after(self, _: web.Application) -> AsyncIterator[None]:
-        """Reads the files again when they change, so that who is struck off is out within seconds."""
+        """Read the files again when they change, so that an account that is struck off is out within seconds."""
         looking = asyncio.create_task(self._look(), name="access files")
         yield
         looking.cancel()
@@ -166,7 +166,7 @@ ADMISSION = web.AppKey("admission", Admission)
 
 
 async def keep_from_shared_caches(request: web.Request, response: web.StreamResponse) -> None:
-    """Says that what is given to somebody who signed in is for nobody else (RFC 9111, section 3.5), whatever the mirror said of it.
+    """Keep answers to somebody who signed in out of shared caches (RFC 9111, section 3.5), whatever the mirror said of them.
 
     It is for `on_response_prepare`.
     """

@@ -61,7 +61,7 @@ class Callers:
 
 
 def one_client(address: str) -> str:
-    """Gives what stands for a client where requests are counted: its address, of an IPv6 one the network that is surely its own."""
+    """Return the key under which requests of a client are counted: its address, of an IPv6 one the network that is surely its own."""
     parsed = _address(address) if ":" in address else None
     if not isinstance(parsed, IPv6Address):
         return address
@@ -69,7 +69,7 @@ def one_client(address: str) -> str:
 
 
 def _address(text: str) -> Address | None:
-    """Reads an address as it stands in these headers: an IPv6 one in brackets or not, a port after it or not."""
+    """Return the address that an entry of these headers holds, None if none; IPv6 ones may be in brackets, a port may follow."""
     text = text.strip('" ')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -83,7 +83,7 @@ def _address(text: str) -> Address | None:
 
 
 def _for(element: str) -> str:
-    """Gives the parameter `for` of an element of Forwarded. No quoted address holds what separates elements or parameters."""
+    """Return the parameter `for` of an element of Forwarded. No quoted address holds a separator of elements or parameters."""
     for pair in element.split(";"):
         name, _, value = pair.partition("=")
         if name.strip().lower() == "for":

@@ -1,4 +1,4 @@
-"""What a client shows of itself in its Authorization header (RFC 9110, section 11.6.2).
+"""The credentials in an Authorization header (RFC 9110, section 11.6.2).
 
 Only reading may happen here; whether somebody is known is for the `doorkeeper` to say.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What is shown: `tokens`, each of which may be one, and a `user` with its `password` where the scheme is Basic."""
+    """Credentials as shown: `tokens`, each of which may be one, and a `user` with its `password` if the scheme is Basic."""
 
     tokens: tuple[str, ...] = field(repr=False)
     user: str | None = None
@@ -18,7 +18,7 @@ class Presented:
 
 
 def presented(authorization: str) -> Presented | None:
-    """Gives what the header shows; None where its scheme is not spoken here, or it is damaged.
+    """Return the credentials in a header; None if its scheme is not spoken here, or it is damaged.
 
     Clients of package indexes put a token into an index URL now as the user, now as the password: both are looked at.
     """

@@ -73,7 +73,7 @@ class Turns:
                 raise TooManyRequests(client, 1.0) from None
 
     def _delay(self, client: str, known: _Client) -> float:
-        """Gives how long the next request has to wait for the rate's sake, and counts it: the generic cell rate algorithm (ITU-T I.371)."""
+        """Return how many seconds the next request has to wait for its rate, and count it: generic cell rate algorithm (ITU-T I.371)."""
         if self._interval is None:
             return 0.0
         now = self._clock()
