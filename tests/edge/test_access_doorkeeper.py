@@ -609,3 +609,54 @@ class TestAccounts:
         assert read_accounts(section, complete_lines_only=True).hashes == {"ada": ADA.encode()}
         with pytest.raises(SettingsError, match="not UTF-8"):
             read_accounts(section)
+
+    @pytest.mark.parametrize(
+        ("content", "replaced", "counts"),
+        [
+            (f"{TOKEN}\nanother-token-of", False, False),
+            ("another-token-of", False, False),
+            (f"{TOKEN}\nanother-token-of\n", False, True),
+            (f"{TOKEN}\n# another-token-of", False, True),
+            (f"{TOKEN}\nsha256:{'0' * 64}", False, True),
+            ("another-token-of", True, True),
+            (f"{TOKEN}\nanother-token-of", True, True),
+        ],
+    )
+    def test_a_last_line_without_the_line_break_that_it_had_counts_only_in_another_file(
+        self, tmp_path: Path, content: str, replaced: bool, counts: bool
+    ) -> None:
+        file, new = tmp_path / "tokens", tmp_path / "new"
+        section = AccessSection.model_validate({"tokens_file": file})
+        file.write_text(f"{TOKEN}\n", encoding="utf-8")
+        before = read_accounts(section)
+        (new if replaced else file).write_text(content, encoding="utf-8")
+        if replaced:
+            new.rename(file)
+        if counts:
+            assert read_accounts_as_of(section, marks_of(section), before) is not None
+        else:
+            with pytest.raises(SettingsError, match="no line break ends the last line any more"):
+                read_accounts_as_of(section, marks_of(section), before)
+
+    def test_a_file_that_never_had_a_line_break_at_its_end_needs_none(self, tmp_path: Path) -> None:
+        file = tmp_path / "tokens"
+        section = AccessSection.model_validate({"tokens_file": file})
+        before = None
+        for content in (TOKEN, "another-token-of-length", f"{TOKEN}\nanother-token-of-length"):
+            file.write_text(content, encoding="utf-8")
+            before = read_accounts_as_of(section, marks_of(section), before)
+            assert before is not None
+
+    @pytest.mark.parametrize(("age", "waits"), [(0.0, True), (10.0, False), (-3600.0, False)], ids=["now", "earlier", "in the future"])
+    def test_only_a_file_that_was_written_just_now_is_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, waits: bool
+    ) -> None:
+        file = tmp_path / "tokens"
+        file.write_text(TOKEN, encoding="utf-8")
+        written = 1_700_000_000 * 10**9
+        os.utime(file, ns=(written, written))
+        monkeypatch.setattr(time, "time_ns", lambda: written + int(age * 1e9))
+        waited: list[float] = []
+        monkeypatch.setattr(time, "sleep", waited.append)
+        assert read_accounts_at_rest(AccessSection.model_validate({"tokens_file": file})).tokens == (TOKEN,)
+        assert bool(waited) is waits

@@ -280,7 +280,7 @@ async def test_half_a_token_that_is_written_between_the_look_and_the_reading_doe
         try:
             return read(*arguments)
         finally:
-            append(added[18:])
+            append(f"{added[18:]}\n")
 
     keeper = app_of(client)[admission.ADMISSION]._doorkeeper
     change = keeper.change

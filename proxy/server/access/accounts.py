@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import cached_property
 from pathlib import Path
 
@@ -19,12 +20,23 @@ _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-9])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za
 _HASHED_TOKEN = re.compile(r"sha256:([0-9a-fA-F]{64})")
 
 
+class LastToken(Enum):
+    """How the last line of a tokens file ends."""
+
+    NONE = auto()
+    """There is no line, or half of it would be no token: it is a comment or a digest."""
+    OPEN = auto()
+    """It is a token that no line break ends."""
+    ENDED = auto()
+    """A line break ends it."""
+
+
 @dataclass(frozen=True)
 class Accounts:
     """All accounts: `tokens`, and bcrypt hashes by name of the user.
 
     `hashed_tokens` are SHA-256 digests of further tokens. `marks` are those of the files that say so; of the files in `cut_short` a last
-    line without a line break was left out.
+    line without a line break was left out. `last_token` says how the tokens file ends.
     """
 
     tokens: tuple[str, ...] = field(repr=False)
@@ -32,6 +44,7 @@ class Accounts:
     marks: Marks = ()
     hashed_tokens: tuple[bytes, ...] = field(default=(), repr=False)
     cut_short: tuple[Path, ...] = ()
+    last_token: LastToken = LastToken.NONE
 
     @cached_property
     def token_digests(self) -> tuple[bytes, ...]:
@@ -59,12 +72,16 @@ def read_accounts(section: AccessSection, *, complete_lines_only: bool = False) 
     hashed_tokens: list[bytes] = []
     hashes: dict[str, bytes] = {}
     cut_short: list[Path] = []
+    last_token = LastToken.NONE
 
     def lines(file: Path, key: str) -> Iterator[tuple[str, str]]:
+        nonlocal last_token
         content = _content(file, key)
         if complete_lines_only and content != _complete_lines(content):
             cut_short.append(file)
             content = _complete_lines(content)
+        if file == section.tokens_file:
+            last_token = _last_token(content)
         return _lines(_text(content, file, key), f"[access] {key}: {file}")
 
     if section.tokens_file is not None:
@@ -73,22 +90,36 @@ def read_accounts(section: AccessSection, *, complete_lines_only: bool = False) 
         _read_hashes(lines(section.htpasswd, "htpasswd"), hashes)
     if section.controlled and not tokens and not hashed_tokens and not hashes:
         raise NamesNobody("[access]", "its files name nobody, so that nobody would be let in; add a token or a user")
-    return Accounts(tuple(tokens), hashes, marks, tuple(hashed_tokens), tuple(cut_short))
+    return Accounts(tuple(tokens), hashes, marks, tuple(hashed_tokens), tuple(cut_short), last_token)
 
 
-def read_accounts_as_of(section: AccessSection, marks: Marks) -> Accounts | None:
-    """Return who is let in, by files of which `marks_of` gave `marks`; None if they are not, or did not stay, as they were then.
+def read_accounts_as_of(section: AccessSection, marks: Marks, before: Accounts | None = None) -> Accounts | None:
+    """Return who is let in, by files of which `marks_of` gave `marks`; None if they did not stay as they were then.
 
-    Raise as `read_accounts` does.
+    Raise as `read_accounts` does, and if a tokens file in which a line break ended the last line `before` was written to and has none
+    now: a writer that was stopped, or a full disk, leaves the beginning of a token. Another file in its place may end as it likes.
     """
     try:
         accounts = read_accounts(section)
+        if before is not None and accounts.last_token is LastToken.OPEN and before.last_token is LastToken.ENDED:
+            _check_is_another_file(section, accounts, before)
     except SettingsError:
         if marks_of(section) != marks:
             # It was read while it was being written: the error may be that of half a file.
             return None
         raise
-    return accounts if accounts.marks == marks == marks_of(section) else None
+    return accounts if marks_of(section) == marks else None
+
+
+def _check_is_another_file(section: AccessSection, accounts: Accounts, before: Accounts) -> None:
+    """Raise SettingsError if the tokens file is the one that it was before."""
+    # It is the first of them.
+    now, earlier = accounts.marks[0], before.marks[0]
+    if now is not None and earlier is not None and now[2] == earlier[2]:
+        raise SettingsError(
+            f"[access] tokens_file: {section.tokens_file}",
+            "no line break ends the last line any more, as if it were cut short; add one, or put another file in its place by mv",
+        )
 
 
 def read_accounts_at_rest(section: AccessSection) -> Accounts:
@@ -136,7 +167,8 @@ def _being_written(section: AccessSection, marks: Marks) -> bool:
     """Return whether a file has no line break at its end and is younger than what counts as at rest."""
     now = time.time_ns()
     for file, mark in zip(files_of(section), marks, strict=True):
-        if mark is None or now - mark[0] > AT_REST * 1e9:
+        # A time in the future, as of another machine's clock, tells nothing.
+        if mark is None or abs(now - mark[0]) > AT_REST * 1e9:
             continue
         with suppress(OSError):
             content = file.read_bytes()
@@ -148,6 +180,14 @@ def _being_written(section: AccessSection, marks: Marks) -> bool:
 def _complete_lines(content: bytes) -> bytes:
     """Return all lines that a line break ends."""
     return content[: 1 + max(content.rfind(b"\n"), content.rfind(b"\r"))]
+
+
+def _last_token(content: bytes) -> LastToken:
+    whole = _complete_lines(content)
+    rest = content[len(whole) :].strip()
+    if not rest:
+        return LastToken.ENDED if whole else LastToken.NONE
+    return LastToken.NONE if rest.startswith((b"#", b"sha256:")) else LastToken.OPEN
 
 
 def files_of(section: AccessSection) -> tuple[Path, ...]:

@@ -137,7 +137,7 @@ class Admission:
             if marks is None:
                 accounts = await asyncio.to_thread(read_accounts, section, complete_lines_only=True)
             else:
-                still = await asyncio.to_thread(read_accounts_as_of, section, marks)
+                still = await asyncio.to_thread(read_accounts_as_of, section, marks, self._doorkeeper.accounts)
                 if still is None:
                     # Somebody began to write between the look and the reading.
                     if watch is self._watch:

@@ -114,6 +114,11 @@ class Doorkeeper:
                 # It goes by what was known when it began; who asks from now on is checked by what is known now.
                 del self._checks[digest]
 
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts that are known now."""
+        return self._accounts
+
     def close(self) -> None:
         """End the threads."""
         self._threads = 0
