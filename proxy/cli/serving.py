@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import click
@@ -23,7 +23,7 @@ from proxy.config.load import SettingsError
 from proxy.server import serve
 from proxy.server.access import read_accounts_at_rest
 from proxy.server.reload import changeable
-from proxy.server.run import has_terminal, seconds_to_end
+from proxy.server.run import Listening, has_terminal, seconds_to_end
 from proxy.server.siblings import Siblings
 from proxy.server.tls import listener_tls
 from proxy.telemetry import descriptors
@@ -62,8 +62,12 @@ def _serve_alone(settings: Settings, load: Callable[[], Settings]) -> None:
         # Its event loop cannot wait for sockets of others.
         run_loop(serve(settings, load=load, ending=ending))
         return
-    with closing(ListeningSockets(settings.server.host, settings.server.port, 1)) as listening:
-        run_loop(serve(settings, load=load, ending=ending, listening=listening.of(1)))
+    with ExitStack() as opened:
+
+        def listen() -> Listening:
+            return opened.enter_context(closing(ListeningSockets(settings.server.host, settings.server.port, 1))).of(1)
+
+        run_loop(serve(settings, load=load, ending=ending, listen=listen))
 
 
 def _end_within(seconds: float) -> None:
@@ -88,7 +92,7 @@ def _serve_by_workers(settings: Settings, load: Callable[[], Settings]) -> int:
 
         def work(number: int, serves: Callable[[], None]) -> int:
             siblings = Siblings(Path(folder), number, count)
-            run_loop(serve(in_force, ready=lambda _: serves(), load=load, siblings=siblings, listening=listening.of(number)))
+            run_loop(serve(in_force, ready=lambda _: serves(), load=load, siblings=siblings, listen=lambda: listening.of(number)))
             return 0
 
         def reload() -> None:

@@ -47,7 +47,7 @@ async def serve(
     ready: Callable[[str], None] | None = None,
     load: Callable[[], Settings] | None = None,
     siblings: Siblings | None = None,
-    listening: Listening = (),
+    listen: Callable[[], Listening] | None = None,
     ending: Callable[[], None] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT; then it goes on listening for the notice of `[server]`, while `/readyz` says 503 already,
@@ -55,7 +55,8 @@ async def serve(
 
     Calls `ready` with the address once it listens, and `ending` once it was told to end. Signals that the caller holds are released.
     SIGHUP puts in force what `load` gives, and a renewed certificate.
-    With `siblings` it is one of several workers; `listening` are its own sockets, and beside each those of the others at that address.
+    With `siblings` it is one of several workers; `listen` returns its own sockets, and beside each those of the others at that address.
+    It is called once the application is set up, so that no client waits for an answer meanwhile.
     Raises OSError where it cannot listen, SettingsError where a file of `[access]` is not right.
     """
     started = asyncio.Event()
@@ -75,7 +76,7 @@ async def serve(
         async with _signals(None if load is None else begin_again, once=siblings is None) as told_to_end:
             if await _set_up(runner, told_to_end):
                 _settle_memory()
-                addresses = await _listen(runner, settings.server, tls, listening)
+                addresses = await _listen(runner, settings.server, tls, () if listen is None else listen())
                 started.set()
                 address = _address(addresses, "http" if tls is None else "https")
                 _announce(addresses, settings, app, siblings)

@@ -1,15 +1,20 @@
 """A port has one server: a second start on it is refused in words, with several workers as with one."""
 
 import asyncio
+import errno
 import socket
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
+from proxy.cli import serving
 from proxy.cli.listening import ListeningSockets
+from proxy.config import Settings
+from proxy.server import run
 from tests.clients import Completed, ProxyProcess, clean_environment, free_port, run_command
 from tests.mirror import BrokenMirror
 
@@ -124,3 +129,25 @@ def test_a_free_port_is_the_same_at_all_addresses_of_a_name(monkeypatch: pytest.
     assert addresses[0] == [("127.0.0.1", opened_port(addresses)), ("127.0.0.2", opened_port(addresses))]
     assert addresses[1:] == addresses[:1] * 2, "an address that this machine does not have is passed over"
     assert len({own for share in shares for own, _ in share}) == 6
+
+
+def test_a_single_process_listens_once_it_is_set_up_and_can_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    set_up = run._set_up
+
+    async def noted(*arguments: Any) -> bool:
+        answer = await set_up(*arguments)
+        order.append("set up")
+        return answer
+
+    def in_use(*_: object) -> ListeningSockets:
+        order.append("listen")
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr(run, "_set_up", noted)
+    monkeypatch.setattr(run, "_settle_memory", lambda: None)
+    monkeypatch.setattr(serving, "ListeningSockets", in_use)
+    settings = Settings.model_validate({"upstream": {"url": "http://mirror.invalid/simple/"}, "store": {"location": "memory"}})
+    with pytest.raises(OSError, match="already in use"):
+        serving._serve_alone(settings, lambda: settings)
+    assert order == ["set up", "listen"]
