@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from proxy.core.errors import UpstreamStatus
 
-FIRST_PAUSE, LONGEST_PAUSE = 15.0, 300.0
-"""Seconds after a failure, and after many in a row."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
+"""Seconds after a failure, and after many in a row. uv and pip try again for some six seconds: one hiccup must not outlast that."""
 
 _LONGEST_WISH = 3600.0
 """Seconds for which a server may ask to be left alone (Retry-After), at most."""

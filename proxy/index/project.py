@@ -14,7 +14,7 @@ import msgspec
 from msgspec import structs
 
 from proxy.core.filling import sha256_of
-from proxy.core.flows.evidence import Evidence
+from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page
 from proxy.core.verdict.file_refusals import NOTHING_REFUSED, FileRefusals, concern
@@ -188,8 +188,12 @@ class Project:
             return
         if cause is Cause.AVAILABLE:
             self.revision += self.refusals.pop(file.key, None) is not None
-        elif concern(cause):
+        elif concern(cause) and not self._denied_whole_lately(file, evidence):
             self._note_refusals(file, self.refusals_of(file).after(evidence, cause))
+
+    def _denied_whole_lately(self, file: File, evidence: Evidence) -> bool:
+        """Return whether `evidence` is of a part, just after a GET of the whole was denied: there are mirrors that refuse Range."""
+        return evidence.asked is Asked.RANGE and 0 <= evidence.at - self.refusals_of(file).denied < _SAME_DENIAL
 
     def record_head(self, file: File, status: int, at: float) -> None:
         """Note what HEAD of `file` was answered with at `at`, in seconds since the epoch."""

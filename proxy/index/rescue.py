@@ -14,6 +14,7 @@ import structlog
 from proxy.config import RescueSection
 from proxy.core.errors import MirrormendError, UpstreamError, UpstreamTimeout
 from proxy.core.filling import sha256_of
+from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.flows.exchange import Trouble
 from proxy.core.flows.metadata import metadata_copy, metadata_in_wheel
 from proxy.core.flows.probe import probe
@@ -34,6 +35,21 @@ _log = structlog.get_logger("mirrormend.index")
 
 _TRIED_AGAIN = 8
 """Files of a page that are asked for at the second index once more before they are promised again."""
+
+_SILENT_FOR = 15.0
+"""Seconds at least for which a second index is not asked for a file for which it let somebody wait in vain."""
+
+_PERMITTED_FOR = 3600.0
+"""Seconds after which the mirror is asked for the whole of a file anew before pages promise it: it may be refused by now."""
+
+_DOUBTED_AFTER = 15.0
+"""Seconds after which a refusal is looked into, by asking for the file alone; ever more rarely if it is refused again.
+
+The proxy's own probes may be the crowd that was refused, or a firewall was alarmed for a moment.
+"""
+
+_DOUBTED_AT_ONCE = 16
+"""Refused files of a page that are asked for alone at one go."""
 
 _ASKED_WHOLE = 64
 """Files of a page of which the mirror is asked for the whole at one go, before they are promised."""
@@ -71,6 +87,7 @@ class Rescue:
         self._asking: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "whole files")
         self._metadata_reader = MetadataReader()
         self._backoff = FailureBackoff(clock)
+        self._doubts = FailureBackoff(clock, _DOUBTED_AFTER, no)
 
     @property
     def url(self) -> str:
@@ -83,7 +100,7 @@ class Rescue:
 
     def instead(self, project: Project, file: File) -> bool:
         """Return whether the mirror denied `file` so lately that the second index is asked at once."""
-        return self.denied_lately(project, file) and self.permitted(project, file)
+        return self.denied_lately(project, file) and self.permitted(project, file, self._no)
 
     def denied_lately(self, project: Project, file: File) -> bool:
         """Return whether the mirror is known to deny `file`, and is not due to be asked again, nor refuses it."""
@@ -95,9 +112,23 @@ class Rescue:
         """Return whether the mirror refuses `file`: then it is not fetched elsewhere."""
         return self._verifier.refuses(project, file)
 
-    def permitted(self, project: Project, file: File) -> bool:
-        """Return whether the mirror denies `file` to those who ask for all of it, for one of the causes, and did not refuse it since."""
-        return project.refusals_of(file).permit(self._causes, by_head=self._verifier.believes_head(project.who))
+    def permitted(self, project: Project, file: File, within: float = _PERMITTED_FOR) -> bool:
+        """Return whether the mirror denied `file` to who asked for all of it, for one of the causes, and did not refuse it since.
+
+        That is so many seconds ago at most.
+        """
+        refusals = project.refusals_of(file)
+        lately = self._clock() - refusals.denied < max(within, self._no)
+        return lately and refusals.permit(self._causes, by_head=self._verifier.believes_head(project.who))
+
+    def note_denial(self, project: Project, file: File, cause: Cause, *, since: float) -> None:
+        """Note that a GET of all of `file` that was made at `since` was denied for this `cause`, whatever the verdict makes of it.
+
+        A refusal that came meanwhile stands.
+        """
+        if project.refusals_of(file).refused < since:
+            status = 404 if cause is Cause.ABSENT else 200
+            project.record(file, Evidence(Asked.GET, status, self._clock()), cause)
 
     async def permitted_by_head(self, project: Project, file: File, within: float) -> bool:
         """Return the same; HEAD is asked before, where it was not, and has `within` so many seconds to answer in."""
@@ -135,9 +166,9 @@ class Rescue:
         if files:
             looking = self._flights.start(key, lambda: self._look(project, files))
             await self._second.patiently(looking, project.name, min(self._patience, left))
-        unasked = self._unasked(project, known.page)
-        if unasked:
-            asking = self._asking.start(key, lambda: self._ask_whole(project, unasked))
+        unasked, doubtful = self._unasked(project, known.page), list(islice(self._doubtful(project), _DOUBTED_AT_ONCE))
+        if unasked or doubtful:
+            asking = self._asking.start(key, lambda: self._ask_whole(project, unasked, doubtful))
             await asyncio.wait({asking}, timeout=max(0.0, min(self._patience, left) - max(0.0, self._clock() - began)))
         elif not files:
             project.prepared_for = project.revision
@@ -148,7 +179,17 @@ class Rescue:
 
     def may_try_again(self, project: Project) -> bool:
         """Return whether what failed at the second index may be tried again, so that the page can list it once it works."""
-        return next(self._due(project), None) is not None
+        return next(self._due(project), None) is not None or next(self._doubtful(project), None) is not None
+
+    def _doubtful(self, project: Project) -> Iterator[File]:
+        """Give files that would be rescued if they were not refused, and whose refusal is to be looked into by now."""
+        group = _group(project)
+        if project.known is None or not self._doubts.count(group):
+            return
+        for key in self._doubts.due(group):
+            file = project.known.page.by_key.get(key)
+            if file is not None and self._denied(project, key) and self._source(project, file) and self.refused(project, file):
+                yield file
 
     def _due(self, project: Project) -> Iterator[tuple[File, File]]:
         """Give files of the page that are to be tried again, each with the second index's, those first that failed themselves.
@@ -216,8 +257,11 @@ class Rescue:
             try:
                 async with asyncio.timeout(self._deadline if within is None else within):
                     await self._look(project, [file])
-            except (MirrormendError, TimeoutError) as error:
-                _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=str(error) or "too late")
+            except TimeoutError as error:
+                self.failed(project, file, error)
+                return None
+            except MirrormendError as error:
+                _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=str(error))
                 return None
         return self._found(project, file)
 
@@ -227,6 +271,8 @@ class Rescue:
         That is the time for which a denial counts where it has not the file, else a pause that grows with each failure.
         """
         at_least = self._no if isinstance(error, NotTheFile) else asked_to_wait(error)
+        if isinstance(error, TimeoutError | UpstreamTimeout):
+            at_least = max(at_least, _SILENT_FOR)
         pause = self._backoff.failed(project.name, file.key, at_least=at_least)
         why = str(error) or "too late"
         _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=why, pause=round(pause))
@@ -288,22 +334,40 @@ class Rescue:
         def is_unasked(file: File) -> bool:
             if not self._denied(project, file.key) or self._source(project, file) is None or self.permitted(project, file):
                 return False
-            refusals = project.refusals_of(file)
-            asked = max(project.asked_whole.get(file.key, 0.0), refusals.refused)
-            if self._verifier.head_tested(project.who) or refusals.refuse(by_head=False):
-                # Else it was not seen yet in this run what a refusal of HEAD is worth.
-                asked = max(asked, refusals.last_refused)
-            return not 0 <= now - asked < self._no
+            if self._is_refused_for_now(project, file):
+                return False
+            return not 0 <= now - project.asked_whole.get(file.key, 0.0) < self._no
 
         if not project.sources:
             return []
         files = (file for release in page.releases for file in release.files)
         return list(islice(filter(is_unasked, files), _ASKED_WHOLE))
 
-    async def _ask_whole(self, project: Project, files: list[File]) -> None:
+    def _is_refused_for_now(self, project: Project, file: File) -> bool:
+        """Return whether `file` is refused; that is looked into after a while."""
+        refusals = project.refusals_of(file)
+        by_head = self._verifier.believes_head(project.who)
+        # Else it was not seen yet in this run what a refusal of HEAD is worth.
+        known = self._verifier.head_tested(project.who) or refusals.refuse(by_head=False)
+        if not known or not refusals.refuse(by_head=by_head):
+            return False
+        if not self._doubts.failing(_group(project), file.key):
+            self._doubts.failed(_group(project), file.key)
+        return True
+
+    async def _ask_whole(self, project: Project, files: list[File], doubtful: list[File]) -> None:
         for file in files:
             project.asked_whole[file.key] = self._clock()
-        await self._verifier.ask_whole(project, files, patient=True)
+        for file in doubtful:
+            # Noted before the answer, so that they are not asked for again meanwhile.
+            self._doubts.failed(_group(project), file.key)
+        if files:
+            await self._verifier.ask_whole(project, files, patient=True)
+        if doubtful:
+            await self._verifier.ask_whole(project, doubtful, alone=True)
+        for file in doubtful:
+            if not self.refused(project, file):
+                self._doubts.succeeded(_group(project), file.key)
 
     async def _look(self, project: Project, files: list[File]) -> None:
         told = await self._second.page(project.name)
@@ -344,3 +408,7 @@ class Rescue:
 def _is_policy(verdict: Verdict) -> bool:
     """Return whether an outbound proxy kept the file back: that is its administrator's will, and says nothing of the mirror."""
     return verdict.evidence.trouble == Trouble.OUTBOUND_PROXY.value
+
+
+def _group(project: Project) -> str:
+    return f"{project.who.key} {project.name}"

@@ -164,14 +164,14 @@ class SecondIndex:
 
     def failed(self, about: str, error: MirrormendError) -> None:
         """Note that a page or a file, called `about`, could not be had. That may be a matter of its own, or that of the whole index."""
-        wish = asked_to_wait(error)
         if isinstance(error, OwnLimit) or (isinstance(error, UpstreamStatus) and error.status != 429 and error.status < 500):
             return
         if len(self._failures) < _IN_A_ROW:
             self._failures.add(about)
-        whole = wish > 0 or len(self._failures) >= _IN_A_ROW or isinstance(error, UpstreamUnreachable)
-        if whole:
-            seconds = self._backoff.failed("", "", at_least=wish)
+        # A wish to be left alone is one of the whole index where there were too many requests; else of the one file or page.
+        too_many = isinstance(error, UpstreamStatus) and error.status == 429
+        if too_many or len(self._failures) >= _IN_A_ROW or isinstance(error, UpstreamUnreachable):
+            seconds = self._backoff.failed("", "", at_least=min(asked_to_wait(error), _LONGEST_PAUSE) if too_many else 0.0)
             _log.warning("second-index-rests", index=self.mirror.url, why=str(error), seconds=round(seconds))
 
     def succeeded(self) -> None:

@@ -42,6 +42,9 @@ _HEAD_WITHIN = 2.0
 _HEAD_TESTED_FOR = 3600.0
 """Seconds for which it counts what was seen of HEAD at a file that is delivered."""
 
+_DRAINED_WITHIN = 1.0
+"""Seconds within which the probes under way have to end, so that something can be asked for alone."""
+
 _SETTLED_WITHIN = 30.0
 _PROVEN_AGAIN = 4
 """A proof is renewed after this part of the time for which it stands."""
@@ -217,12 +220,18 @@ class Verifier:
         """Return whether it was seen what a refusal of HEAD is worth that `who` gets."""
         return self._of(who).standing.refuses_head is not None
 
-    async def ask_whole(self, project: Project, files: Iterable[File], *, patient: bool = False) -> None:
-        """Ask for `files` as clients do, by HEAD and by a GET of the whole that is hung up on, and note what is said of each."""
+    async def ask_whole(self, project: Project, files: Iterable[File], *, patient: bool = False, alone: bool = False) -> None:
+        """Ask for `files` as clients do, by HEAD and by a GET of the whole that is hung up on, and note what is said of each.
+
+        Where they are asked for `alone`, one after the other with no other probe under way, a limit on requests at once refuses none.
+        """
         files = list(files)
         evidences: list[tuple[File, Evidence]] = []
         flows = ((file, whole_probe(file.url, head=self.believes_head(project.who))) for file in files)
-        await self._mirror.converse_all(flows, project.who, learned=lambda *seen: evidences.append(seen), patient=patient)
+        if alone:
+            await self._mirror.converse_alone(flows, project.who, learned=lambda *seen: evidences.append(seen), within=_DRAINED_WITHIN)
+        else:
+            await self._mirror.converse_all(flows, project.who, learned=lambda *seen: evidences.append(seen), patient=patient)
         for file, evidence in evidences:
             await self.correct(project, file, evidence, wait=False)
         if any(evidence.head in REFUSALS for _, evidence in evidences):

@@ -82,6 +82,7 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
             facts_of(request).pop("outcome", None)
     project, file = await index.file(name, key_of(request), identity_of(request))
     until = asyncio.get_running_loop().time() + (0.0 if index.rescue is None else index.rescue.deadline)
+    began = index.now()
     instead = index.rescue is not None and index.rescue.instead(project, file)
     response = await rescued_file(request, index, project, file, until=until) if instead else None
     if response is not None:
@@ -91,7 +92,7 @@ async def distribution_file(request: web.Request) -> web.StreamResponse:
     except MirrormendError as error:
         if instead or BEGUN in request:
             raise
-        return await rescued_or_failed(request, index, project, file, error, until=until, whole=_whole)
+        return await rescued_or_failed(request, index, project, file, error, began=began, until=until, whole=_whole)
 
 
 async def _whole(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from proxy.core.errors import (
     FileUndeliverable,
@@ -30,6 +30,7 @@ from proxy.index.rescue import Rescue
 from proxy.server.context import BEGUN, abort, facts_of
 from proxy.server.pages import matches
 from proxy.server.ranges import parse_range
+from proxy.upstream import Download
 from proxy.upstream.addresses import shown
 
 _log = structlog.get_logger("mirrormend.server")
@@ -100,24 +101,38 @@ async def _limit_if_elsewhere(rescue: Rescue, project: Project, file: File, limi
 
 
 async def rescued_or_failed(
-    request: web.Request, index: Index, project: Project, file: File, error: MirrormendError, *, until: float, whole: WholeFile
+    request: web.Request,
+    index: Index,
+    project: Project,
+    file: File,
+    error: MirrormendError,
+    *,
+    began: float,
+    until: float,
+    whole: WholeFile,
 ) -> web.StreamResponse:
     """Answer with `file` from the second index if it may come from there, though the mirror failed with `error`; raise that if not.
 
     Before that a GET of the `whole` file has failed as well, which a client that asked for a part, or by HEAD, did not make: what that
-    delivers is the file, and what it is refused with is what the client is told. The answer begins by `until`, as for `rescued_file`, or
+    delivers is the file, and what it is refused with is what the client is told. The mirror was asked at `began`, in seconds since the
+    epoch. The answer begins by `until`, as for `rescued_file`, or
     soon after the mirror's last failure.
     """
     rescue = index.rescue
     if rescue is None or not _may_rescue(index, error):
         raise error
-    if not _says_nothing(error) and not rescue.permitted(project, file) and not _asks_for_all(request):
+    asked_for_all = _asks_for_all(request)
+    if not _says_nothing(error) and not rescue.permitted(project, file) and not asked_for_all:
+        asked_for_all, began = True, index.now()
         try:
             return await whole(request, index, project, file)
         except MirrormendError as failed:
             if BEGUN in request or not _may_rescue(index, failed):
                 raise
             error = failed
+    cause = _cause_of(error)
+    if asked_for_all and cause is not None and not _says_nothing(error):
+        rescue.note_denial(project, file, cause, since=began)
     now = asyncio.get_running_loop().time()
     until = max(until, now + _LEAST)
     # Of the time that is left, HEAD has half.
@@ -145,27 +160,40 @@ async def rescued_file(request: web.Request, index: Index, project: Project, fil
     source = None if rescue is None or digest is None else await rescue.find(project, file, left)
     if rescue is None or digest is None or source is None:
         return None
-    response = web.StreamResponse(headers=_headers(rescue, digest))
-    if matches(request.headers.get("If-None-Match"), response.headers["ETag"]):
-        return web.Response(status=304, headers=response.headers)
-    try:
-        async with asyncio.timeout_at(until) as limit:
-            if request.method == "HEAD":
-                answer = await _head(rescue, source, response)
-                rescue.succeeded(project, file)
-                return answer
-            await _send(request, rescue, file, source, response, limit=limit)
-        rescue.succeeded(project, file)
-    except (NotTheFile, UpstreamError, TimeoutError) as error:
-        rescue.failed(project, file, error)
-        if not response.prepared:
-            return None
-        facts_of(request)["outcome"] = "broken-transfer"
-        abort(request)
-        return response
+    headers = _headers(rescue, digest)
+    if matches(request.headers.get("If-None-Match"), headers["ETag"]):
+        return web.Response(status=304, headers=headers)
+    for again in (True, False):
+        response = web.StreamResponse(headers=headers)
+        try:
+            async with asyncio.timeout_at(until) as limit:
+                if request.method == "HEAD":
+                    answer = await _head(rescue, source, response)
+                    rescue.succeeded(project, file)
+                    return answer
+                async with rescue.download(source) as download:
+                    await _send(request, project, file, download, response=response, limit=limit)
+            rescue.succeeded(project, file)
+            break
+        except (NotTheFile, UpstreamError, TimeoutError) as error:
+            if again and not response.prepared and _is_hiccup(error):
+                continue
+            rescue.failed(project, file, error)
+            if not response.prepared:
+                return None
+            facts_of(request)["outcome"] = "broken-transfer"
+            abort(request)
+            return response
     _log.info("rescued", project=project.name, file=file.filename, index=rescue.url)
     facts_of(request)["outcome"] = "rescued"
     return response
+
+
+def _is_hiccup(error: Exception) -> bool:
+    """Return whether the second index may well do at once what it did not do now."""
+    if isinstance(error, UpstreamStatus):
+        return error.status >= 500 and not error.retry_after
+    return isinstance(error, UpstreamBroke)
 
 
 def _headers(rescue: Rescue, digest: str) -> dict[str, str]:
@@ -186,32 +214,34 @@ async def _head(rescue: Rescue, source: File, response: web.StreamResponse) -> w
 
 
 async def _send(
-    request: web.Request, rescue: Rescue, file: File, source: File, response: web.StreamResponse, *, limit: asyncio.Timeout
+    request: web.Request, project: Project, file: File, download: Download, *, response: web.StreamResponse, limit: asyncio.Timeout
 ) -> None:
-    async with rescue.download(source) as download:
-        begun(download)
-        length = download.headers.get("Content-Length", "")
-        if length.isascii() and length.isdigit():
-            if file.size is not None and int(length) != file.size:
-                raise NotTheFile(f"it has {length} bytes, and the page says {file.size}")
-            response.content_length = int(length)
-        else:
-            response.content_length = file.size
-        sent = 0
-        async for piece in checked(_once_begun(download.chunks(), limit), sha256_of(file) or ""):
-            sent += len(piece)
-            if file.size is not None and sent > file.size:
-                raise NotTheFile(f"it has more than the {file.size} bytes that the page says")
-            if not response.prepared:
-                await response.prepare(request)
-            await response.write(piece)
-        if file.size is not None and sent != file.size:
-            raise NotTheFile(f"it has {sent} bytes, and the page says {file.size}")
+    """Send `download` as `file`; once the answer has begun, the `limit` of time is over."""
+    begun(download)
+    length = download.headers.get("Content-Length", "")
+    promised = None
+    if length.isascii() and length.isdigit():
+        promised = int(length)
+        if file.size is not None and promised != file.size:
+            raise NotTheFile(f"it has {length} bytes, and the page says {file.size}")
+    elif request.version < HttpVersion11 and file.key not in project.missized:
+        # HTTP/1.0 has no other way to tell a whole file from a part. The page may be wrong; the hash decides.
+        promised = file.size
+    response.content_length = promised
+    sent = 0
+    async for piece in checked(download.chunks(), sha256_of(file) or ""):
+        sent += len(piece)
+        if promised is not None and sent > promised:
+            raise _not_as_promised(project, file, promised)
+        if not response.prepared:
+            await response.prepare(request)
+            limit.reschedule(None)
+        await response.write(piece)
+    if promised is not None and sent != promised:
+        raise _not_as_promised(project, file, promised)
     await response.write_eof()
 
 
-async def _once_begun(chunks: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncIterator[bytes]:
-    """Pass on the bytes; with the first of them the answer has begun, and the limit of time is over."""
-    async for chunk in chunks:
-        limit.reschedule(None)
-        yield chunk
+def _not_as_promised(project: Project, file: File, promised: int) -> UpstreamBroke:
+    project.missized.add(file.key)
+    return UpstreamBroke(shown(file.url), f"it has not the {promised} bytes that were promised")

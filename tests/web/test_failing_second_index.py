@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from proxy.core.identity import SHARED
 from proxy.core.page import File
 from proxy.index.failure_backoff import FailureBackoff
 from proxy.index.project import Project
@@ -13,7 +16,7 @@ from proxy.index.rescue import Rescue
 from proxy.server import rescues
 from tests.clock import Clock
 from tests.conftest import Client, MakeClient
-from tests.faults import Fault, artifactory_404, hang, reset, status, wrong_type
+from tests.faults import Fault, artifactory_404, cut, hang, reset, status, wrong_type
 from tests.mirror import BrokenMirror
 from tests.waiting import eventually, until
 from tests.web.test_known import index_of
@@ -211,7 +214,7 @@ def test_pauses_grow_and_end_with_success() -> None:
         now[0] += later
         return backoff.failed("demo", "one")
 
-    assert [failed_again(400) for _ in range(7)] == [15, 30, 60, 120, 240, 300, 300]
+    assert [failed_again(400) for _ in range(7)] == [1, 2, 4, 8, 16, 32, 64]
     assert backoff.failed("demo", "one", at_least=1000) == 1000
     assert backoff.failed("demo", "one", at_least=1e9) == 3600
     assert backoff.rests("demo", "one")
@@ -220,9 +223,9 @@ def test_pauses_grow_and_end_with_success() -> None:
     assert not backoff.rests("demo", "one")
     assert (backoff.due("demo"), backoff.failing("demo", "one")) == (["one"], True)
     backoff.succeeded("demo", "one")
-    assert (backoff.count("demo"), backoff.failed("demo", "one")) == (0, 15)
+    assert (backoff.count("demo"), backoff.failed("demo", "one")) == (0, 1)
     # Requests that were under way together fail once.
-    assert backoff.failed("demo", "one") == 15
+    assert backoff.failed("demo", "one") == 1
     # A clock that goes back freezes nothing.
     now[0] -= 7200
     assert not backoff.rests("demo", "one")
@@ -240,7 +243,7 @@ async def test_pages_wait_once_for_one_that_is_slow_and_not_each_time(
     settings = rescue(whole) | {"reference": {"url": whole.url, "patience": 0.1}}
     client = await app_client(clock, **settings, probe={"deadline": 14.0})
     await names(client)
-    whole.fault(DEAD, status(500), times=1)
+    whole.fault(DEAD, status(500), times=2)
     assert (await get(client))[0] == 502
     whole.fault(DEAD, slow)
     clock.passes(20)
@@ -283,11 +286,11 @@ async def test_finding_and_sending_have_one_deadline_together(
         await asyncio.sleep(0.05)
         return await find(self, project, file, within)
 
-    async def sending(*args: Any, limit: asyncio.Timeout) -> None:
+    async def sending(*args: Any, limit: asyncio.Timeout, **kwargs: Any) -> None:
         end = limit.when()
         assert end is not None
         ends.append(end)
-        await send(*args, limit=limit)
+        await send(*args, limit=limit, **kwargs)
 
     async def after_the_deadline(target: Any) -> Any:
         await asyncio.sleep(0.4)
@@ -304,3 +307,48 @@ async def test_finding_and_sending_have_one_deadline_together(
     assert (await get(client))[:2] == (200, WHEEL)
     found_by, sent_by = ends
     assert sent_by <= found_by
+
+
+@pytest.mark.parametrize("fault", [status(503), status(502), cut(len(WHEEL))], ids=["503", "502", "cut"])
+async def test_one_hiccup_is_not_told(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, fault: Fault) -> None:
+    client = await app_client(**rescue(whole))
+    whole.fault(DEAD, fault, methods=("GET",), times=1)
+    assert (await get(client))[:2] == (200, WHEEL)
+
+
+async def test_a_wish_about_one_file_is_none_about_others(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
+    clock = Clock()
+    client = await app_client(clock, **patient(whole))
+    whole.fault(OTHER, status(503, {"Retry-After": "86400"}))
+    assert (await get(client, f"/files/demo/{OTHER}"))[0] == 502
+    assert (await get(client))[:2] == (200, WHEEL)
+    assert OTHER not in await names(client)
+    await eventually(lambda: listed(client, DEAD))
+
+
+async def trickle(target: Any) -> web.StreamResponse:
+    """Answers with a byte now and then, for a minute."""
+    response = web.StreamResponse(headers={"Content-Type": "application/octet-stream", "Content-Length": str(len(WHEEL))})
+    await response.prepare(target.request)
+    with suppress(ConnectionError):
+        for place in range(600):
+            await response.write(WHEEL[place : place + 1])
+            await asyncio.sleep(0.1)
+    return response
+
+
+async def test_a_page_that_trickles_is_waited_for_once(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
+    client = await app_client(**rescue(whole), probe=SOON)
+    whole.fault("page:demo", trickle)
+    assert (await get(client))[0] == 502
+    project = index_of(client)._projects.known(SHARED, "demo")
+    assert index_of(client).rescue.rests(project, project.known.page.by_key[DEAD])
+
+
+async def test_a_file_that_trickles_is_given_up_within_the_deadline(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
+) -> None:
+    client = await app_client(**rescue(whole), probe=SOON)
+    whole.fault(DEAD, trickle, methods=("GET",))
+    async with asyncio.timeout(40):
+        assert (await get(client))[0] == 502

@@ -295,3 +295,78 @@ async def test_a_client_that_may_not_use_head_says_nothing_of_others(
     assert (await get(client, f"/files/demo/{ALIVE}", **own))[0] == 200
     assert await is_rescued(client, **own)
     assert (await get(client))[0] == 502
+
+
+async def test_a_mirror_that_refuses_parts_of_every_file_loses_no_rescue(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
+) -> None:
+    async def no_parts(target: Any) -> Any:
+        return await status(403)(target) if "Range" in target.request.headers else None
+
+    lossy.heal()
+    lossy.fault("*", no_parts, methods=("GET",))
+    lossy.fault(DEAD, artifactory_404())
+    client = await app_client(**rescue(whole))
+    for _ in range(3):
+        assert await is_rescued(client)
+
+
+@pytest.mark.parametrize("code", [401, 403])
+async def test_head_that_is_refused_for_every_file_takes_nothing_off_the_page_later(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient, code: int
+) -> None:
+    lossy.heal()
+    lossy.fault("*", status(code), methods=("HEAD",))
+    lossy.fault(DEAD, artifactory_404())
+    clock = Clock()
+    client = await app_client(clock, **rescue(whole))
+    assert await is_rescued(client)
+    for _ in range(3):
+        await names(client)
+        await at_rest(index_of(client).tasks)
+        assert DEAD in await names(client)
+        clock.passes(700)
+
+
+async def test_the_whole_file_is_asked_for_again_though_its_parts_are_denied_as_before(
+    lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
+) -> None:
+    clock = Clock()
+    client = await app_client(clock, **rescue(whole))
+    assert await is_rescued(client)
+    lossy.heal()
+    lossy.fault(DEAD, whole_only(status(403)))
+    lossy.fault(DEAD, artifactory_404())
+    whole.forget()
+    for _ in range(3):
+        clock.passes(700)
+        await names(client)
+        await at_rest(index_of(client).tasks)
+        assert (await get(client))[0] == 403
+        assert DEAD not in await names(client)
+    assert not whole.asked_for(DEAD)
+
+
+async def test_a_refusal_for_a_moment_is_looked_into_soon(lossy: BrokenMirror, whole: BrokenMirror, app_client: MakeClient) -> None:
+    clock = Clock()
+    client = await app_client(clock, **rescue(whole))
+    assert await is_rescued(client)
+    refuse(lossy, 403)
+    clock.passes(700)
+    assert (await get(client))[0] == 403
+    assert DEAD not in await names(client)
+    lossy.heal()
+    lossy.fault(DEAD, artifactory_404())
+    waited = 0
+
+    async def is_back() -> bool:
+        nonlocal waited
+        if DEAD in await names(client):
+            return True
+        await at_rest(index_of(client).tasks)
+        clock.passes(20)
+        waited += 20
+        return False
+
+    await eventually(is_back)
+    assert waited <= 120

@@ -33,6 +33,8 @@ class FileRefusals(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def after(self, evidence: Evidence, cause: Cause) -> "FileRefusals":
         """Return what is known after the answer that `evidence` of this `cause` shows, which came later than they did."""
+        if evidence.asked is Asked.HEAD:
+            return self.after_head(evidence.status or 0, evidence.at)
         known = self if evidence.head is None else self.after_head(evidence.head, evidence.at)
         if cause in _REFUSING:
             return msgspec.structs.replace(known, refused=_later(evidence.at, known.denied))
