@@ -83,6 +83,7 @@ async def test_a_file_that_it_lists_and_does_not_deliver_leaves_the_page_and_com
         return (await get(client))[:2] == (200, WHEEL) and DEAD in await names(client)
 
     await eventually(is_rescued)
+    clock.stops()
     rule = whole.fault(DEAD, fault)
     assert (await get(client))[0] == 502
     asked = len(whole.asked_for(DEAD))
