@@ -7,7 +7,7 @@ whose pages are the same to the byte.
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -269,9 +269,16 @@ class Project:
         self.plain_names |= {name: mark_of(was[name]) for name in known.bare.namesakes if name in was}
         pairs = ((key, was[key], now[key]) for key in self.verdicts if key in was and key in now)
         self.forget([key for key, one, other in pairs if _replaced(one, other) or (self._denied(key) and _path(one) != _path(other))])
-        kept = {key for key in self.refusals if key in was and key in now and not _replaced(was[key], now[key])}
-        self.refusals = {key: each for key, each in self.refusals.items() if key in kept or key not in now}
+        replaced = {key for key in was.keys() & now.keys() if _replaced(was[key], now[key])}
+        self.refusals = {key: each for key, each in self.refusals.items() if key not in replaced}
         self._rename(was, now, known.bare.by_filename)
+        self._forget_files(lambda key: key in replaced or (key not in now and key not in self.past))
+
+    def _forget_files(self, is_gone: Callable[[str], bool]) -> None:
+        """Forget what is of use only as long as the page lists a file, or listed it some hours ago."""
+        self.refusals = {key: each for key, each in self.refusals.items() if not is_gone(key)}
+        self.asked_whole = {key: each for key, each in self.asked_whole.items() if not is_gone(key)}
+        self.missized = {key for key in self.missized if not is_gone(key)}
 
     def _rename(self, was: Mapping[str, File], now: Mapping[str, File], names: Mapping[str, File]) -> None:
         """Keep the verdicts on files that became twins of others, or ceased to be: they have other keys on the newer page."""

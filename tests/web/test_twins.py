@@ -1,13 +1,16 @@
 """A page that lists one file name several times, as a client gets it: every entry leads to its own bytes."""
 
+import time
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 
+from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.identity import SHARED
-from proxy.server.context import INDEXES
+from proxy.core.verdict.judge import Cause
+from proxy.server.context import GENERATIONS, INDEXES
 from tests.conftest import MakeClient
 from tests.faults import status
 from tests.mirror import BrokenMirror
@@ -157,3 +160,29 @@ async def test_a_redirect_leads_to_the_address_that_is_not_denied(mirror: Broken
     async with client.get(urljoin("/simple/demo/", one["url"]), allow_redirects=False) as response:
         assert response.status == 307
         assert response.headers["Location"].endswith(f"/two/{WHEEL}")
+
+
+async def test_a_file_is_not_rescued_while_the_mirror_refuses_its_twin(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    refused = False
+
+    async def refusing(target: Any) -> Any:
+        return await status(403)(target) if refused and "/two/" in target.request.path else None
+
+    stock(mirror, ("one", None, ONE), ("two", None, ONE))
+    mirror.add("good-1.0-py3-none-any.whl")
+    mirror.fault("*", refusing)
+    async with BrokenMirror() as whole:
+        whole.add(WHEEL, ONE)
+        client = await app_client(reference={"url": whole.url}, rescue={"enabled": True})
+        one, two = (await entries(client))[:2]
+        for each in (one, two):
+            assert await fetched(client, each["url"]) == (200, ONE)
+        refused = True
+        app = client.app
+        assert app is not None
+        project = app[GENERATIONS].current.indexes["default"]._projects.known(SHARED, "demo")
+        file = next(each for each in project.known.page.files if "/two/" in each.url)
+        project.record(file, Evidence(Asked.GET, 403, time.time()), Cause.BLOCKED)
+        whole.forget()
+        assert (await fetched(client, one["url"]))[0] == 502
+        assert not whole.asked_for(WHEEL)
