@@ -20,7 +20,8 @@ class SecondSection(Section):
         None, repr=False, description="The simple API of the second index. It may hold credentials."
     )
     projects: Annotated[tuple[str, ...], Allowed("a list of names of projects, with * and ?")] = Field(
-        ("*",), description="The projects that the second index is asked about; it learns their names."
+        ("*",),
+        description="The projects that the second index is asked about; it learns their names. Those of [reference] hold for [rescue], too.",
     )
     exclude: Annotated[tuple[str, ...], Allowed("a list of names of projects, with * and ?")] = Field(
         (), description="The projects that no second index is ever asked about: name here what is private, such as acme-*."

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.config import Settings
-from proxy.index.second import SecondIndex, is_excluded, second_mirror
+from proxy.index.second import SecondIndex, is_among, is_excluded, second_mirror
 from proxy.store import Store
 
 
@@ -38,8 +38,8 @@ NO_REPAIRS = Repairs()
 def repairs(settings: Settings, store: Store, *, clock: Callable[[], float] = time.time) -> Repairs:
     """Gives what `settings` ask for; it is to be opened, and closed. `clock` tells seconds since the epoch.
 
-    A project that one of the two sections excludes is private: neither index is asked about it, also where the other section has an
-    address of its own, or is not in use.
+    Files are rescued only of projects that `[reference]` names as well. A project that one of the two sections excludes is private:
+    neither index is asked about it, also where the other section has an address of its own, or is not in use.
     Raises OSError where a file of its TLS cannot be read.
     """
     section, rescue = settings.reference, settings.rescue
@@ -60,6 +60,6 @@ def repairs(settings: Settings, store: Store, *, clock: Callable[[], float] = ti
             section,
             store,
             clock=clock,
-            admitted=lambda name: not is_excluded(name, section),
+            admitted=lambda name: is_among(name, section),
         )
     return Repairs(reference, own or reference if rescue.enabled else None)

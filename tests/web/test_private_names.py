@@ -74,6 +74,8 @@ async def use_all(client: Client) -> None:
         ({"exclude": ["acme-*"]}, {}),
         ({"exclude": ["Acme.*"]}, {"exclude": ["other"]}),
         ({}, {"exclude": ["acme_tools"]}),
+        ({"projects": ["d*"]}, {}),
+        ({"projects": ["d*"]}, {"projects": ["acme-*", "demo"]}),
     ],
     ids=str,
 )
