@@ -21,7 +21,7 @@ class SecondSection(Section):
     )
     projects: Annotated[tuple[str, ...], Allowed("a list of names of projects, with * and ?")] = Field(
         ("*",),
-        description="The projects that the second index is asked about; it learns their names. Those of [reference] hold for [rescue], too.",
+        description="The projects that the second index is asked about; it learns their names. [reference]'s hold for [rescue], too.",
     )
     exclude: Annotated[tuple[str, ...], Allowed("a list of names of projects, with * and ?")] = Field(
         (), description="The projects that no second index is ever asked about: name here what is private, such as acme-*."

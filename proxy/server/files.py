@@ -368,6 +368,10 @@ def _partial(response: web.StreamResponse, inside: tuple[int, int], whole: int) 
 async def _note_good(wanted: Wanted, download: Download) -> None:
     verdict = wanted.project.verdicts.get(wanted.file.key)
     if verdict is None or verdict.kind is not Kind.DELIVERABLE:
+        seen = None if verdict is None or verdict.evidence.status not in {200, 206} else verdict.evidence.length
+        if seen not in {None, wanted.file.size}:
+            # A probe told that the page's size is wrong, and what is noted now will not.
+            wanted.project.missized.add(wanted.file.key)
         evidence = Evidence(Asked.GET, 206 if download.status == 206 else 200, wanted.index.now(), length=wanted.file.size)
         await wanted.index.correct(wanted.project, wanted.file, evidence)
 

@@ -134,14 +134,16 @@ async def test_a_length_that_the_mirror_does_not_give_is_the_page_s(mirror: Brok
 
 @pytest.mark.parametrize("wrong", [-1000, -1, 1, 1000])
 @pytest.mark.parametrize("wheel", [SMALL, LARGE], ids=["small", "large"])
-async def test_a_wrong_size_on_the_page_costs_at_most_one_attempt(
-    mirror: BrokenMirror, app_client: MakeClient, wheel: bytes, wrong: int
+@pytest.mark.parametrize("probed", [True, False], ids=["probed", "unprobed"])
+async def test_a_wrong_size_breaks_no_transfer_if_a_probe_told_the_right_one_and_else_one_at_most(
+    mirror: BrokenMirror, app_client: MakeClient, wheel: bytes, wrong: int, *, probed: bool
 ) -> None:
     mirror.add(NAME, wheel, size=len(wheel) + wrong)
     client = await app_client()
-    await client.get("/simple/demo/")
+    if probed:
+        await client.get("/simple/demo/")
     mirror.fault(NAME, without_length())
-    if wheel is LARGE:
+    if wheel is LARGE and not probed:
         with pytest.raises(ConnectionResetError):
             await answer(client)
     told, body = await answer(client)
