@@ -4,19 +4,19 @@ import time
 
 
 class Clock:
-    """Tells seconds since the epoch: the machine's, or those at which a test stopped it, and what the test added."""
+    """Tells seconds since the epoch: the machine's, and what a test added."""
 
     def __init__(self) -> None:
         self._added = 0.0
-        self._stopped: float | None = None
+        self._stopped_at: float | None = None
 
     def __call__(self) -> float:
-        return (time.time() if self._stopped is None else self._stopped) + self._added
+        return (time.time() if self._stopped_at is None else self._stopped_at) + self._added
+
+    def stop(self) -> None:
+        """Let only the test make time pass from now on, so that no pause ends because the machine is slow."""
+        self._stopped_at = time.time()
 
     def passes(self, seconds: float) -> None:
         """Lets so many seconds pass at once."""
         self._added += seconds
-
-    def stops(self) -> None:
-        """Let no time pass but what the test adds: then it does not matter how slow the machine is."""
-        self._stopped = time.time()

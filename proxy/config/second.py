@@ -73,6 +73,7 @@ class ReferenceSection(SecondSection):
     """A second index that tells what the mirror's pages lost: what it says is taken over for files with the same sha256, and only that.
 
     Nothing is asked of it without a `url`.
+    `projects` and `exclude` hold for `[rescue]` as well, wherever that leads, and also without a `url` here.
     The public index learns the names of the projects that it is asked about, private ones too, unless they are excluded.
     """
 
@@ -90,6 +91,7 @@ class RescueSection(SecondSection):
     """Files that the mirror lists with a sha256 and cannot deliver are fetched from a second index, checked against that sha256.
 
     This is off unless it is enabled. Without a `url` the second index is that of `[reference]`.
+    Only projects that `projects` and `exclude` of `[reference]` allow are rescued, also from a `url` of its own.
     A file that the mirror refuses (401, 403, 407, 451) is never fetched elsewhere: somebody may have blocked it on purpose.
     """
 

@@ -1,6 +1,8 @@
 """Bytes of a second index, checked against the SHA-256 on the mirror's page: the right ones come to their end, others never do."""
 
+import asyncio
 import hashlib
+import math
 from collections.abc import AsyncIterator
 
 from proxy.core.errors import UpstreamStatus
@@ -9,6 +11,9 @@ from proxy.upstream import Download, lowered, retry_after
 
 _HELD_BACK = 256 * 1024
 """Bytes that are not passed on before more have come or all are checked; a file that is not larger is checked before it begins."""
+
+_OF_A_SLOW_ONE = 16 * 1024
+"""Bytes of a file that comes slowly, and comes, so that it begins before more are there."""
 
 _HAS_IT_NOT = frozenset({401, 403, 404, 410, 451})
 
@@ -20,25 +25,33 @@ class NotTheFile(Exception):
     """The second index sent something else than the file that the mirror's page lists."""
 
 
+class OtherContent(NotTheFile):
+    """All of it came, and it has another SHA-256."""
+
+
 class TooLargeForMetadata(Exception):
     """A wheel is so large that it is not fetched for its metadata alone; of the wheel itself this says nothing."""
 
 
-async def checked(chunks: AsyncIterator[bytes], sha256: str) -> AsyncIterator[bytes]:
-    """Passes on the bytes of a file, and the last of them only once all of them are seen to have the `sha256`.
+async def checked(chunks: AsyncIterator[bytes], sha256: str, *, slow_from: float = math.inf) -> AsyncIterator[bytes]:
+    """Pass on the bytes of a file, and the last of them only once all of them are seen to have the `sha256`.
 
-    Raises NotTheFile where they have another: what was given until then is never the whole file.
+    From `slow_from` on, in the seconds of the event loop's clock, fewer of them are held back.
+    Raise OtherContent where they have another: what was given until then is never the whole file.
     """
+    loop = asyncio.get_running_loop()
     hashed = hashlib.sha256()
     held = bytearray()
+    slow = False
     async for chunk in chunks:
         hashed.update(chunk)
-        if held and len(held) + len(chunk) > _HELD_BACK:
+        slow = slow or (len(held) >= _OF_A_SLOW_ONE and loop.time() >= slow_from)
+        if held and (slow or len(held) + len(chunk) > _HELD_BACK):
             yield bytes(held)
             held = bytearray()
         held += chunk
     if hashed.hexdigest() != sha256:
-        raise NotTheFile(f"its sha256 is {hashed.hexdigest()}, and the mirror's page says {sha256}")
+        raise OtherContent(f"its sha256 is {hashed.hexdigest()}, and the mirror's page says {sha256}")
     yield bytes(held)
 
 

@@ -117,7 +117,8 @@ class Project:
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     `refusals` are refusals and denials by the files' keys, kept as verdicts are; `asked_whole` says when it was last asked, for a rescue,
     whether a GET of the whole file is denied as well.
-    `missized` has the keys of files that were seen to have another length than the page says.
+    `missized` has the keys of files that were seen to have another length than the page says, `refused_to_probes` of those of which a
+    probe was refused a part, maybe since there were so many probes.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Project:
     asked_whole: dict[str, float] = field(default_factory=dict)
     rescues: int = 0
     missized: set[str] = field(default_factory=set)
+    refused_to_probes: set[str] = field(default_factory=set)
     prepared_for: int = -1
     read_since_stored: bool = False
     revision: int = 0
@@ -190,6 +192,8 @@ class Project:
             self.revision += self.refusals.pop(file.key, None) is not None
         elif concern(cause) and not self._denied_whole_lately(file, evidence):
             self._note_refusals(file, self.refusals_of(file).after(evidence, cause))
+            if evidence.asked is not Asked.GET and self.refusals_of(file).last_refused == evidence.at:
+                self.refused_to_probes.add(file.key)
 
     def _denied_whole_lately(self, file: File, evidence: Evidence) -> bool:
         """Return whether `evidence` is of a part, just after a GET of the whole was denied: there are mirrors that refuse Range."""
@@ -279,6 +283,7 @@ class Project:
         self.refusals = {key: each for key, each in self.refusals.items() if not is_gone(key)}
         self.asked_whole = {key: each for key, each in self.asked_whole.items() if not is_gone(key)}
         self.missized = {key for key in self.missized if not is_gone(key)}
+        self.refused_to_probes = {key for key in self.refused_to_probes if not is_gone(key)}
 
     def _rename(self, was: Mapping[str, File], now: Mapping[str, File], names: Mapping[str, File]) -> None:
         """Keep the verdicts on files that became twins of others, or ceased to be: they have other keys on the newer page."""

@@ -23,7 +23,7 @@ from proxy.core.page import File, Page, Sha256
 from proxy.core.twins import named
 from proxy.core.verdict.judge import PASSING, Cause, Kind, Verdict, cause_of
 from proxy.index.checked import NotTheFile, TooLargeForMetadata, begun, whole
-from proxy.index.failure_backoff import FailureBackoff, asked_to_wait
+from proxy.index.failure_backoff import FailureBackoff, asked_to_wait, retry_delay
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
 from proxy.index.project import Project, Source
@@ -36,19 +36,16 @@ _log = structlog.get_logger("mirrormend.index")
 _TRIED_AGAIN = 8
 """Files of a page that are asked for at the second index once more before they are promised again."""
 
-_SILENT_FOR = 15.0
-"""Seconds at least for which a second index is not asked for a file for which it let somebody wait in vain."""
-
 _PERMITTED_FOR = 3600.0
 """Seconds after which the mirror is asked for the whole of a file anew before pages promise it: it may be refused by now."""
 
 _DOUBTED_AFTER = 15.0
-"""Seconds after which a refusal is looked into, by asking for the file alone; ever more rarely if it is refused again.
+"""Seconds after which a file that was refused is asked for alone again; ever more rarely if it is refused each time.
 
-The proxy's own probes may be the crowd that was refused, or a firewall was alarmed for a moment.
+It is at once if a probe was refused a part of it: the proxy's own probes may be the crowd that was refused.
 """
 
-_DOUBTED_AT_ONCE = 16
+_DOUBTED_AT_ONCE = 32
 """Refused files of a page that are asked for alone at one go."""
 
 _ASKED_WHOLE = 64
@@ -166,7 +163,7 @@ class Rescue:
         if files:
             looking = self._flights.start(key, lambda: self._look(project, files))
             await self._second.patiently(looking, project.name, min(self._patience, left))
-        unasked, doubtful = self._unasked(project, known.page), list(islice(self._doubtful(project), _DOUBTED_AT_ONCE))
+        unasked, doubtful = self._unasked(project, known.page)
         if unasked or doubtful:
             asking = self._asking.start(key, lambda: self._ask_whole(project, unasked, doubtful))
             await asyncio.wait({asking}, timeout=max(0.0, min(self._patience, left) - max(0.0, self._clock() - began)))
@@ -175,7 +172,7 @@ class Rescue:
 
     def state(self, project: Project) -> tuple[int, int, bool]:
         """Return what changes whenever `listed` may: pages of the project are made anew then."""
-        return project.rescues, self._backoff.count(project.name), bool(project.sources) and self._second.failing
+        return project.rescues, self._backoff.lasting(project.name), bool(project.sources) and self._second.away
 
     def may_try_again(self, project: Project) -> bool:
         """Return whether what failed at the second index may be tried again, so that the page can list it once it works."""
@@ -224,7 +221,9 @@ class Rescue:
             except (NotTheFile, UpstreamError, TimeoutError) as error:
                 self.failed(project, file, error)
             else:
-                self.succeeded(project, file)
+                # It begins. Whether it comes to its end is seen once somebody asks for it.
+                self._backoff.eased(project.name, file.key)
+                self._second.succeeded()
 
     def succeeded(self, project: Project, file: File) -> None:
         """Note that the second index delivers `file`."""
@@ -234,6 +233,10 @@ class Rescue:
     def rests(self, project: Project, file: File) -> bool:
         """Return whether the second index failed so lately that it is not asked for `file` again."""
         return self._second.rests or self._backoff.rests(project.name, file.key)
+
+    def now(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        return self._clock()
 
     @property
     def deadline(self) -> float:
@@ -257,29 +260,29 @@ class Rescue:
             try:
                 async with asyncio.timeout(self._deadline if within is None else within):
                     await self._look(project, [file])
-            except TimeoutError as error:
-                self.failed(project, file, error)
+            except TimeoutError:
+                self._second.late(project.name, self._deadline if within is None else within)
                 return None
             except MirrormendError as error:
                 _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=str(error))
                 return None
         return self._found(project, file)
 
-    def failed(self, project: Project, file: File, error: Exception) -> None:
+    def failed(self, project: Project, file: File, error: Exception, *, since: float | None = None) -> None:
         """Note that the second index did not deliver `file` either: it is no help for a while, and then has to show that it is.
 
         That is the time for which a denial counts where it has not the file, else a pause that grows with each failure.
+        The request was made at `since` (None: just now), in seconds since the epoch.
         """
         at_least = self._no if isinstance(error, NotTheFile) else asked_to_wait(error)
-        if isinstance(error, TimeoutError | UpstreamTimeout):
-            at_least = max(at_least, _SILENT_FOR)
-        pause = self._backoff.failed(project.name, file.key, at_least=at_least)
+        cost = self._deadline if isinstance(error, TimeoutError | UpstreamTimeout) else 0.0
+        pause = self._backoff.failed(project.name, file.key, at_least=at_least, cost=cost, since=since)
         why = str(error) or "too late"
         _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=why, pause=round(pause))
         if isinstance(error, NotTheFile):
             return
         failed = error if isinstance(error, MirrormendError) else UpstreamTimeout(self.url, self._deadline)
-        self._second.failed(f"{project.name}/{file.key}", failed)
+        self._second.failed(f"{project.name}/{file.key}", failed, since=since)
 
     def download(self, source: File) -> AbstractAsyncContextManager[Download]:
         """Asks the second index for one of its files; raises UpstreamError where no answer comes."""
@@ -317,8 +320,7 @@ class Rescue:
             if copy.content is not None:
                 return copy.content
         try:
-            async with self.download(source) as download:
-                wheel = await whole(download, sha256_of(file) or "")
+            wheel = await self._whole_wheel(source, sha256_of(file) or "")
         except TooLargeForMetadata as error:
             _log.info("too-large-for-metadata", project=project.name, file=file.filename, index=self.url, why=str(error))
             return None
@@ -327,33 +329,48 @@ class Rescue:
             return None
         return await self._metadata_reader.apart(lambda: metadata_in_wheel(wheel, project.name, version))
 
-    def _unasked(self, project: Project, page: Page) -> list[File]:
-        """Return files that would be rescued and of which the mirror was not asked for the whole, those of new releases first."""
-        now = self._clock()
+    async def _whole_wheel(self, source: File, sha256: str) -> bytes:
+        try:
+            async with self.download(source) as download:
+                return await whole(download, sha256)
+        except (MirrormendError, NotTheFile) as error:
+            delay = retry_delay(error)
+            if delay is None:
+                raise
+            await asyncio.sleep(delay)
+        async with self.download(source) as download:
+            return await whole(download, sha256)
 
-        def is_unasked(file: File) -> bool:
+    def _unasked(self, project: Project, page: Page) -> tuple[list[File], list[File]]:
+        """Return files that would be rescued and of which the mirror was not asked for the whole, and those whose refusal is doubtful.
+
+        Files of new releases come first.
+        """
+        now, unasked, doubtful = self._clock(), list[File](), list[File]()
+        for file in (file for release in page.releases for file in release.files) if project.sources else ():
             if not self._denied(project, file.key) or self._source(project, file) is None or self.permitted(project, file):
-                return False
-            if self._is_refused_for_now(project, file):
-                return False
-            return not 0 <= now - project.asked_whole.get(file.key, 0.0) < self._no
+                continue
+            if self._is_refused(project, file):
+                if self._is_doubtful(project, file) and len(doubtful) < _DOUBTED_AT_ONCE:
+                    doubtful.append(file)
+            elif not 0 <= now - project.asked_whole.get(file.key, 0.0) < self._no and len(unasked) < _ASKED_WHOLE:
+                unasked.append(file)
+        return unasked, doubtful
 
-        if not project.sources:
-            return []
-        files = (file for release in page.releases for file in release.files)
-        return list(islice(filter(is_unasked, files), _ASKED_WHOLE))
+    def _is_doubtful(self, project: Project, file: File) -> bool:
+        """Return whether the refusal of `file` is to be looked into now; it is after a while, whatever is said here."""
+        group = _group(project)
+        if not self._doubts.failing(group, file.key):
+            if file.key in project.refused_to_probes:
+                return True
+            self._doubts.failed(group, file.key)
+        return not self._doubts.rests(group, file.key)
 
-    def _is_refused_for_now(self, project: Project, file: File) -> bool:
-        """Return whether `file` is refused; that is looked into after a while."""
+    def _is_refused(self, project: Project, file: File) -> bool:
         refusals = project.refusals_of(file)
-        by_head = self._verifier.believes_head(project.who)
         # Else it was not seen yet in this run what a refusal of HEAD is worth.
         known = self._verifier.head_tested(project.who) or refusals.refuse(by_head=False)
-        if not known or not refusals.refuse(by_head=by_head):
-            return False
-        if not self._doubts.failing(_group(project), file.key):
-            self._doubts.failed(_group(project), file.key)
-        return True
+        return known and refusals.refuse(by_head=self._verifier.believes_head(project.who))
 
     async def _ask_whole(self, project: Project, files: list[File], doubtful: list[File]) -> None:
         for file in files:
@@ -361,6 +378,7 @@ class Rescue:
         for file in doubtful:
             # Noted before the answer, so that they are not asked for again meanwhile.
             self._doubts.failed(_group(project), file.key)
+            project.refused_to_probes.discard(file.key)
         if files:
             await self._verifier.ask_whole(project, files, patient=True)
         if doubtful:
@@ -377,9 +395,9 @@ class Rescue:
         project.rescues += 1
 
     def _source(self, project: Project, file: File) -> File | None:
-        """Return where `file` can be had, None where nowhere, or where that failed the last time."""
-        failing = self._second.failing or self._backoff.failing(project.name, file.key)
-        return None if failing else self._found(project, file)
+        """Return where `file` can be had, None where nowhere, or where that fails for more than a moment."""
+        away = self._second.away or self._backoff.lasts(project.name, file.key)
+        return None if away else self._found(project, file)
 
     @staticmethod
     def _found(project: Project, file: File) -> File | None:

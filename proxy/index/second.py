@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,11 +16,11 @@ from fnmatch import fnmatchcase
 import structlog
 
 from proxy.config import ProbeSection, ReferenceSection, SecondSection, UpstreamSection
-from proxy.core.errors import MirrormendError, OwnLimit, UpstreamBroke, UpstreamStatus, UpstreamUnreachable
+from proxy.core.errors import MirrormendError, OwnLimit, UpstreamBroke, UpstreamStatus, UpstreamTimeout, UpstreamUnreachable
 from proxy.core.identity import SHARED
 from proxy.core.page import Page, normalised_spelling
 from proxy.index.documents import PageDocument, decode, encode
-from proxy.index.failure_backoff import FailureBackoff, asked_to_wait
+from proxy.index.failure_backoff import LONGEST_PAUSE, FailureBackoff, asked_to_wait
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.reading import digest_of, read_page
 from proxy.store import Room, Store
@@ -32,8 +33,8 @@ _LINKS_HELD = 40_000
 
 _PROJECTS_HELD = 5000
 _KEPT_FOR = 30 * 86400.0
-_PAUSE, _LONGEST_PAUSE = 60.0, 300.0
-"""Seconds for which a project is not asked about again after that failed, and after it failed many times in a row."""
+_LONGEST_FETCH = 120.0
+"""Seconds after which a page that is still on its way is given up, though nobody may be waiting for it any more."""
 
 _LATE_FOR, _LONGEST_LATE = 30.0, 600.0
 """Seconds for which nobody waits for an index that was late, and after it was late many times in a row."""
@@ -96,7 +97,7 @@ class SecondIndex:
         self._late_until = 0.0
         self._late_for = _LATE_FOR
         self._backoff = FailureBackoff(clock)
-        self._page_backoff = FailureBackoff(clock, _PAUSE, _LONGEST_PAUSE)
+        self._page_backoff = FailureBackoff(clock)
         self._failures: set[str] = set()
         # Another second index is another room, and a mirror cannot be called like that.
         self._prefix = f"@{mirror.key}/"
@@ -154,24 +155,34 @@ class SecondIndex:
 
     @property
     def failing(self) -> bool:
-        """Whether the index failed as a whole when it was last asked, however long ago: nothing is promised that is to come from it."""
+        """Whether the index failed as a whole when it was last asked, however long ago: it has to show that it works again."""
         return self._backoff.failing("", "")
+
+    @property
+    def away(self) -> bool:
+        """Whether it fails so for more than a moment: nothing is promised that is to come from it."""
+        return self._backoff.lasts("", "")
 
     @property
     def rests(self) -> bool:
         """Whether the index failed as a whole so lately that it is not to be asked."""
         return self._backoff.rests("", "")
 
-    def failed(self, about: str, error: MirrormendError) -> None:
-        """Note that a page or a file, called `about`, could not be had. That may be a matter of its own, or that of the whole index."""
+    def failed(self, about: str, error: MirrormendError, *, since: float | None = None) -> None:
+        """Note that a page or a file, called `about`, could not be had. That may be a matter of its own, or that of the whole index.
+
+        The request was made at `since` (None: just now), in seconds since the epoch.
+        """
         if isinstance(error, OwnLimit) or (isinstance(error, UpstreamStatus) and error.status != 429 and error.status < 500):
             return
         if len(self._failures) < _IN_A_ROW:
             self._failures.add(about)
-        # A wish to be left alone is one of the whole index where there were too many requests; else of the one file or page.
-        too_many = isinstance(error, UpstreamStatus) and error.status == 429
-        if too_many or len(self._failures) >= _IN_A_ROW or isinstance(error, UpstreamUnreachable):
-            seconds = self._backoff.failed("", "", at_least=min(asked_to_wait(error), _LONGEST_PAUSE) if too_many else 0.0)
+        # A 503 with Retry-After is of one file or page; 429 is about whoever asks (RFC 6585, section 4).
+        limited = isinstance(error, UpstreamStatus) and error.status == 429
+        if limited or len(self._failures) >= _IN_A_ROW or isinstance(error, UpstreamUnreachable):
+            # However long it asks for, it is tried now and then: so much depends on it.
+            wish = min(asked_to_wait(error), LONGEST_PAUSE) if limited else 0.0
+            seconds = self._backoff.failed("", "", at_least=wish, since=since)
             _log.warning("second-index-rests", index=self.mirror.url, why=str(error), seconds=round(seconds))
 
     def succeeded(self) -> None:
@@ -190,17 +201,31 @@ class SecondIndex:
                 return held.told
             raise UpstreamUnreachable(self.mirror.url, "it failed lately, and is left alone for a while")
         try:
-            return await self._ask(name, held)
+            async with asyncio.timeout(_LONGEST_FETCH):
+                return await self._ask(name, held)
+        except TimeoutError:
+            return self._failed(name, UpstreamTimeout(self.mirror.url, _LONGEST_FETCH), cost=_LONGEST_FETCH)
         except (MirrormendError, OSError) as error:
             # Whatever it is, the page of the mirror is served without it.
             failed = error if isinstance(error, MirrormendError) else UpstreamBroke(self.mirror.url, str(error))
-            pause = self._page_backoff.failed(name, "")
-            _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(failed), pause=pause)
-            self.failed(name, failed)
-            if held is None or held.told is None:
-                self._hold(name, _Held(None, Validators(), 0.0, error=copy(failed)))
-                raise failed from None
-            return held.told
+            return self._failed(name, failed)
+
+    def late(self, name: str, waited: float) -> None:
+        """Note that the page of the project `name` was waited for so many seconds in vain; once it comes after all, it is used."""
+        with suppress(MirrormendError):
+            self._failed(name, UpstreamTimeout(self.mirror.url, waited), cost=waited)
+
+    def _failed(self, name: str, error: MirrormendError, *, cost: float = 0.0) -> SecondPage:
+        """Note that a page could not be had; return the one that is at hand, or raise the error."""
+        wish = asked_to_wait(error)
+        pause = self._page_backoff.failed(name, "", at_least=wish, cost=cost)
+        _log.warning("second-index-failed", index=self.mirror.url, project=name, why=str(error), pause=pause)
+        self.failed(name, error)
+        held = self._held.get(name)
+        if held is None or held.told is None:
+            self._hold(name, _Held(None, Validators(), 0.0, error=copy(error)))
+            raise error from None
+        return held.told
 
     async def _ask(self, name: str, held: _Held | None) -> SecondPage:
         told = None if held is None else held.told

@@ -4,6 +4,7 @@ A range of such a file cannot be checked, so it is always sent as a whole, as a 
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -24,16 +25,19 @@ from proxy.core.filling import sha256_of
 from proxy.core.page import File
 from proxy.core.verdict.judge import PASSING, Cause
 from proxy.index import Index
-from proxy.index.checked import NotTheFile, begun, checked
+from proxy.index.checked import NotTheFile, OtherContent, begun, checked
+from proxy.index.failure_backoff import retry_delay
 from proxy.index.project import Project
 from proxy.index.rescue import Rescue
 from proxy.server.context import BEGUN, abort, facts_of
 from proxy.server.pages import matches
 from proxy.server.ranges import parse_range
-from proxy.upstream import Download
 from proxy.upstream.addresses import shown
 
 _log = structlog.get_logger("mirrormend.server")
+
+_HELD_FOR = 2.0
+"""Seconds for which a client waits, at most, for the first byte of a file that comes slowly."""
 
 _LEAST = 2.0
 """Seconds that the second index has at least to begin, however long the mirror took to fail."""
@@ -123,13 +127,13 @@ async def rescued_or_failed(
         raise error
     asked_for_all = _asks_for_all(request)
     if not _says_nothing(error) and not rescue.permitted(project, file) and not asked_for_all:
-        asked_for_all, began = True, index.now()
+        began = index.now()
         try:
             return await whole(request, index, project, file)
         except MirrormendError as failed:
             if BEGUN in request or not _may_rescue(index, failed):
                 raise
-            error = failed
+            error, asked_for_all = failed, True
     cause = _cause_of(error)
     if asked_for_all and cause is not None and not _says_nothing(error):
         rescue.note_denial(project, file, cause, since=began)
@@ -137,6 +141,8 @@ async def rescued_or_failed(
     until = max(until, now + _LEAST)
     # Of the time that is left, HEAD has half.
     permitted = _says_nothing(error) or await rescue.permitted_by_head(project, file, (until - now) / 2)
+    # Whatever the verdict says: all of it came just now, and it is another file.
+    permitted = permitted or (asked_for_all and isinstance(error, FileUndeliverable) and error.status == 200)
     if not permitted or rescue.refused(project, file):
         raise error
     response = await rescued_file(request, index, project, file, until=until)
@@ -163,7 +169,8 @@ async def rescued_file(request: web.Request, index: Index, project: Project, fil
     headers = _headers(rescue, digest)
     if matches(request.headers.get("If-None-Match"), headers["ETag"]):
         return web.Response(status=304, headers=headers)
-    for again in (True, False):
+    since = rescue.now()
+    for tries_left in (1, 0):
         response = web.StreamResponse(headers=headers)
         try:
             async with asyncio.timeout_at(until) as limit:
@@ -171,29 +178,23 @@ async def rescued_file(request: web.Request, index: Index, project: Project, fil
                     answer = await _head(rescue, source, response)
                     rescue.succeeded(project, file)
                     return answer
-                async with rescue.download(source) as download:
-                    await _send(request, project, file, download, response=response, limit=limit)
+                await _send(request, rescue, file, source, response, limit=limit)
             rescue.succeeded(project, file)
             break
         except (NotTheFile, UpstreamError, TimeoutError) as error:
-            if again and not response.prepared and _is_hiccup(error):
-                continue
-            rescue.failed(project, file, error)
-            if not response.prepared:
-                return None
-            facts_of(request)["outcome"] = "broken-transfer"
-            abort(request)
-            return response
+            delay = retry_delay(error) if tries_left and not response.prepared else None
+            if delay is None or delay >= until - asyncio.get_running_loop().time():
+                rescue.failed(project, file, error, since=since)
+                if not response.prepared:
+                    return None
+                facts_of(request)["outcome"] = "broken-transfer"
+                abort(request)
+                return response
+            _log.info("rescue-again", project=project.name, file=file.filename, index=rescue.url, why=str(error), after=delay)
+            await asyncio.sleep(delay)
     _log.info("rescued", project=project.name, file=file.filename, index=rescue.url)
     facts_of(request)["outcome"] = "rescued"
     return response
-
-
-def _is_hiccup(error: Exception) -> bool:
-    """Return whether the second index may well do at once what it did not do now."""
-    if isinstance(error, UpstreamStatus):
-        return error.status >= 500 and not error.retry_after
-    return isinstance(error, UpstreamBroke)
 
 
 def _headers(rescue: Rescue, digest: str) -> dict[str, str]:
@@ -214,34 +215,43 @@ async def _head(rescue: Rescue, source: File, response: web.StreamResponse) -> w
 
 
 async def _send(
-    request: web.Request, project: Project, file: File, download: Download, *, response: web.StreamResponse, limit: asyncio.Timeout
+    request: web.Request, rescue: Rescue, file: File, source: File, response: web.StreamResponse, *, limit: asyncio.Timeout
 ) -> None:
-    """Send `download` as `file`; once the answer has begun, the `limit` of time is over."""
-    begun(download)
-    length = download.headers.get("Content-Length", "")
-    promised = None
-    if length.isascii() and length.isdigit():
-        promised = int(length)
-        if file.size is not None and promised != file.size:
-            raise NotTheFile(f"it has {length} bytes, and the page says {file.size}")
-    elif request.version < HttpVersion11 and file.key not in project.missized:
-        # HTTP/1.0 has no other way to tell a whole file from a part. The page may be wrong; the hash decides.
-        promised = file.size
-    response.content_length = promised
-    sent = 0
-    async for piece in checked(download.chunks(), sha256_of(file) or ""):
-        sent += len(piece)
-        if promised is not None and sent > promised:
-            raise _not_as_promised(project, file, promised)
-        if not response.prepared:
-            await response.prepare(request)
-            limit.reschedule(None)
-        await response.write(piece)
-    if promised is not None and sent != promised:
-        raise _not_as_promised(project, file, promised)
+    async with rescue.download(source) as download:
+        begun(download)
+        # The hash decides: a size counts only where both pages say it.
+        size = file.size if file.size == source.size else None
+        length = download.headers.get("Content-Length", "")
+        if length.isascii() and length.isdigit():
+            if size is not None and int(length) != size:
+                raise OtherContent(f"it has {length} bytes, and both pages say {size}")
+            response.content_length = int(length)
+        elif request.version < HttpVersion11:
+            # Only such a client needs it.
+            response.content_length = size
+        promised = response.content_length
+        loop = asyncio.get_running_loop()
+        slow_from = loop.time() + min(_HELD_FOR, ((limit.when() or math.inf) - loop.time()) / 2)
+        sent, piece = 0, b""
+        async for following in checked(download.chunks(), sha256_of(file) or "", slow_from=slow_from):
+            if piece:
+                sent += len(piece)
+                if promised is not None and sent >= promised:
+                    # The client would take it for the whole.
+                    raise NotTheFile(f"it has more than the {promised} bytes that were promised")
+                await _pass_on(request, response, piece, limit)
+            piece = following
+        if not response.prepared and promised is None:
+            response.content_length = len(piece)
+        elif promised not in {None, sent + len(piece)}:
+            raise NotTheFile(f"it has {sent + len(piece)} bytes, and {promised} were promised")
+        await _pass_on(request, response, piece, limit)
     await response.write_eof()
 
 
-def _not_as_promised(project: Project, file: File, promised: int) -> UpstreamBroke:
-    project.missized.add(file.key)
-    return UpstreamBroke(shown(file.url), f"it has not the {promised} bytes that were promised")
+async def _pass_on(request: web.Request, response: web.StreamResponse, piece: bytes, limit: asyncio.Timeout) -> None:
+    if not response.prepared:
+        # The answer begins, which is all that has a limit of time.
+        limit.reschedule(None)
+        await response.prepare(request)
+    await response.write(piece)

@@ -1,5 +1,6 @@
 """Files that the mirror refuses are never fetched elsewhere, whatever it said before, and however it refuses."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,43 @@ def told_by(code: int) -> int:
 async def is_rescued(client: Client, **headers: str) -> bool:
     code, body, found = await get(client, **headers)
     return (code, body) == (200, WHEEL) and "Mirrormend-Rescued-From" in found
+
+
+async def test_a_refusal_of_the_proxy_s_own_crowd_takes_no_file_off_for_long(
+    mirror: BrokenMirror, whole: BrokenMirror, app_client: MakeClient
+) -> None:
+    """The mirror answers 403 to all above twelve requests at once; asked for alone, it denies each file."""
+    dead = {f"demo-{number}.0-cp312-cp312-macosx_11_0_arm64.whl" for number in range(2, 62)}
+    under_way = 0
+
+    async def limit(target: Any) -> Any:
+        nonlocal under_way
+        under_way += 1
+        try:
+            await asyncio.sleep(0.02)
+            denial = artifactory_404() if target.request.path.endswith(".whl") and "macosx" in target.request.path else None
+            return await status(403)(target) if under_way > 12 else None if denial is None else await denial(target)
+        finally:
+            under_way -= 1
+
+    mirror.add(ALIVE)
+    for name in sorted(dead):
+        mirror.add(name)
+        mirror.add(name.replace("-cp312-cp312-macosx_11_0_arm64.whl", ".tar.gz"))
+        whole.add(name)
+    mirror.fault("*", limit)
+    clock = Clock()
+    clock.stop()
+    client = await app_client(clock, **rescue(whole))
+
+    async def all_listed() -> bool:
+        return dead <= set(await names(client))
+
+    await eventually(all_listed, within=60)
+    for name in sorted(dead):
+        assert (await get(client, f"/files/demo/{name}"))[0] == 200
+    clock.passes(700)
+    await eventually(all_listed, within=60)
 
 
 @pytest.mark.parametrize("code", REFUSALS)
