@@ -28,11 +28,12 @@ class _Row:
     failures: int
     began: float
     seconds: float
+    passing: bool = False
     eased: bool = False
 
     @property
     def lasts(self) -> bool:
-        return not self.eased and (self.failures > 1 or self.seconds > _LONGEST_PASSING)
+        return not self.eased and not (self.passing and self.failures == 1 and self.seconds <= _LONGEST_PASSING)
 
 
 class FailureBackoff:
@@ -45,18 +46,21 @@ class FailureBackoff:
         self._rows: dict[str, dict[str, _Row]] = {}
         self._order: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def failed(self, group: str, key: str, *, at_least: float = 0.0, cost: float = 0.0, since: float | None = None) -> float:
+    def failed(
+        self, group: str, key: str, *, at_least: float = 0.0, cost: float = 0.0, since: float | None = None, passing: bool = False
+    ) -> float:
         """Note a failure, and return for how many seconds it is left alone: `at_least` so many, within reason.
 
-        `cost` is how many seconds were waited for it: the pauses grow from half of that. Failures of requests that were under way
-        together count as one: `since` is when the one that failed began, in seconds since the epoch.
+        One that is `passing`, and the first in a row, is taken notice of by nobody but the next request. `cost` is how many seconds were
+        waited for it: the pauses grow from half of that. Failures of requests that were under way together count as one: `since` is when
+        the one that failed began, in seconds since the epoch.
         """
         rows = self._rows.setdefault(group, {})
         row = rows.get(key)
         together = self.rests(group, key) or (row is not None and since is not None and since < row.began)
         failures = 1 if row is None else row.failures + (not together)
         grown = min(self._longest, max(self._first, cost / 2) * 2.0 ** min(failures - 1, 20))
-        rows[key] = _Row(failures, self._clock(), max(grown, min(at_least, _LONGEST_WISH)))
+        rows[key] = _Row(failures, self._clock(), max(grown, min(at_least, _LONGEST_WISH)), passing)
         self._order[group, key] = None
         self._order.move_to_end((group, key))
         seconds = rows[key].seconds
@@ -86,7 +90,7 @@ class FailureBackoff:
         return row is not None and not row.eased
 
     def lasts(self, group: str, key: str) -> bool:
-        """Return whether its failure lasts: it failed more than once in a row, or is to be left alone for long."""
+        """Return whether it failed the last time, and not in passing."""
         row = self._rows.get(group, {}).get(key)
         return row is not None and row.lasts
 

@@ -268,15 +268,16 @@ class Rescue:
                 return None
         return self._found(project, file)
 
-    def failed(self, project: Project, file: File, error: Exception, *, since: float | None = None) -> None:
+    def failed(self, project: Project, file: File, error: Exception, *, since: float | None = None, passing: bool = False) -> None:
         """Note that the second index did not deliver `file` either: it is no help for a while, and then has to show that it is.
 
         That is the time for which a denial counts where it has not the file, else a pause that grows with each failure.
-        The request was made at `since` (None: just now), in seconds since the epoch.
+        The request was made at `since` (None: just now), in seconds since the epoch. After a single failure that is `passing` pages go on
+        to promise the file.
         """
         at_least = self._no if isinstance(error, NotTheFile) else asked_to_wait(error)
         cost = self._deadline if isinstance(error, TimeoutError | UpstreamTimeout) else 0.0
-        pause = self._backoff.failed(project.name, file.key, at_least=at_least, cost=cost, since=since)
+        pause = self._backoff.failed(project.name, file.key, at_least=at_least, cost=cost, since=since, passing=passing)
         why = str(error) or "too late"
         _log.warning("rescue-failed", project=project.name, file=file.filename, index=self.url, why=why, pause=round(pause))
         if isinstance(error, NotTheFile):

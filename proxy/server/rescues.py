@@ -184,7 +184,8 @@ async def rescued_file(request: web.Request, index: Index, project: Project, fil
         except (NotTheFile, UpstreamError, TimeoutError) as error:
             delay = retry_delay(error) if tries_left and not response.prepared else None
             if delay is None or delay >= until - asyncio.get_running_loop().time():
-                rescue.failed(project, file, error, since=since)
+                # A transfer that broke off could not be begun anew here: the client does that.
+                rescue.failed(project, file, error, since=since, passing=response.prepared)
                 if not response.prepared:
                     return None
                 facts_of(request)["outcome"] = "broken-transfer"
