@@ -26,7 +26,7 @@ Outcome = TypeVar("Outcome")
 
 
 def settings_for(config: Path | None, options: Mapping[str, str | None]) -> Settings:
-    """Gives the settings of the file, the environment and the options.
+    """Return the settings of the file, the environment and the options.
 
     Raises SettingsError, also where TLS cannot use its files.
     """

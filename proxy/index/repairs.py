@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.config import Settings
+from proxy.config import SecondSection, Settings
 from proxy.index.second import SecondIndex, is_among, is_excluded, second_mirror
 from proxy.store import Store
 
@@ -43,23 +43,13 @@ def repairs(settings: Settings, store: Store, *, clock: Callable[[], float] = ti
     Raises OSError where a file of its TLS cannot be read.
     """
     section, rescue = settings.reference, settings.rescue
+
+    def index(own: SecondSection, name: str, admitted: Callable[[str], bool]) -> SecondIndex:
+        return SecondIndex(second_mirror(own, name, settings.probe), own, section, store, clock=clock, admitted=admitted)
+
     reference = own = None
     if section.url is not None:
-        reference = SecondIndex(
-            second_mirror(section, "reference", settings.probe),
-            section,
-            section,
-            store,
-            clock=clock,
-            admitted=lambda name: not is_excluded(name, rescue),
-        )
+        reference = index(section, "reference", lambda name: not is_excluded(name, rescue))
     if rescue.enabled and rescue.url is not None:
-        own = SecondIndex(
-            second_mirror(rescue, "rescue", settings.probe),
-            rescue,
-            section,
-            store,
-            clock=clock,
-            admitted=lambda name: is_among(name, section),
-        )
+        own = index(rescue, "rescue", lambda name: is_among(name, section))
     return Repairs(reference, own or reference if rescue.enabled else None)

@@ -172,7 +172,7 @@ class Rescue:
 
     def state(self, project: Project) -> tuple[int, int, bool]:
         """Return what changes whenever `listed` may: pages of the project are made anew then."""
-        return project.rescues, self._backoff.lasting(project.name), bool(project.sources) and self._second.away
+        return project.rescues, self._backoff.lasting(project.name), bool(project.sources) and self._second.failing
 
     def may_try_again(self, project: Project) -> bool:
         """Return whether what failed at the second index may be tried again, so that the page can list it once it works."""
@@ -397,8 +397,8 @@ class Rescue:
 
     def _source(self, project: Project, file: File) -> File | None:
         """Return where `file` can be had, None where nowhere, or where that fails for more than a moment."""
-        away = self._second.away or self._backoff.lasts(project.name, file.key)
-        return None if away else self._found(project, file)
+        failing = self._second.failing or self._backoff.lasts(project.name, file.key)
+        return None if failing else self._found(project, file)
 
     @staticmethod
     def _found(project: Project, file: File) -> File | None:

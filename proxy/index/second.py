@@ -155,17 +155,12 @@ class SecondIndex:
 
     @property
     def failing(self) -> bool:
-        """Whether the index failed as a whole when it was last asked, however long ago: it has to show that it works again."""
+        """True if the index failed as a whole when it was last asked, however long ago; it promises nothing until it works again."""
         return self._backoff.failing("", "")
 
     @property
-    def away(self) -> bool:
-        """Whether it fails so for more than a moment: nothing is promised that is to come from it."""
-        return self._backoff.lasts("", "")
-
-    @property
     def rests(self) -> bool:
-        """Whether the index failed as a whole so lately that it is not to be asked."""
+        """True if the index failed as a whole so lately that it is not to be asked."""
         return self._backoff.rests("", "")
 
     def failed(self, about: str, error: MirrormendError, *, since: float | None = None) -> None:
@@ -299,12 +294,17 @@ async def _read(name: str, fetched: FetchedPage) -> SecondPage:
 
 def is_among(name: str, section: SecondSection) -> bool:
     """Return whether the project `name` is among those that `section` names, and not excluded."""
-    return any(fnmatchcase(normalised_spelling(name), each) for each in section.projects) and not is_excluded(name, section)
+    return _fits(name, section.projects) and not is_excluded(name, section)
 
 
 def is_excluded(name: str, section: SecondSection) -> bool:
     """Return whether `section` excludes the project `name`."""
-    return any(fnmatchcase(normalised_spelling(name), each) for each in section.exclude)
+    return _fits(name, section.exclude)
+
+
+def _fits(name: str, patterns: tuple[str, ...]) -> bool:
+    normalised = normalised_spelling(name)
+    return any(fnmatchcase(normalised, each) for each in patterns)
 
 
 def second_mirror(section: SecondSection, name: str, probe: ProbeSection) -> Mirror:

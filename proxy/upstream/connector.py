@@ -19,7 +19,7 @@ _REMEMBERED = 1024
 
 
 class OrderedResolver(AbstractResolver):
-    """Gives what `resolver` gives, in the order of `order`, and keeps it for 30 s.
+    """A resolver that returns the addresses of `resolver` in the order of `order`, and keeps them for 30 s.
 
     The cache of aiohttp hands out each address first in turn, and so one that is dead to every second connection.
     """
@@ -75,7 +75,7 @@ class OrderedResolver(AbstractResolver):
 
 
 class Connector(aiohttp.TCPConnector):
-    """Makes connections to the addresses that `resolver` gives, and tells `order` which of them work."""
+    """A connector to the addresses that `resolver` returns, which tells `order` which of them work."""
 
     def __init__(self, resolver: AbstractResolver, order: AddressOrder, tls: ssl.SSLContext) -> None:
         self._addresses = OrderedResolver(resolver, order)

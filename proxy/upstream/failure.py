@@ -30,7 +30,7 @@ class Failure(Exception):
 
 
 def failure_of(error: Exception, url: str, section: UpstreamSection, seen: Inspection | None = None) -> Failure:
-    """Gives what `error`, raised while `url` was asked for, means; `seen` is what its host shows of itself, if it was looked at."""
+    """Return the meaning of `error`, raised while `url` was asked for; `seen` is what its host shows of itself, if it was looked at."""
     url = url.partition("?")[0]
     if isinstance(error, TimeoutError):
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)

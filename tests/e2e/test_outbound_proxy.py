@@ -38,7 +38,7 @@ def told(proxy: ProxyProcess, event: str) -> list[str]:
 
 
 def at_the_mirror(way: Outbound, mirror: BrokenMirror) -> bool:
-    """Whether all that the mirror was asked came through the outbound proxy, and had nothing of its credentials."""
+    """Return whether all that the mirror was asked came through the outbound proxy, and had nothing of its credentials."""
     through = len(way.heads) == len(mirror.asked) and all(head.split(b" ")[1].startswith(b"http://") for head in way.heads)
     return through and not any("Proxy-Authorization" in each.headers for each in mirror.asked)
 

@@ -47,7 +47,7 @@ def told_to_mirror(server: Server) -> set[str]:
 
 
 async def everything(mirror: Mirror, server: Server, scheme: str = "http") -> None:
-    """Asks for a page, by a probe, and for a file."""
+    """Ask for a page, by a probe, and for a file."""
     assert isinstance(await mirror.fetch_page("demo", SHARED), FetchedPage)
     assert (await mirror.converse(probe(server.url("/a.whl", scheme), head=False), SHARED)).status == 206
     assert await file_of(mirror, server.url("/a.whl", scheme)) == (206, b"PK")

@@ -1,4 +1,4 @@
-"""Writes docs/no-proxy.md to stdout, from what the installed curl and uv do."""
+"""Write docs/no-proxy.md to stdout, from what the installed curl and uv do."""
 
 import asyncio
 import sys

@@ -62,11 +62,11 @@ class _Check(Entry):
     outcome: "asyncio.Future[_Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     present: list[Callable[[], bool]] = field(default_factory=list)
     unwanted_before: bool = False
-    """Whether nobody waited for it at the last look."""
+    """True if nobody waited for it at the last look."""
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody still waits for it."""
+        """True if anybody still waits for it."""
         return self.renews or any(each() for each in self.present)
 
 
