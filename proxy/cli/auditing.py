@@ -47,11 +47,13 @@ def _of_a_mirror(upstream: str) -> Callable[[Command], Command]:
 def _what_is_wanted(verb: str, besides: str = "") -> Callable[[Command], Command]:
     """Gives the requirements and the options for files that name more of them; `verb` says what is done with these, `besides` what else."""
     files: dict[str, Any] = {"type": click.Path(path_type=Path), "multiple": True, "metavar": "FILE"}
-    lock = f"{verb} what a uv.lock, pylock.toml, requirements.txt or pyproject.toml needs{besides}."
+    lock = f"{verb} what a lock (of uv, Poetry, PDM, Pipenv; pylock.toml), requirements.txt or pyproject.toml needs{besides}."
+    index = "The mirror has the packages that a lock takes from this index; for a lock of several indexes that does not name the mirror."
     closure = "Follow what the requirements depend on, too; done for a pyproject.toml anyway."
 
     def decorate(command: Command) -> Command:
         command = click.option("--closure", is_flag=True, help=closure)(command)
+        command = click.option("--lock-index", "lock_indexes", multiple=True, metavar="URL", help=index)(command)
         command = click.option("-r", "--requirements", **files, help=f"{verb} what a requirements file names.")(command)
         command = click.option("--lock", "locks", **files, help=lock)(command)
         return click.argument("requirement", nargs=-1)(command)
@@ -101,6 +103,7 @@ def check(  # noqa: PLR0917 - click gives them by name
     output: Path | None,
     quiet: bool,
     mirror: str | None,
+    lock_indexes: tuple[str, ...],
     **options: str | None,
 ) -> int:
     """Report which files a mirror lists and cannot deliver.
@@ -109,7 +112,7 @@ def check(  # noqa: PLR0917 - click gives them by name
     """
     from proxy.cli.checking import Asked, run_check  # noqa: PLC0415 - see `command`
 
-    asked = Asked(requirement, locks, requirements, closure, budget, form, output, quiet, mirror)
+    asked = Asked(requirement, locks, requirements, closure, budget, form, output, quiet, mirror, lock_indexes)
     return run_check(config, options, asked)
 
 
@@ -187,6 +190,7 @@ def warm(  # noqa: PLR0917 - click gives them by name
     mirror: str | None,
     locks: tuple[Path, ...],
     requirements: tuple[Path, ...],
+    lock_indexes: tuple[str, ...],
     closure: bool,
     quiet: bool,
     **options: str | None,
@@ -197,4 +201,4 @@ def warm(  # noqa: PLR0917 - click gives them by name
     """
     from proxy.cli.warming import Wanted, run_warm  # noqa: PLC0415 - see `command`
 
-    return run_warm(config, options, Wanted(requirement, locks, requirements, closure, quiet, mirror))
+    return run_warm(config, options, Wanted(requirement, locks, requirements, closure, quiet, mirror, lock_indexes))

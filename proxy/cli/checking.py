@@ -16,6 +16,7 @@ from proxy.audit.formats import FORMATS
 from proxy.audit.formats.table import print_report
 from proxy.audit.inputs import read_order
 from proxy.cli.interrupting import ended_by_signals
+from proxy.cli.lock_inputs import known_mirror
 from proxy.cli.progress import Telling
 from proxy.cli.running import begin_command, for_mirror, quiet_log, reason, run_loop, settings_for
 from proxy.config import Settings
@@ -36,6 +37,7 @@ class Asked:
     output: Path | None
     quiet: bool
     mirror: str | None
+    lock_indexes: Sequence[str] = ()
 
 
 def run_check(config: Path | None, options: Mapping[str, str | None], asked: Asked) -> int:
@@ -46,9 +48,11 @@ def run_check(config: Path | None, options: Mapping[str, str | None], asked: Ask
     if not (asked.words or asked.locks or asked.requirements):
         raise click.UsageError("nothing is given to check; name projects, or give --lock FILE or -r FILE")
     changes = {} if asked.budget in {"auto", "all"} else {"budget": int(asked.budget)}
-    settings = for_mirror(settings_for(config, options), asked.mirror, **changes)
+    every = settings_for(config, options)
+    settings = for_mirror(every, asked.mirror, **changes)
+    mirror = known_mirror(every, asked.mirror, asked.lock_indexes)
     begin_command(settings, quiet_log(settings, options.get("log_level")))
-    order = read_order(asked.words, asked.locks, asked.requirements, settings.upstream[0].url, closure=asked.closure)
+    order = read_order(asked.words, asked.locks, asked.requirements, mirror, closure=asked.closure)
     with Telling("checking", quiet=asked.quiet) as telling:
         report = run_loop(_survey(settings, order, telling, everything=asked.budget == "all"))
     _write(report, asked)

@@ -12,6 +12,7 @@ from proxy.audit.inputs import read_order
 from proxy.audit.wanted import Order
 from proxy.audit.warming import Warmed, Warmer
 from proxy.cli.interrupting import ended_by_signals
+from proxy.cli.lock_inputs import known_mirror
 from proxy.cli.progress import Telling
 from proxy.cli.running import begin_command, for_mirror, quiet_log, run_loop, settings_for
 from proxy.config import Settings
@@ -33,6 +34,7 @@ class Wanted:
     closure: bool
     quiet: bool
     mirror: str | None
+    lock_indexes: Sequence[str] = ()
 
 
 def run_warm(config: Path | None, options: Mapping[str, str | None], wanted: Wanted) -> int:
@@ -42,11 +44,13 @@ def run_warm(config: Path | None, options: Mapping[str, str | None], wanted: Wan
     """
     if not (wanted.words or wanted.locks or wanted.requirements):
         raise click.UsageError("nothing is given to learn; name projects, or give --lock FILE or -r FILE")
-    settings = for_mirror(settings_for(config, options), wanted.mirror)
+    every = settings_for(config, options)
+    settings = for_mirror(every, wanted.mirror)
+    mirror = known_mirror(every, wanted.mirror, wanted.lock_indexes)
     if settings.store.location == "memory":
         raise click.UsageError("a store in memory is forgotten at the end of this command; give --store sqlite or redis://HOST:PORT/DB")
     begin_command(settings, quiet_log(settings, options.get("log_level")))
-    order = read_order(wanted.words, wanted.locks, wanted.requirements, settings.upstream[0].url, closure=wanted.closure)
+    order = read_order(wanted.words, wanted.locks, wanted.requirements, mirror, closure=wanted.closure)
     with Telling("warming", found="files dropped", quiet=wanted.quiet) as telling:
         learned, lost, interrupted = run_loop(_warm(settings, order, telling))
     _tell(learned, interrupted=interrupted)

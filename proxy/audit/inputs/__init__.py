@@ -1,4 +1,4 @@
-"""Reading what is to be looked at: names, a uv.lock, a pylock.toml, requirements or a pyproject.toml.
+"""Reading what is to be looked at: names, locks of several programs, requirements or a pyproject.toml.
 
 Rules for this folder: files are read, nothing is asked of a mirror, and what cannot be used is told as `Unreadable`, on one line.
 """
@@ -7,39 +7,51 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from proxy.audit.inputs.pylock import read_pylock
+from proxy.audit.inputs.locks import is_lock, read_lock
+from proxy.audit.inputs.origins import KnownMirror
 from proxy.audit.inputs.pyproject import read_pyproject
 from proxy.audit.inputs.requirements import read_requirements, wants_of_words
-from proxy.audit.inputs.uvlock import read_uv_lock
 from proxy.audit.wanted import Order, Unreadable, Want
 
-__all__ = ["read_order"]
+__all__ = ["KnownMirror", "read_order"]
 
 
-def read_order(words: Sequence[str], locks: Iterable[Path], requirements: Iterable[Path], upstream: str, *, closure: bool = False) -> Order:
-    """Gives all that is asked for: requirements on the command line, locks of any kind, and requirements files.
+def read_order(
+    words: Sequence[str], locks: Iterable[Path], requirements: Iterable[Path], mirror: KnownMirror | str, *, closure: bool = False
+) -> Order:
+    """Return all that is asked for: requirements on the command line, locks of any kind, and requirements files.
 
     With `closure` what requirements lead to is to be followed; that of a pyproject.toml always is.
-    `upstream` is the mirror's simple API: of a lock with several registries, only what comes from there is looked at.
+    `mirror`, or the address of its simple API, tells which packages of a lock are looked at: those that come from there.
     Raises Unreadable, InvalidProjectName.
     """
+    known = KnownMirror(mirror) if isinstance(mirror, str) else mirror
     orders = [wants_of_words(words)] if words else []
-    orders += [_lock(path, upstream) for path in locks]
-    orders += [read_requirements(path) for path in requirements]
+    orders += [_used(path, _read(path, known)) for path in locks]
+    orders += [_used(path, _read(path, known) if is_lock(path) else read_requirements(path)) for path in requirements]
     return _joined([order if closure or order.sources[0].kind == "pyproject" else replace(order, closure=()) for order in orders])
 
 
-def _lock(path: Path, upstream: str) -> Order:
-    name = path.name
-    if name.startswith("pylock.") and name.endswith(".toml"):
-        return read_pylock(path, upstream)
-    if name.endswith(".lock"):
-        return read_uv_lock(path, upstream)
-    if name == "pyproject.toml":
+def _read(path: Path, mirror: KnownMirror) -> Order:
+    if path.name == "pyproject.toml":
         return read_pyproject(path)
-    if name.endswith((".txt", ".in")):
+    if path.name.endswith((".txt", ".in")):
         return read_requirements(path)
-    raise Unreadable(path, "this is no lock that is known; give a uv.lock, pylock.toml, requirements.txt or pyproject.toml")
+    return read_lock(path, mirror)
+
+
+def _used(path: Path, order: Order) -> Order:
+    """Return `order`; raises Unreadable where nothing is left to look at."""
+    if order.wants:
+        return order
+    elsewhere = sum(each.elsewhere for each in order.sources)
+    if elsewhere:
+        raise Unreadable(
+            path,
+            f"nothing of it is to be looked at, since all of its {elsewhere} packages come from elsewhere than this mirror; "
+            "check --upstream and --mirror, or give --lock-index URL with an index whose packages the mirror should have",
+        )
+    raise Unreadable(path, "it names no package, so that nothing is to be looked at; check that it is the right file")
 
 
 def _joined(orders: Sequence[Order]) -> Order:
@@ -58,7 +70,7 @@ def _joined(orders: Sequence[Order]) -> Order:
 
 
 def _united(one: Want, other: Want) -> Want:
-    """Where a lock pins a project, its releases are what matters, whoever else wants it."""
+    """Return both wants as one: where a lock pins a project, its releases are what matters, whoever else wants it."""
     if bool(one.pins) != bool(other.pins):
         return replace(one, pins=one.pins or other.pins, named=one.named or other.named)
     pins = {(pin.version, pin.place): pin for pin in (*one.pins, *other.pins)}

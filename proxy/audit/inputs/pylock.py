@@ -1,57 +1,68 @@
-"""A pylock.toml (PyPA specifications, pylock.toml), read by `packaging`."""
+"""A pylock.toml (PyPA specifications, pylock.toml), as uv, pip and PDM write it."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
-from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock, PylockUnsupportedVersionError, PylockValidationError
+import msgspec
 
-from proxy.audit.inputs.toml import lines_of_tables, read_toml
-from proxy.audit.platforms import environments, holds, pythons_of
-from proxy.audit.wanted import LockedFile, Order, Pin, Place, Source, Unreadable, Want
-
-
-def read_pylock(path: Path, upstream: str) -> Order:
-    """Gives what a pylock.toml names; raises Unreadable. `upstream` chooses among several indexes."""
-    content, text = read_toml(path)
-    try:
-        lock = Pylock.from_dict(content)
-    except (PylockValidationError, PylockUnsupportedVersionError) as error:
-        raise Unreadable(path, f"it is no pylock.toml that is understood ({error})") from error
-    requires_python = str(lock.requires_python or "")
-    lines = lines_of_tables(text, "packages")
-    indexes = {_plain(each.index) for each in lock.packages if each.index}
-    ours = _plain(upstream) if len(indexes) > 1 and _plain(upstream) in indexes else None
-    wants: dict[str, Want] = {}
-    elsewhere = 0
-    for number, package in enumerate(lock.packages):
-        if package.version is None or not (package.wheels or package.sdist):
-            continue
-        if ours is not None and package.index and _plain(package.index) != ours:
-            elsewhere += 1
-            continue
-        place = Place(str(path), lines[number] if number < len(lines) else 1)
-        pin = Pin(str(package.version), place, tuple(_files(package)), needed=_needed(package, requires_python))
-        known = wants.get(package.name)
-        wants[package.name] = Want(package.name, package.name, (*known.pins, pin) if known is not None else (pin,), place)
-    return Order(tuple(wants.values()), (Source("pylock.toml", str(path), elsewhere),), requires_python, matrix=True)
+from proxy.audit.inputs.entries import Entry, filename_of, lines_of, needed_by, order_of_entries, project_of
+from proxy.audit.inputs.origins import KnownMirror, Origin
+from proxy.audit.inputs.shapes import in_shape
+from proxy.audit.wanted import LockedFile, Order, Unreadable
 
 
-def _plain(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{(parts.hostname or '').lower()}{parts.path.rstrip('/')}"
+class _File(msgspec.Struct, rename="kebab"):
+    name: str | None = None
+    url: str | None = None
+    path: str | None = None
+    size: int | None = None
+    hashes: dict[str, str] = {}
 
 
-def _files(package: Package) -> Iterator[LockedFile]:
-    files: list[PackageWheel | PackageSdist] = [*(package.wheels or ()), *((package.sdist,) if package.sdist else ())]
-    for file in files:
-        filename = file.name or unquote(urlsplit(file.url or file.path or "").path.rpartition("/")[2])
-        yield LockedFile(filename, dict(file.hashes), file.size)
+class _Directory(msgspec.Struct, rename="kebab"):
+    path: str = ""
 
 
-def _needed(package: Package, requires_python: str) -> frozenset[tuple[str, str]] | None:
-    if package.marker is None:
-        return None
-    marker = package.marker
+class _Package(msgspec.Struct, rename="kebab"):
+    name: str
+    version: str | None = None
+    marker: str | None = None
+    index: str | None = None
+    directory: _Directory | None = None
+    sdist: _File | None = None
+    wheels: list[_File] = []
+
+
+class _Lock(msgspec.Struct, rename="kebab"):
+    lock_version: str
+    requires_python: str = ""
+    packages: list[_Package] = []
+
+
+def read_pylock(path: Path, content: Mapping[str, Any], text: str, mirror: KnownMirror) -> Order:
+    """Return what a pylock.toml names; raises Unreadable."""
+    lock = in_shape(path, content, _Lock, "a locker")
+    if lock.lock_version.partition(".")[0] != "1":
+        raise Unreadable(path, f"its lock-version is {lock.lock_version[:20]!r}, and only 1 is known; lock with that version")
+    lines = lines_of(text, "packages", len(lock.packages))
+    entries = [
+        _entry(path, package, line, lock.requires_python)
+        for package, line in zip(lock.packages, lines, strict=True)
+        if package.directory is None or package.directory.path not in {".", "./"}
+    ]
+    return order_of_entries(path, "pylock.toml", entries, mirror, lock.requires_python)
+
+
+def _entry(path: Path, package: _Package, line: int, requires_python: str) -> Entry:
+    written = [*package.wheels, *((package.sdist,) if package.sdist is not None else ())]
+    files = tuple(LockedFile(each.name or filename_of(each.url or each.path or ""), each.hashes, each.size) for each in written)
     # The marker may ask for extras and groups of the lock; what asks for one that is not chosen here counts as needed.
-    return frozenset(pair for pair, environment in environments(pythons_of(requires_python)) if holds(marker, environment))
+    needed = needed_by([package.marker], requires_python)
+    return Entry(package.name, package.version, line, _origin(path, package, written), files, needed=needed)
+
+
+def _origin(path: Path, package: _Package, files: list[_File]) -> Origin | None:
+    if not files:
+        return None
+    return Origin(project_of(path, package.name), package.index, tuple(each.url or f"file:{each.path}" for each in files))
