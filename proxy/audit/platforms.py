@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms, parse_tag
 
 from proxy.core.page import File, Packaging
@@ -71,9 +71,10 @@ def pythons_of(requires_python: str) -> tuple[tuple[int, int], ...]:
     """Gives the Pythons that `requires_python` admits, all where it admits none of them or cannot be read."""
     try:
         wanted = SpecifierSet(requires_python)
-    except InvalidSpecifier:
+        return tuple(each for each in PYTHONS if wanted.contains(f"{each[0]}.{each[1]}.99")) or PYTHONS
+    except ValueError:
+        # InvalidSpecifier is one, and so is a number of thousands of digits.
         return PYTHONS
-    return tuple(each for each in PYTHONS if wanted.contains(f"{each[0]}.{each[1]}.99")) or PYTHONS
 
 
 def spelled_python(python: tuple[int, int]) -> str:
@@ -92,7 +93,7 @@ def holds(marker: Marker | None, environment: Mapping[str, str]) -> bool:
     """Whether a marker holds in an environment; one that cannot be evaluated may hold."""
     try:
         return marker is None or marker.evaluate(dict(environment))
-    except (UndefinedComparison, UndefinedEnvironmentName, KeyError):
+    except (UndefinedComparison, UndefinedEnvironmentName, KeyError, ValueError):
         return True
 
 
@@ -142,5 +143,5 @@ def fits(file: File, platform: Platform, python: tuple[int, int]) -> bool:
 def _admits(requires_python: str, python: tuple[int, int]) -> bool:
     try:
         return SpecifierSet(requires_python).contains(f"{python[0]}.{python[1]}.99")
-    except InvalidSpecifier:
+    except ValueError:
         return True

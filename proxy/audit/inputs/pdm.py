@@ -49,7 +49,7 @@ class _Lock(msgspec.Struct, rename="kebab"):
 
 def read_pdm_lock(path: Path, content: Mapping[str, Any], text: str, mirror: KnownMirror) -> Order:
     """Return what a pdm.lock names; raises Unreadable."""
-    lock = in_shape(path, content, _Lock, "PDM")
+    lock = in_shape(path, content, _Lock, "as PDM writes it")
     pythons = [each.requires_python for each in lock.metadata.targets]
     requires_python = pythons[0] if len(pythons) == 1 else ""
     lines = lines_of(text, "package", len(lock.package))

@@ -12,7 +12,7 @@ from proxy.audit.inputs.origins import KnownMirror, Origin
 from proxy.audit.inputs.shapes import in_shape
 from proxy.audit.wanted import Order
 
-_PROGRAM = "Pipenv"
+_EXPECTED = "as Pipenv writes it"
 _KEY = re.compile(r'^\s*"([^"\\]+)"\s*:\s*\{', re.MULTILINE)
 
 
@@ -48,8 +48,8 @@ class _Package(msgspec.Struct, rename="kebab"):
 
 def read_pipfile_lock(path: Path, content: Mapping[str, Any], text: str, mirror: KnownMirror) -> Order:
     """Return what a Pipfile.lock names; raises Unreadable."""
-    meta = in_shape(path, content.get("_meta", {}), _Meta, _PROGRAM)
-    groups = in_shape(path, {name: group for name, group in content.items() if name != "_meta"}, dict[str, dict[str, _Package]], _PROGRAM)
+    meta = in_shape(path, content.get("_meta", {}), _Meta, _EXPECTED)
+    groups = in_shape(path, {name: group for name, group in content.items() if name != "_meta"}, dict[str, dict[str, _Package]], _EXPECTED)
     lines = _lines(text)
     entries = [_entry(path, name, package, meta, lines.get(name, 1)) for name, package in _packages(groups)]
     return order_of_entries(path, "Pipfile.lock", entries, mirror, meta.requires_python)

@@ -46,7 +46,7 @@ class _Lock(msgspec.Struct, rename="kebab"):
 
 def read_poetry_lock(path: Path, content: Mapping[str, Any], text: str, mirror: KnownMirror) -> Order:
     """Return what a poetry.lock names; raises Unreadable."""
-    lock = in_shape(path, content, _Lock, "Poetry")
+    lock = in_shape(path, content, _Lock, "as Poetry writes it")
     requires_python = _specifiers(lock.metadata.python_versions)
     lines = lines_of(text, "package", len(lock.package))
     entries = [_entry(path, package, line, lock.metadata) for package, line in zip(lock.package, lines, strict=True)]

@@ -42,7 +42,7 @@ class _Lock(msgspec.Struct, rename="kebab"):
 
 def read_pylock(path: Path, content: Mapping[str, Any], text: str, mirror: KnownMirror) -> Order:
     """Return what a pylock.toml names; raises Unreadable."""
-    lock = in_shape(path, content, _Lock, "a locker")
+    lock = in_shape(path, content, _Lock, "as the specification of pylock.toml has it")
     if lock.lock_version.partition(".")[0] != "1":
         raise Unreadable(path, f"its lock-version is {lock.lock_version[:20]!r}, and only 1 is known; lock with that version")
     lines = lines_of(text, "packages", len(lock.packages))

@@ -3,6 +3,7 @@
 Rules for this file: pure, but for the errors that name the file.
 """
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,15 +13,20 @@ from proxy.audit.wanted import Unreadable
 
 Shape = TypeVar("Shape")
 
+_PLACE = re.compile(r".* - at `\$\.?(.{1,100}).*`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `([a-z-]+)`.*", re.DOTALL)
 
-def in_shape(path: Path, content: Any, shape: type[Shape], program: str) -> Shape:
-    """Return `content` as a `shape`, as `program` writes it; raises Unreadable."""
+
+def in_shape(path: Path, content: Any, shape: type[Shape], expected: str) -> Shape:
+    """Return `content` as a `shape`; raises Unreadable. `expected` says how it should be, such as `as uv writes it`."""
     try:
         return msgspec.convert(content, shape, strict=True)
     except (msgspec.ValidationError, ValueError, RecursionError) as error:
-        raise Unreadable(path, f"{_place(error)} is not as {program} writes it; lock anew with a current {program}") from error
+        raise Unreadable(path, f"{_difference(str(error))} {expected}; lock anew with a current version") from error
 
 
-def _place(error: Exception) -> str:
-    _, mark, place = str(error).rpartition(" - at `$")
-    return f"`{place.rstrip('`').lstrip('.')[:100]}`" if mark else "the document"
+def _difference(said: str) -> str:
+    place = _PLACE.fullmatch(said)
+    where = f"`{place[1]}`" if place is not None else "the document"
+    missing = _MISSING.fullmatch(said)
+    return f"{where} is not" if missing is None else f"{where} has no `{missing[1]}` and so is not"

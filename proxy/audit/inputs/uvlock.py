@@ -86,7 +86,7 @@ def read_uv_lock(path: Path, content: Mapping[str, Any], text: str, mirror: Know
     version = content.get("version")
     if isinstance(version, int) and version != _FORMAT:
         raise Unreadable(path, f"its format has another version than {_FORMAT}; lock with a uv that writes that one")
-    lock = in_shape(path, content, _Lock, "uv")
+    lock = in_shape(path, content, _Lock, "as uv writes it")
     needed = _needed(lock.package, lock.requires_python)
     lines = lines_of(text, "package", len(lock.package))
     entries = [
