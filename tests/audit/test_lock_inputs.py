@@ -329,6 +329,13 @@ def test_a_lock_may_be_given_as_requirements(tmp_path: Path) -> None:
     assert [want.project for want in read_order([], [], [tmp_path / "pylock.toml"], MIRROR).wants] == ["own"]
 
 
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_requirements_that_are_called_a_lock_are_requirements(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("own==1.0\n", encoding="utf-8")
+    for order in (read_order([], [tmp_path / name], [], MIRROR), read_order([], [], [tmp_path / name], MIRROR)):
+        assert (order.sources[0].kind, taken(order)) == ("requirements", (["own"], 0))
+
+
 def test_a_wheel_tells_the_version_that_a_pylock_leaves_out(tmp_path: Path) -> None:
     text = pylock([OWN]).replace('\nversion = "1.0"\n', "\n")
     assert [pin.version for pin in pins(read(tmp_path / "pylock.toml", text), "own")] == ["1.0"]

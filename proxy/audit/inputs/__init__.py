@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from proxy.audit.inputs.locks import is_lock, read_lock
+from proxy.audit.inputs.locks import is_named_as_lock, read_lock
 from proxy.audit.inputs.origins import KnownMirror
 from proxy.audit.inputs.pyproject import read_pyproject
 from proxy.audit.inputs.requirements import read_requirements, wants_of_words
@@ -28,14 +28,15 @@ def read_order(
     known = KnownMirror(mirror) if isinstance(mirror, str) else mirror
     orders = [wants_of_words(words)] if words else []
     orders += [_used(path, _read(path, known)) for path in locks]
-    orders += [_used(path, _read(path, known) if is_lock(path) else read_requirements(path)) for path in requirements]
+    orders += [_used(path, _read(path, known) if is_named_as_lock(path) else read_requirements(path)) for path in requirements]
     return _joined([order if closure or order.sources[0].kind == "pyproject" else replace(order, closure=()) for order in orders])
 
 
 def _read(path: Path, mirror: KnownMirror) -> Order:
     if path.name == "pyproject.toml":
         return read_pyproject(path)
-    if path.name.endswith((".txt", ".in")):
+    # Some programs call pinned requirements requirements.lock.
+    if path.name.endswith((".txt", ".in")) or path.name.startswith("requirements"):
         return read_requirements(path)
     return read_lock(path, mirror)
 

@@ -33,16 +33,16 @@ _OTHERS = {
 _SUFFIXES = (".lock", ".toml")
 
 
-def is_lock(path: Path) -> bool:
-    """Return whether a file has the name of a lock or of a project, whichever option it was given by."""
-    return path.name.endswith(_SUFFIXES)
+def is_named_as_lock(path: Path) -> bool:
+    """Return whether a file has the name that a program gives to its lock or its project, so that it holds no requirements."""
+    return path.name in {*_BY_NAME, "Pipfile.lock", "pyproject.toml"} or _is_pylock(path)
 
 
 def read_lock(path: Path, mirror: KnownMirror) -> Order:
     """Return what a lock names; raises Unreadable."""
     if path.name in _OTHERS:
         raise Unreadable(path, _OTHERS[path.name])
-    if path.name != "Pipfile.lock" and not is_lock(path):
+    if not path.name.endswith(_SUFFIXES):
         raise Unreadable(path, f"this is no lock that is known; give {_KNOWN}")
     text = read_text(path)
     if not text.strip():
@@ -54,11 +54,15 @@ def read_lock(path: Path, mirror: KnownMirror) -> Order:
         return read_pipfile_lock(path, content, text, mirror)
     content = parsed_toml(path, text)
     read = _BY_NAME.get(path.name) or _by_content(content)
-    if path.name.startswith("pylock."):
+    if _is_pylock(path):
         read = read_pylock
     if read is None:
         raise Unreadable(path, f"this is no lock that is known; give {_KNOWN}")
     return read(path, content, text, mirror)
+
+
+def _is_pylock(path: Path) -> bool:
+    return path.name.startswith("pylock.") and path.name.endswith(".toml")
 
 
 def _by_content(content: Mapping[str, Any]) -> _Read | None:
