@@ -150,6 +150,20 @@ def test_the_mirrors_of_one_proxy_are_told_apart_by_their_names(tmp_path: Path, 
     assert taken(found) == (projects, 1)
 
 
+@pytest.mark.parametrize(
+    ("mirror", "proxy"),
+    [
+        (KnownMirror(MIRROR, "first", others={"second": PRIVATE}), SECOND),
+        (KnownMirror(PRIVATE, "second", first=False, others={"first": MIRROR}), PROXY),
+        (KnownMirror(PRIVATE, "second", first=False, others={"first": MIRROR}), "http://127.0.0.1:8080/first/simple/"),
+    ],
+)
+def test_the_address_of_another_mirror_at_a_proxy_is_not_the_mirror(tmp_path: Path, mirror: KnownMirror, proxy: str) -> None:
+    assert taken(read(tmp_path / "uv.lock", uv_lock([proxied("secret", proxy), PUBLIC]), mirror)) == (["public"], 1)
+    with pytest.raises(Unreadable, match="all of its 1 packages come from elsewhere"):
+        read(tmp_path / "uv.lock", uv_lock([proxied("secret", proxy)]), mirror)
+
+
 def test_the_one_index_of_a_lock_is_not_guessed_to_be_the_mirror_if_the_settings_know_it_as_another(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="all of its 1 packages come from elsewhere"):
         read(tmp_path / "uv.lock", uv_lock([SECRET]), KnownMirror(MIRROR, "first", others={"second": PRIVATE.rstrip("/")}))
