@@ -7,7 +7,7 @@ on a broken mirror, which is what is to be looked at.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from packaging.markers import Marker
@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from proxy.audit.platforms import environments, holds, pythons_of
+from proxy.audit.wanted import Order
 from proxy.core.errors import InvalidProjectName
 from proxy.core.metadata_headers import MetadataHeaders
 from proxy.core.page import File, Packaging, Page, normalised_name
@@ -73,33 +74,50 @@ def first_readable(page: Page, specifier: str) -> File | None:
     return readable[0] if readable else None
 
 
+def _by_project(steps: Iterable[Step]) -> dict[str, list[Step]]:
+    found: dict[str, list[Step]] = {}
+    for step in steps:
+        found.setdefault(step.project, []).append(step)
+    return found
+
+
 class Closure:
     """Follows requirements from project to project.
 
     `read` gives the core metadata of the release that a step leads to, None where there is none to be had;
-    `found` is told of the steps, level by level, before they are taken.
+    `found` is told of the steps, level by level, before they are taken. `order` says where to begin, and what is never stepped on.
     """
 
-    def __init__(
-        self, read: Callable[[Step], Awaitable[bytes | None]], found: Callable[[Sequence[Step]], None], requires_python: str
-    ) -> None:
+    def __init__(self, read: Callable[[Step], Awaitable[bytes | None]], found: Callable[[Sequence[Step]], None], order: Order) -> None:
         self._read = read
         self._found = found
-        self._requires_python = requires_python
+        self._requires_python = order.requires_python
+        self._closure = order.closure
+        self._withheld = order.withheld
+        self._constraints = _by_project(steps_of(order.constraints, frozenset(), order.requires_python))
+        self._overrides = _by_project(steps_of(order.overrides, frozenset(), order.requires_python))
         self._seen: set[Step] = set()
 
-    async def follow(self, requirements: Iterable[str]) -> None:
-        """Takes every step that `requirements` lead to."""
-        steps = self._new(steps_of(requirements, frozenset(), self._requires_python))
+    async def follow(self) -> None:
+        """Takes every step that the requirements lead to."""
+        steps = self._new(steps_of(self._closure, frozenset(), self._requires_python))
         while steps:
             self._found(steps)
             led_to = await asyncio.gather(*(self._required_by(step) for step in steps))
             steps = self._new([each for led in led_to for each in led])
 
     def _new(self, steps: Iterable[Step]) -> list[Step]:
-        new = [step for step in dict.fromkeys(steps) if step not in self._seen]
+        allowed = [each for step in steps if step.project not in self._withheld for each in self._changed(step)]
+        new = [step for step in dict.fromkeys(allowed) if step not in self._seen]
         self._seen.update(new)
         return new
+
+    def _changed(self, step: Step) -> list[Step]:
+        """Return the step as the overrides and constraints of its project want it."""
+        overrides = self._overrides.get(step.project)
+        taken = [step] if overrides is None else [replace(step, specifier=each.specifier) for each in overrides]
+        bounds = [each.specifier for each in self._constraints.get(step.project, ())]
+        return [replace(each, specifier=",".join(filter(None, (each.specifier, *bounds)))) for each in taken]
 
     async def _required_by(self, step: Step) -> list[Step]:
         content = await self._read(step)

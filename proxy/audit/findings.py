@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from proxy.audit.matrix import Matrix
-from proxy.audit.wanted import Place, Source
+from proxy.audit.wanted import LeftOut, Place, Source
 
 
 class Level(StrEnum):
@@ -160,9 +160,14 @@ class Report:
         return Counter(finding.level for finding in self.findings)
 
     @property
+    def incomplete(self) -> tuple[LeftOut, ...]:
+        """The entries of the files that may lead to more packages of the mirror."""
+        return tuple(each for source in self.sources for each in source.incomplete)
+
+    @property
     def exit_status(self) -> int:
         """0 where the mirror is sound, 1 where something was found, 2 where nothing was but not all could be checked."""
         levels = self.by_level
         if levels[Level.ERROR] or levels[Level.WARNING]:
             return 1
-        return 2 if levels[Level.UNCHECKED] or self.interrupted else 0
+        return 2 if levels[Level.UNCHECKED] or self.interrupted or self.incomplete else 0

@@ -53,6 +53,7 @@ _AT_ONCE = 12
 """Projects that are looked at together: enough to keep the probes' window full."""
 
 _ABSENT = frozenset({404, 410})
+_PERHAPS_ELSEWHERE = "; another index that is named may have it"
 
 
 class Watch(Protocol):
@@ -136,7 +137,7 @@ class Survey:
                     # That it cannot be read is found, and told, when the release itself is looked at.
                     return None
 
-        await Closure(read, found, order.requires_python).follow(order.closure)
+        await Closure(read, found, order).follow()
 
     def report(self) -> Report:
         """Gives what is known now."""
@@ -146,7 +147,7 @@ class Survey:
             subject = self._subjects.get(want.project)
             if subject is not None and (subject.whole or subject.page is not None):
                 report = subject.report(self._policy, self.mirror)
-                projects.append(replace(report, findings=tuple(_proven(each, want, seen=seen) for each in report.findings)))
+                projects.append(replace(report, findings=tuple(_proven(each, want, self._order, seen=seen) for each in report.findings)))
         return Report(
             self.mirror.address,
             self.mirror.kind.value,
@@ -277,11 +278,19 @@ class Survey:
             await self.verifier.ask(subject.project, files[usual:], background=True)
 
 
-def _proven(finding: Finding, want: Want, *, seen: bool) -> Finding:
-    """A page that answers 404 is absent only where the same credentials got another page: it may be they that are refused."""
+def _proven(finding: Finding, want: Want, order: Order, *, seen: bool) -> Finding:
+    """Return a finding at the level that is proven.
+
+    A page that answers 404 is absent only where the same credentials got another page: it may be they that are refused. If clients may get
+    the project or the release from another index, its absence is no fault of the mirror.
+    """
+    if finding.fault is Fault.RELEASE_ABSENT and order.other_indexes:
+        return replace(finding, level=Level.NOTE, says=f"{finding.says}{_PERHAPS_ELSEWHERE}")
     if finding.fault is not Fault.PAGE_FAILED or finding.cause != "absent" or not seen:
         return finding
     says = "the mirror has no such project"
+    if order.other_indexes:
+        return replace(finding, level=Level.NOTE, fault=Fault.PROJECT_ABSENT, says=f"{says}{_PERHAPS_ELSEWHERE}")
     return replace(finding, level=Level.ERROR if want.named else Level.WARNING, fault=Fault.PROJECT_ABSENT, says=says)
 
 

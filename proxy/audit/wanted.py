@@ -5,6 +5,7 @@ Rules for this file: nouns only; `inputs` reads them out of files.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from proxy.core.errors import MirrormendError
@@ -70,16 +71,71 @@ class Want:
     named: bool = True
 
 
+class Omission(StrEnum):
+    """Why something that a file names is not looked at, or an option that changes where packages come from."""
+
+    URL = "url"
+    GIT = "git"
+    PATH = "path"
+    EDITABLE = "editable"
+    WORKSPACE = "workspace"
+    INDEX = "index"
+    NO_INDEX = "no-index"
+    MARKER = "marker"
+    EXCLUDED = "excluded"
+    OPTION = "option"
+    REMOTE_FILE = "remote-file"
+    MISSING_FILE = "missing-file"
+    DYNAMIC = "dynamic"
+
+
+OMISSIONS: Mapping[Omission, str] = {
+    Omission.URL: "named by URL",
+    Omission.GIT: "from a Git repository",
+    Omission.PATH: "at a local path",
+    Omission.EDITABLE: "editable",
+    Omission.WORKSPACE: "members of the workspace",
+    Omission.INDEX: "from another index",
+    Omission.NO_INDEX: "from no index",
+    Omission.MARKER: "needed on no Python that the project supports",
+    Omission.EXCLUDED: "excluded from the dependencies",
+    Omission.OPTION: "options",
+    Omission.REMOTE_FILE: "requirements files at a URL, which are not fetched",
+    Omission.MISSING_FILE: "constraints files that are not there",
+    Omission.DYNAMIC: "dynamic dependencies, which only a build tells",
+}
+
+_INCOMPLETE = frozenset({Omission.REMOTE_FILE, Omission.MISSING_FILE, Omission.DYNAMIC})
+ELSEWHERE = frozenset({Omission.URL, Omission.GIT, Omission.PATH, Omission.EDITABLE, Omission.WORKSPACE, Omission.INDEX, Omission.NO_INDEX})
+"""The packages that do not come from this mirror."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """One entry of a file that is not looked at. `text` names it, without credentials."""
+
+    omission: Omission
+    text: str
+    place: Place | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where wishes came from: `kind` is `names`, `uv.lock`, `pylock.toml`, `requirements` or `pyproject`; `path` is empty for names.
 
-    `elsewhere` counts the packages left out, since they do not come from this mirror.
+    `elsewhere` counts the packages left out, since they do not come from this mirror. `left_out` names them where the reader of the file
+    does so, and all else of the file that is not looked at.
     """
 
     kind: str
     path: str = ""
     elsewhere: int = 0
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def incomplete(self) -> tuple[LeftOut, ...]:
+        """The entries that may lead to packages of the mirror, but cannot be read here."""
+        return tuple(each for each in self.left_out if each.omission in _INCOMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +143,9 @@ class Order:
     """All that is to be looked at.
 
     `requires_python` is that of the lock, which bounds the Pythons of the platform matrix; `matrix` says whether there is one to be made.
-    `closure` are requirements whose dependencies are to be followed.
+    `closure` are requirements whose dependencies are to be followed; `constraints` and `overrides` are requirements that change those
+    met on the way. The mirror is never asked about `withheld` projects, whoever requires them: they come from elsewhere, or are excluded.
+    `other_indexes` is true if the files name an index or folder beside the mirror that may have what the mirror lacks.
     """
 
     wants: tuple[Want, ...]
@@ -95,3 +153,7 @@ class Order:
     requires_python: str = ""
     matrix: bool = False
     closure: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    withheld: frozenset[str] = frozenset()
+    other_indexes: bool = False

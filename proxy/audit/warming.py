@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from proxy.audit.closure import Closure, Step, first_readable
+from proxy.audit.findings import Exchange, Fault
+from proxy.audit.locked import lock_findings, pinned_on
 from proxy.audit.survey import Watch
 from proxy.audit.wanted import Order, Want
 from proxy.core.errors import MirrormendError, UpstreamStatus, UpstreamTimeout
 from proxy.core.identity import SHARED
-from proxy.core.page import parsed_version
+from proxy.core.page import Page, parsed_version
 from proxy.core.verdict.settle import Mended
 from proxy.index import Index
 
@@ -23,13 +25,15 @@ _TRIES = 3
 class Warmed:
     """What was learned so far: the mended pages by project, and what failed. `wanted` is how many projects there are.
 
-    `missing` are those that others require, on some platform or Python, and that the mirror has not.
+    `missing` are the projects and releases that the mirror lacks and that it perhaps need not have: others require them on some platform or
+    Python, or another index may have them. `absent` are sentences about pinned releases and locked files that the mirror does not have.
     """
 
     wanted: int = 0
     pages: dict[str, Mended] = field(default_factory=dict)
     failed: dict[str, MirrormendError] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
 
 class Warmer:
@@ -39,10 +43,12 @@ class Warmer:
         self._index = index
         self._watch = watch
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._other_indexes = False
         self.learned = Warmed()
 
     async def run(self, order: Order) -> None:
         """Learns everything that `order` asks for; it may be cancelled at any time."""
+        self._other_indexes = order.other_indexes
         wants = {want.project: want for want in order.wants}
         self._expect(wants)
         if order.closure:
@@ -69,7 +75,7 @@ class Warmer:
                     # What cannot be had is told when the project itself has its turn.
                     return None
 
-        await Closure(read, found, order.requires_python).follow(order.closure)
+        await Closure(read, found, order).follow()
 
     async def _warm(self, want: Want) -> None:
         async with self._slots:
@@ -78,8 +84,11 @@ class Warmer:
             releases = {str(parsed_version(pin.version) or pin.version) for pin in want.pins} or None
             try:
                 mended = await self._warmed(want.project, releases)
+                if want.pins:
+                    self._compare(want, await self._index.mirror_page(want.project, SHARED), mended)
             except MirrormendError as error:
-                if not want.named and isinstance(error, UpstreamStatus) and error.status in _ABSENT:
+                perhaps = not want.named or self._other_indexes
+                if perhaps and isinstance(error, UpstreamStatus) and error.status in _ABSENT:
                     self.learned.missing.append(want.project)
                 else:
                     self.learned.failed[want.project] = error
@@ -87,6 +96,23 @@ class Warmer:
                 self.learned.pages[want.project] = mended
         dropped = self.learned.pages.get(want.project)
         self._watch.done(want.project, 0 if dropped is None else len(dropped.dropped))
+
+    def _compare(self, want: Want, page: Page, mended: Mended) -> None:
+        """Note the pinned releases and the locked files that the mirror does not list, or was found not to deliver."""
+        pinned = pinned_on(page, want)
+        for finding in lock_findings(page, pinned, Exchange("", "GET", 200, 0.0)):
+            if finding.fault is Fault.RELEASE_ABSENT and self._other_indexes:
+                self.learned.missing.append(f"{want.project} {finding.release}")
+            else:
+                what = " ".join(filter(None, (want.project, finding.release, finding.filename)))
+                self.learned.absent.append(f"{what}: {finding.says}")
+        dead = {each.file.key for each in mended.dropped} | {file.key for file in mended.awaiting}
+        for each in pinned:
+            denied = [file for file in each.files if file.key in dead or mended.held]
+            if denied and len(denied) == len(each.files):
+                self.learned.absent.append(f"{want.project} {each.spelling}: the mirror delivers none of its files")
+            elif each.pin.files:
+                self.learned.absent += [f"{want.project} {file.filename}: the mirror does not deliver it" for file in denied]
 
     async def _warmed(self, project: str, releases: set[str] | None) -> Mended:
         for _ in range(_TRIES - 1):

@@ -164,7 +164,8 @@ It writes to the store of the settings, for a proxy that starts with it afterwar
 \b
 Exit status:
   0  everything was learned
-  1  some projects could not be had, or somebody ended it
+  1  some projects, releases or locked files could not be had, not all
+     that was given could be read, or somebody ended it
   2  no project could be had, or what was given cannot be used
 
 \b

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from proxy.audit.formats.left_out import incomplete_line, left_out_lines
 from proxy.audit.inputs import read_order
 from proxy.audit.wanted import Order
 from proxy.audit.warming import Warmed, Warmer
@@ -54,11 +55,16 @@ def run_warm(config: Path | None, options: Mapping[str, str | None], wanted: Wan
     with Telling("warming", found="files dropped", quiet=wanted.quiet) as telling:
         learned, lost, interrupted = run_loop(_warm(settings, order, telling))
     _tell(learned, interrupted=interrupted)
+    for line in left_out_lines(order.sources):
+        click.echo(on_one_line(line))
+    incomplete = [each for source in order.sources for each in source.incomplete]
+    if incomplete:
+        click.echo(on_one_line(incomplete_line(incomplete).replace("checked", "learned")))
     if lost:
         raise click.ClickException(f"the store did not take {lost} of the documents; check its place, its rights and its free space")
     if learned.failed and not learned.pages:
         return 2
-    return 1 if learned.failed or interrupted else 0
+    return 1 if learned.failed or learned.absent or incomplete or interrupted else 0
 
 
 async def _warm(settings: Settings, order: Order, telling: Telling) -> tuple[Warmed, int, bool]:
@@ -93,11 +99,16 @@ def _tell(learned: Warmed, *, interrupted: bool) -> None:
         f"{len(learned.pages)} of {learned.wanted} projects: {files + dropped} files listed, {dropped} of them dropped, "
         f"{unknown} not known, {unasked} not asked about"
     )
-    for project, error in list(learned.failed.items())[:_NAMED]:
-        click.echo(f"not learned: {on_one_line(project)}: {on_one_line(str(error))}")
-    if len(learned.failed) > _NAMED:
-        click.echo(f"… and {len(learned.failed) - _NAMED} more")
+    _tell_some([f"not learned: {project}: {error}" for project, error in learned.failed.items()])
+    _tell_some([f"not there: {each}" for each in learned.absent])
     if learned.missing:
         click.echo(f"not on the mirror, and perhaps not needed: {', '.join(sorted(learned.missing)[:_NAMED])}")
     if interrupted:
         click.echo("Interrupted: what was learned is kept.")
+
+
+def _tell_some(lines: Sequence[str]) -> None:
+    for line in lines[:_NAMED]:
+        click.echo(on_one_line(line))
+    if len(lines) > _NAMED:
+        click.echo(f"… and {len(lines) - _NAMED} more")

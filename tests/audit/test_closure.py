@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.audit.closure import Closure, Step
+from proxy.audit.wanted import Order
 from tests.hostile import METADATA
 
 SLOW = [name for name in METADATA if "requirement" in name or "millions" in name]
@@ -18,8 +19,9 @@ async def test_endless_metadata_ends_no_audit(make: Callable[[], bytes]) -> None
     async def read(step: Step) -> bytes | None:
         return content if step.project == "demo" else None
 
-    closure = Closure(read, lambda steps: found.extend(step.project for step in steps), ">=3.11")
+    order = Order((), requires_python=">=3.11", closure=("demo",))
+    closure = Closure(read, lambda steps: found.extend(step.project for step in steps), order)
     began = time.thread_time()
-    await closure.follow(["demo"])
+    await closure.follow()
     assert time.thread_time() - began < 2.0
     assert found[0] == "demo"

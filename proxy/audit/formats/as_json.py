@@ -8,7 +8,7 @@ from proxy.audit.curl import curl_line
 from proxy.audit.findings import Exchange, Finding, Level, ProjectReport, Report
 from proxy.audit.matrix import Cell, Matrix
 from proxy.audit.platforms import PLATFORMS
-from proxy.audit.wanted import Place
+from proxy.audit.wanted import Place, Source
 from proxy.index.explaining import moment
 
 SCHEMA = 1
@@ -27,7 +27,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "schema": SCHEMA,
         "mirrormend": report.version,
         "mirror": {"url": report.mirror, "kind": report.kind},
-        "sources": [{"kind": each.kind, "path": each.path or None, "elsewhere": each.elsewhere} for each in report.sources],
+        "sources": [_source(each) for each in report.sources],
         "began": moment(report.began),
         "ended": moment(report.ended),
         "interrupted": report.interrupted,
@@ -45,6 +45,16 @@ def as_data(report: Report) -> dict[str, Any]:
         },
         "projects": [_project(each) for each in projects],
         "platforms": None if report.matrix is None else _matrix(report.matrix),
+    }
+
+
+def _source(source: Source) -> dict[str, Any]:
+    return {
+        "kind": source.kind,
+        "path": source.path or None,
+        "elsewhere": source.elsewhere,
+        "left_out": [{"why": each.omission.value, "text": each.text, "place": _place(each.place)} for each in source.left_out],
+        "complete": not source.incomplete,
     }
 
 

@@ -5,7 +5,9 @@ An annotation stands at the line of the lock that names the package; findings th
 
 from proxy.audit.curl import curl_line
 from proxy.audit.findings import Level, Report
+from proxy.audit.formats.left_out import left_out_lines
 from proxy.audit.grouping import Group, grouped
+from proxy.audit.wanted import OMISSIONS, LeftOut
 
 _COMMANDS = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "notice", Level.UNCHECKED: "warning"}
 _NAMED = 5
@@ -18,9 +20,19 @@ def github_of(report: Report) -> str:
     said = (
         f"{report.mirror}: {levels[Level.ERROR]} errors, {levels[Level.WARNING]} warnings, {levels[Level.UNCHECKED]} projects not checked"
     )
+    lines += [_left_out(each) for each in report.incomplete]
+    said = "; ".join([said, *(each.rstrip(".") for each in left_out_lines(report.sources))])
     if report.interrupted:
         said += "; the check was interrupted"
     return "\n".join([*lines, f"::notice title=mirrormend check::{_data(said)}"]) + "\n"
+
+
+def _left_out(entry: LeftOut) -> str:
+    properties = {"title": "not checked"}
+    if entry.place is not None:
+        properties = {"file": entry.place.path, "line": str(entry.place.line), **properties}
+    written = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::warning {written}::{_data(f'{entry.text}: {OMISSIONS[entry.omission]}')}"
 
 
 def _annotation(group: Group) -> str:

@@ -7,6 +7,7 @@ import jinja2
 
 from proxy.audit.curl import curl_line
 from proxy.audit.findings import Level, Report
+from proxy.audit.formats.left_out import incomplete_line, left_out_lines
 from proxy.audit.grouping import grouped
 from proxy.audit.matrix import Cell
 from proxy.audit.platforms import PLATFORMS
@@ -31,6 +32,8 @@ def html_of(report: Report) -> str:
     projects.sort(key=lambda each: order.index(each[2][0][0]))
     return template.render(
         report=report,
+        left_out=list(left_out_lines(report.sources)),
+        incomplete=incomplete_line(report.incomplete),
         headline=_headline(report),
         facts=_facts(report),
         projects=projects,

@@ -5,6 +5,7 @@ from xml.etree import ElementTree as ET
 
 from proxy.audit.curl import curl_line
 from proxy.audit.findings import Finding, Level, ProjectReport, Report
+from proxy.audit.wanted import OMISSIONS
 from proxy.index.explaining import moment
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -16,21 +17,42 @@ def junit_of(report: Report) -> str:
     root = ET.Element("testsuites", name=_sound(f"mirrormend check {report.mirror}"), time=f"{report.ended - report.began:.3f}")
     for project in report.projects:
         root.append(_suite(project, moment(report.began)))
-    if report.interrupted:
-        suite = ET.SubElement(root, "testsuite", name="the check itself", tests="1", failures="0", errors="1", skipped="0")
-        case = ET.SubElement(suite, "testcase", classname="mirrormend", name="the check came to its end")
-        ET.SubElement(case, "error", message=f"it was interrupted; {report.unreached} projects were not come to", type="interrupted")
+    whole = _whole(report)
+    if len(whole):
+        root.append(whole)
     for name in ("tests", "failures", "errors", "skipped"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
+def _whole(report: Report) -> ET.Element:
+    """Return a suite of what concerns the check as a whole: that it was interrupted, and what it did not look at."""
+    cases = []
+    if report.interrupted:
+        case = ET.Element("testcase", classname="mirrormend", name="the check came to its end")
+        ET.SubElement(case, "error", message=f"it was interrupted; {report.unreached} projects were not come to", type="interrupted")
+        cases.append(case)
+    for source in report.sources:
+        for each in source.left_out:
+            case = ET.Element("testcase", classname="mirrormend", name=_sound(f"left out: {each.text}"))
+            if each in source.incomplete:
+                ET.SubElement(case, "error", message=_sound(OMISSIONS[each.omission]), type=each.omission.value)
+            else:
+                ET.SubElement(case, "skipped", message=_sound(OMISSIONS[each.omission]))
+            cases.append(case)
+    return _suite_of("the check itself", cases, {})
+
+
 def _suite(project: ProjectReport, began: str) -> ET.Element:
     cases = [_case(each) for each in project.findings] or [ET.Element("testcase", classname=_sound(project.name), name="sound")]
-    suite = ET.Element("testsuite", name=_sound(project.name), timestamp=began, tests=str(len(cases)))
-    for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        suite.set(name, str(sum(case.find(tag) is not None for case in cases)))
+    return _suite_of(project.name, cases, {"timestamp": began})
+
+
+def _suite_of(name: str, cases: list[ET.Element], attributes: dict[str, str]) -> ET.Element:
+    suite = ET.Element("testsuite", {"name": _sound(name), **attributes, "tests": str(len(cases))})
+    for counted, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(counted, str(sum(case.find(tag) is not None for case in cases)))
     suite.extend(cases)
     return suite
 

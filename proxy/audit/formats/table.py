@@ -6,6 +6,7 @@ from rich.text import Text
 
 from proxy.audit.curl import curl_line
 from proxy.audit.findings import Level, Report
+from proxy.audit.formats.left_out import incomplete_line, left_out_lines
 from proxy.audit.grouping import Group as Findings
 from proxy.audit.grouping import grouped
 from proxy.audit.matrix import Cell, Matrix, Row
@@ -60,9 +61,7 @@ def _head(report: Report) -> RenderableType:
                 "dim",
             )
         )
-    elsewhere = sum(each.elsewhere for each in report.sources)
-    if elsewhere:
-        lines.append(_plain(f"{elsewhere} packages come from another registry, and were left out.", "dim"))
+    lines += [_plain(each, "dim") for each in left_out_lines(report.sources)]
     return Group(*lines)
 
 
@@ -149,6 +148,8 @@ def _conclusion(report: Report) -> Text:
         return _plain(
             f"{levels[Level.ERROR]} errors and {levels[Level.WARNING]} warnings.", "bold red" if levels[Level.ERROR] else "yellow"
         )
+    if report.incomplete and not unchecked:
+        return _plain(incomplete_line(report.incomplete), "bold magenta")
     if unchecked:
         return _plain(f"{unchecked} of {len(report.projects)} projects could not be checked.", "bold magenta")
     return _plain("Sound: nothing was found.", "bold green")

@@ -28,16 +28,16 @@ def read_order(
     known = KnownMirror(mirror) if isinstance(mirror, str) else mirror
     orders = [wants_of_words(words)] if words else []
     orders += [_used(path, _read(path, known)) for path in locks]
-    orders += [_used(path, _read(path, known) if is_named_as_lock(path) else read_requirements(path)) for path in requirements]
+    orders += [_used(path, _read(path, known) if is_named_as_lock(path) else read_requirements(path, known.url)) for path in requirements]
     return _joined([order if closure or order.sources[0].kind == "pyproject" else replace(order, closure=()) for order in orders])
 
 
 def _read(path: Path, mirror: KnownMirror) -> Order:
     if path.name == "pyproject.toml":
-        return read_pyproject(path)
+        return read_pyproject(path, mirror.url)
     # Some programs call pinned requirements requirements.lock.
     if path.name.endswith((".txt", ".in")) or path.name.startswith("requirements"):
-        return read_requirements(path)
+        return read_requirements(path, mirror.url)
     return read_lock(path, mirror)
 
 
@@ -67,6 +67,10 @@ def _joined(orders: Sequence[Order]) -> Order:
         next((order.requires_python for order in orders if order.requires_python), ""),
         any(order.matrix for order in orders),
         tuple(each for order in orders for each in order.closure),
+        tuple(each for order in orders for each in order.constraints),
+        tuple(each for order in orders for each in order.overrides),
+        frozenset(each for order in orders for each in order.withheld),
+        any(order.other_indexes for order in orders),
     )
 
 

@@ -1,115 +1,315 @@
-"""Requirements: words of the command line, and files as pip reads them (its requirements file format).
+"""Requirements: words of the command line, and the files that pip reads.
 
-The parsers on PyPI for this format are either out of care or do not follow `-r`, hashes and continued lines alike; a line's
-requirement is read by `packaging`. Of the options only those matter here that name files or hashes.
+A line's requirement is read by `packaging`. Constraints choose versions of what is required, and require nothing themselves.
 """
 
+import os
 import re
-import shlex
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
+from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
-from proxy.audit.inputs.toml import read_text
+from proxy.audit.inputs.indexes import Index, mirror_among
+from proxy.audit.inputs.manifest import Manifest
+from proxy.audit.inputs.pyproject import Dependencies, DependencyReader
+from proxy.audit.inputs.requirements_file import Line, read_lines
 from proxy.audit.platforms import PYTHONS, environments, holds
-from proxy.audit.wanted import Order, Pin, Place, Source, Unreadable, Want
+from proxy.audit.wanted import ELSEWHERE, LeftOut, Omission, Order, Pin, Place, Source, Unreadable, Want
 from proxy.core.errors import InvalidProjectName
 from proxy.core.page import normalised_name
+from proxy.upstream.addresses import shown
 
-_COMMENT = re.compile(r"(^|\s)#.*$")
-_INCLUDES = ("-r", "--requirement")
 _DEEPEST = 20
+_ENVIRONMENTS = tuple(environments(PYTHONS))
+_ARCHIVES = (".whl", ".zip", ".tar", ".tgz", ".tbz", ".txz", ".tlz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.lz", ".tar.lzma")
+_SCHEME = re.compile(r"(git|hg|svn|bzr)(\+\w+)?:|(https?|ftp|file):", re.IGNORECASE)
+_REMOTE = re.compile(r"https?:", re.IGNORECASE)
+_NAMED_BY_URL = re.compile(r"([\w.-]+)\s*(\[[^\]]*\])?\s*@(?=\s*\S)")
+_EXTRAS = re.compile(r"\[([\w.,\s-]*)\]$")
+_EGG = re.compile(r"#(?:.*&)?egg=([\w.-]+)")
+_FILE_NAME = re.compile(r"[\w.+!-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A requirement of a file or a constraint, and the hashes that it allows."""
+
+    requirement: Requirement
+    project: str
+    hashes: frozenset[str] = frozenset()
+    place: Place | None = None
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads a requirements file with all files that it names."""
+
+    found: list[_Found] = field(default_factory=list)
+    constraints: list[_Found] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    withheld: set[str] = field(default_factory=set)
+    indexes: list[Index] = field(default_factory=list)
+    find_links: bool = False
+    no_index: bool = False
+    local: list[tuple[Path, tuple[str, ...]]] = field(default_factory=list)
+
+    def read(self, path: Path, *, as_constraints: bool = False, above: tuple[Path, ...] = ()) -> None:
+        """Read a file, and those that it includes; raises Unreadable."""
+        if len(above) >= _DEEPEST or _resolved(path) in above:
+            raise Unreadable(path, "requirements files include each other")
+        within = (*above, _resolved(path))
+        for line in read_lines(path):
+            if line.requirement:
+                self._requirement(path, line, as_constraints=as_constraints)
+            elif line.values("--editable"):
+                self._elsewhere(path, line.values("--editable")[0], line, Omission.EDITABLE)
+            else:
+                self._include(path, line, within)
+                self._option(line)
+
+    def _requirement(self, path: Path, line: Line, *, as_constraints: bool) -> None:
+        text = line.requirement
+        if (named := _NAMED_BY_URL.match(text)) is not None or _is_no_name(text):
+            if named is None or not as_constraints:
+                self._elsewhere(path, text, line, Omission.PATH)
+            else:
+                # It binds the project, whether or not somebody requires it.
+                self.withheld.add(normalised_name(named[1]))
+            return
+        try:
+            requirement = Requirement(text)
+            project = normalised_name(requirement.name)
+        except (InvalidRequirement, InvalidProjectName, RecursionError) as error:
+            raise Unreadable(path, f"line {line.place.line} is no requirement: {_told(line)[:120]!r}") from error
+        hashes = frozenset(each.lower() for each in line.values("--hash"))
+        (self.constraints if as_constraints else self.found).append(_Found(requirement, project, hashes, line.place))
+
+    def _include(self, path: Path, line: Line, within: tuple[Path, ...]) -> None:
+        """Follow the first `-r` of a line, else its first `-c`: pip takes no notice of another."""
+        for option in ("--requirement", "--constraint"):
+            target = next(iter(line.values(option)), "")
+            if not target:
+                continue
+            if _REMOTE.match(target):
+                self.left_out.append(LeftOut(Omission.REMOTE_FILE, _told(line), line.place))
+            elif option == "--constraint" and not _is_there(_beside(path, target)):
+                self.left_out.append(LeftOut(Omission.MISSING_FILE, _told(line), line.place))
+            else:
+                self.read(_beside(path, target), as_constraints=option == "--constraint", above=within)
+            return
+
+    def _option(self, line: Line) -> None:
+        includes = {"--requirement", "--constraint"}
+        names = [name for name, _ in line.options if name not in includes]
+        # pip drops a second file on one line, and words behind options.
+        if not names and len(line.options) == 1:
+            return
+        self.no_index |= "--no-index" in names
+        self.find_links |= bool(line.values("--find-links"))
+        self.indexes += [Index(url, default=True) for option in ("--index-url", "--pypi-url") for url in line.values(option) if url]
+        self.indexes += [Index(url) for url in line.values("--extra-index-url") if url]
+        self.left_out.append(LeftOut(Omission.OPTION, _told(line), line.place))
+
+    def _elsewhere(self, path: Path, text: str, line: Line, omission: Omission) -> None:
+        """Note a package that comes from a URL or a path, and the project that it is, as far as its name tells."""
+        named = _NAMED_BY_URL.match(text)
+        target = text[named.end() :].strip() if named is not None else text
+        address = re.split(r"\s;|;\s", target)[0].strip()
+        extras = _EXTRAS.search(address)
+        if omission is not Omission.EDITABLE:
+            omission = _omission_of(address)
+        name = named[1] if named is not None else _name_in(address)
+        if name is not None:
+            self.withheld.add(normalised_name(name))
+        folder = _folder(path, address[: extras.start()] if extras is not None else address)
+        if folder is not None:
+            asked = extras[1] if extras is not None else (named[2] or "")[1:-1] if named is not None else ""
+            self.local.append((folder, tuple(each.strip() for each in asked.split(",") if each.strip())))
+        self.left_out.append(LeftOut(omission, _told(line) if name is None else normalised_name(name), line.place))
 
 
 def wants_of_words(words: Sequence[str]) -> Order:
-    """Gives what requirements on the command line name, such as `tornado` or `jupyter==1.1.1`; raises InvalidProjectName."""
-    wants = [_want(_parsed_word(word), (), None) for word in words]
+    """Return what requirements on the command line name, such as `tornado` or `jupyter==1.1.1`; raises InvalidProjectName."""
+    found = [_parsed_word(word) for word in words]
+    wants = [_want([each], []) for each in found]
     return Order(tuple(wants), (Source("names"),), closure=tuple(words), matrix=all(want.pins for want in wants))
 
 
-def _parsed_word(word: str) -> Requirement:
+def _parsed_word(word: str) -> _Found:
     try:
-        return Requirement(word)
-    except InvalidRequirement as error:
+        requirement = Requirement(word)
+    except (InvalidRequirement, RecursionError) as error:
         raise InvalidProjectName(word) from error
+    return _Found(requirement, normalised_name(requirement.name))
 
 
-def read_requirements(path: Path) -> Order:
-    """Gives what a requirements file and those that it includes name; raises Unreadable."""
-    wants: dict[str, Want] = {}
-    closure = []
-    for requirement, hashes, place in _requirements(path, _DEEPEST):
-        want = _want(requirement, hashes, place)
-        known = wants.get(want.project)
-        wants[want.project] = want if known is None else Want(want.project, want.spelling, (*known.pins, *want.pins), known.place)
-        closure.append(str(requirement))
-    pinned = bool(wants) and all(want.pins for want in wants.values())
-    return Order(tuple(wants.values()), (Source("requirements", str(path)),), matrix=pinned, closure=tuple(closure))
+def read_requirements(path: Path, upstream: str) -> Order:
+    """Return what a requirements file and those that it includes need of the mirror at `upstream`; raises Unreadable."""
+    reader = _Reader()
+    reader.read(path)
+    local = _local_needs(reader.local, upstream)
+    withheld = reader.withheld | local.withheld
+    by_project: dict[str, list[_Found]] = {}
+    left_out = list(reader.left_out)
+    for each in reader.found:
+        if reader.no_index:
+            left_out.append(LeftOut(Omission.NO_INDEX, each.project, each.place))
+        elif each.project not in withheld:
+            by_project.setdefault(each.project, []).append(each)
+        elif each.project not in {other.text for other in left_out}:
+            left_out.append(LeftOut(Omission.URL, each.project, each.place))
+    wants = [_want(each, [limit for limit in reader.constraints if limit.project == name]) for name, each in by_project.items()]
+    wants += [] if reader.no_index else [each for each in local.wants if each.project not in by_project and each.project not in withheld]
+    pinned = bool(wants) and all(want.pins for want in wants)
+    # Where everything is pinned, the pins are all that is installed, whatever a local project requires.
+    left_out += [each for each in local.left_out if not (pinned and each.omission is Omission.DYNAMIC)]
+    if not wants:
+        raise Unreadable(path, _why_empty(left_out))
+    mirror = mirror_among(reader.indexes, upstream)
+    return Order(
+        tuple(wants),
+        (Source("requirements", str(path), sum(each.omission in ELSEWHERE for each in left_out), tuple(left_out)),),
+        matrix=pinned,
+        closure=(*(str(each.requirement) for found in by_project.values() for each in found), *local.closure),
+        constraints=tuple(str(each.requirement) for each in reader.constraints),
+        withheld=frozenset(withheld),
+        other_indexes=reader.find_links or any(each != mirror for each in reader.indexes),
+    )
 
 
-def _requirements(path: Path, deepest: int) -> Iterator[tuple[Requirement, Sequence[str], Place]]:
-    if not deepest:
-        raise Unreadable(path, "requirements files include each other")
-    for number, line in _logical_lines(read_text(path)):
-        text, hashes, included = _parts(path, number, line)
-        if included is not None:
-            yield from _requirements(path.parent / included, deepest - 1)
-        elif text:
-            try:
-                requirement = Requirement(text)
-            except InvalidRequirement as error:
-                raise Unreadable(path, f"line {number} is no requirement ({' '.join(str(error).split())[:120]})") from error
-            if requirement.url is None:
-                yield requirement, hashes, Place(str(path), number)
-
-
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Joins lines that end with a backslash, and takes comments away; the number is that of the first line."""
-    parts: list[str] = []
-    start = 1
-    for number, line in enumerate(text.splitlines(), 1):
-        if not parts:
-            start = number
-        whole = line.lstrip().startswith("#")
-        if line.endswith("\\") and not whole:
-            parts.append(line[:-1])
+def _local_needs(local: Iterable[tuple[Path, tuple[str, ...]]], upstream: str) -> Dependencies:
+    """Return what the local projects need."""
+    needs = Dependencies()
+    for folder, extras in local:
+        path = folder / "pyproject.toml"
+        if not path.is_file():
+            needs.left_out.append(LeftOut(Omission.DYNAMIC, f"dependencies of {folder}"))
             continue
-        parts.append("" if whole else _COMMENT.sub("", line))
-        yield start, " ".join(parts).strip()
-        parts = []
-    if parts:
-        yield start, " ".join(parts).strip()
+        reader = DependencyReader(Manifest(path), upstream)
+        reader.add_local(folder, extras)
+        found = reader.found()
+        needs.wants += found.wants
+        needs.closure += found.closure
+        needs.left_out += found.left_out
+        needs.withheld |= found.withheld
+    return needs
 
 
-def _parts(path: Path, number: int, line: str) -> tuple[str, Sequence[str], str | None]:
-    """Gives a line's requirement, its hashes, and the file that it includes."""
-    if line.startswith("-"):
-        option, _, value = line.replace("=", " ", 1).partition(" ")
-        if option in _INCLUDES or (option.startswith("-r") and not option.startswith("--")):
-            included = value.strip() or option.removeprefix("-r")
-            if included:
-                return "", (), included
-        # Everything else is about indexes, editable projects and constraints.
-        return "", (), None
-    text, mark, options = line.partition(" --")
+def _why_empty(left_out: Sequence[LeftOut]) -> str:
+    if any(each.omission is Omission.REMOTE_FILE for each in left_out):
+        return "all that it names is in requirements files at a URL, which are not fetched; download them and give them with -r"
+    if any(each.omission in ELSEWHERE for each in left_out):
+        return "nothing of it comes from the mirror: all that it names comes from elsewhere"
+    return "it names no requirements" + (f", but has {len(left_out)} lines of options" if left_out else "")
+
+
+def _told(line: Line) -> str:
+    return " ".join(shown(word) for word in line.written.split())
+
+
+def _resolved(path: Path) -> Path:
     try:
-        words = shlex.split(f"--{options}") if mark else []
-    except ValueError as error:
-        raise Unreadable(path, f"line {number} cannot be read ({error})") from error
-    joined = " ".join(words).replace("--hash=", "--hash ").split()
-    hashes = [value.lower() for option, value in pairwise(joined) if option == "--hash"]
-    if re.match(r"(\.|/|\w+://|\w+\+)", text) or text.endswith((".whl", ".tar.gz")):
-        return "", (), None
-    return text.strip(), hashes, None
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):
+        return path
 
 
-def _want(requirement: Requirement, hashes: Sequence[str], place: Place | None) -> Want:
-    name = normalised_name(requirement.name)
-    exact = [each for each in requirement.specifier if each.operator in {"==", "==="} and not each.version.endswith(".*")]
-    if not exact:
-        return Want(name, requirement.name, (), place)
-    marker = requirement.marker
-    needed = None if marker is None else frozenset(pair for pair, environment in environments(PYTHONS) if holds(marker, environment))
-    return Want(name, requirement.name, (Pin(exact[0].version, place, hashes=frozenset(hashes), needed=needed),), place)
+def _beside(path: Path, target: str) -> Path:
+    return path.parent / (_path_of_url(target) if target.lower().startswith("file:") else target)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _path_of_url(url: str) -> str:
+    try:
+        return url2pathname(urlsplit(url).path)
+    except ValueError:
+        return url
+
+
+def _is_no_name(text: str) -> bool:
+    """True if a line names a path or an address and no project."""
+    name = re.split(r"\s;|;\s|\[", text)[0].strip()
+    return _SCHEME.match(name) is not None or name.startswith(".") or "/" in name or os.sep in name or name.lower().endswith(_ARCHIVES)
+
+
+def _omission_of(address: str) -> Omission:
+    lowered = address.lower()
+    if lowered.startswith("git"):
+        return Omission.GIT
+    return Omission.URL if _SCHEME.match(address) and not lowered.startswith("file:") else Omission.PATH
+
+
+def _name_in(address: str) -> str | None:
+    """Return the name of the project as the address of a file or a repository tells it."""
+    egg = _EGG.search(address)
+    if egg is not None:
+        return egg[1]
+    filename = unquote(re.split(r"[?#\[]", address)[0].replace("\\", "/").rpartition("/")[2])
+    try:
+        return (parse_wheel_filename if filename.endswith(".whl") else parse_sdist_filename)(filename)[0]
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+
+
+def _folder(path: Path, address: str) -> Path | None:
+    """Return the folder of a local project: pip runs above its requirements files mostly, and looks for it from there."""
+    if _SCHEME.match(address):
+        if not address.lower().startswith("file:"):
+            return None
+        address = _path_of_url(address)
+    try:
+        bases = [base for base in (Path.cwd(), path.parent) if _resolved(path).is_relative_to(_resolved(base))]
+        return next((base / address for base in bases if (base / address).is_dir()), None)
+    except (OSError, ValueError):
+        return None
+
+
+def _want(found: Sequence[_Found], constraints: Sequence[_Found]) -> Want:
+    """Return what requirements on one project want: the releases that they or the constraints pin, if any."""
+    pins: dict[object, Pin] = {}
+    for pin in (pin for each in found for pin in _pins(each, constraints)):
+        pins.setdefault((pin.version, pin.hashes, pin.needed), pin)
+    return Want(found[0].project, found[0].requirement.name, tuple(pins.values()), found[0].place)
+
+
+def _pins(found: _Found, constraints: Sequence[_Found]) -> Iterator[Pin]:
+    own = _exact(found.requirement)
+    if own is not None:
+        yield Pin(own, found.place, hashes=found.hashes, needed=_needed(found.requirement.marker))
+        return
+    pairs: dict[str, set[tuple[str, str]]] = {}
+    hashes: dict[str, frozenset[str]] = {}
+    for pair, environment in _ENVIRONMENTS:
+        if not holds(found.requirement.marker, environment):
+            continue
+        limit = next((each for each in constraints if _exact(each.requirement) and holds(each.requirement.marker, environment)), None)
+        if limit is None:
+            # Somewhere the newest release may be taken: what is looked at is what a resolver could choose.
+            return
+        version = _exact(limit.requirement) or ""
+        pairs.setdefault(version, set()).add(pair)
+        hashes[version] = hashes.get(version, found.hashes) | limit.hashes
+    for version, needed in pairs.items():
+        everywhere = len(needed) == len(_ENVIRONMENTS)
+        yield Pin(version, found.place, hashes=hashes[version], needed=None if everywhere else frozenset(needed))
+
+
+def _exact(requirement: Requirement) -> str | None:
+    exact = (each for each in requirement.specifier if each.operator in {"==", "==="} and not each.version.endswith(".*"))
+    return next((each.version for each in exact), None)
+
+
+def _needed(marker: Marker | None) -> frozenset[tuple[str, str]] | None:
+    return None if marker is None else frozenset(pair for pair, environment in _ENVIRONMENTS if holds(marker, environment))

@@ -1,0 +1,40 @@
+"""The indexes that a file names, and which of them stands for the mirror that is looked at."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.upstream.addresses import address_digest, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index or a folder with files. An `explicit` one is asked only for what is bound to it; only one is the `default`."""
+
+    url: str
+    name: str = ""
+    explicit: bool = False
+    default: bool = False
+
+    def __str__(self) -> str:
+        return self.name or shown(self.url)
+
+
+def same_index(one: str, other: str) -> bool:
+    """True if two addresses are spellings of one: credentials and a slash at the end make no difference."""
+    try:
+        return address_digest(one) == address_digest(other)
+    except ValueError:
+        return one.rstrip("/") == other.rstrip("/")
+
+
+def mirror_among(indexes: Iterable[Index], upstream: str) -> Index | None:
+    """Return the index that stands for the mirror at `upstream`, None if none does.
+
+    That is the one with its address. Without such a one it is the default or the only one that is not explicit: a file made for a proxy has
+    the proxy's address, and one made for everybody that of PyPI.
+    """
+    listed = list(indexes)
+    usual = [each for each in listed if not each.explicit]
+    same = [each for each in listed if same_index(each.url, upstream)]
+    default = [each for each in listed if each.default]
+    return next(iter((*same, *default, *(usual if len(usual) == 1 else ()))), None)
