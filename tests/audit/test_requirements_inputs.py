@@ -292,41 +292,11 @@ def test_no_message_tells_credentials_or_more_than_a_line(tmp_path: Path) -> Non
         assert "\n" not in str(error.value)
 
 
-_TEXTS = [
-    "-r ",
-    "-c ",
-    "-e ",
-    "--hash",
-    "=",
-    "==",
-    " @ ",
-    "https://",
-    "file:",
-    "git+",
-    "[",
-    "]",
-    ";",
-    "#",
-    "\\",
-    "\n",
-    " ",
-    "'",
-    '"',
-    "${HOME}",
-    "r.txt",
-    "demo",
-    "1.0",
-    "python_version",
-    "<",
-    "../",
-    "\x00",
-    "\ufeff",
-    "egg=",
-    "--",
-    "-f",
-    ".whl",
-]
-_WORDS = st.sampled_from([*_TEXTS, ",", "\u2028", "demo-1.0-py3-none-any.whl"])
+_TEXTS = (
+    *("-r ", "-c ", "-e ", "--hash", "=", "==", " @ ", "https://", "file:", "git+", "[", "]", ";", "#", "\\", " ", "'", '"'),
+    *("${HOME}", "r.txt", "demo", "1.0", "python_version", "<", "../", "egg=", "--", "-f", ".whl", ",", "\n", "\0", "\ufeff", "\u2028"),
+)
+_WORDS = st.sampled_from([*_TEXTS, "demo-1.0-py3-none-any.whl"])
 
 
 @given(st.one_of(st.binary(max_size=200), st.lists(_WORDS, max_size=30).map("".join).map(str.encode)))

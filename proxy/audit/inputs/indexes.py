@@ -30,11 +30,9 @@ def same_index(one: str, other: str) -> bool:
 def mirror_among(indexes: Iterable[Index], upstream: str) -> Index | None:
     """Return the index that stands for the mirror at `upstream`, None if none does.
 
-    That is the one with its address. Without such a one it is the default or the only one that is not explicit: a file made for a proxy has
-    the proxy's address, and one made for everybody that of PyPI.
+    That is the one with its address, else the default: a file made for a proxy has the proxy's address, and one made for everybody that of
+    PyPI. Any other index is one beside it, for all that is known.
     """
     listed = list(indexes)
-    usual = [each for each in listed if not each.explicit]
     same = [each for each in listed if same_index(each.url, upstream)]
-    default = [each for each in listed if each.default]
-    return next(iter((*same, *default, *(usual if len(usual) == 1 else ()))), None)
+    return next(iter((*same, *(each for each in listed if each.default))), None)
