@@ -61,7 +61,9 @@ def read_pyproject(path: Path, upstream: str) -> Order:
     reader = DependencyReader(project, upstream)
     reader.add_whole(project)
     for folder in project.members() if project.is_workspace else ():
-        reader.add_whole(Manifest(folder / "pyproject.toml"))
+        # A workspace may have its root among its members.
+        if folder != project.folder.resolve():
+            reader.add_whole(Manifest(folder / "pyproject.toml"))
     found = reader.found()
     left_out = (*found.left_out, *reader.options())
     if not found.wants:
@@ -100,7 +102,7 @@ class DependencyReader:
         ]
         self._members: dict[str, Path] = {}
         for folder in (*(self.root.members() if self.root.is_workspace else ()), self.root.folder):
-            member = self.root if folder == self.root.folder else Manifest(folder / "pyproject.toml")
+            member = self.root if folder.resolve() == self.root.folder.resolve() else Manifest(folder / "pyproject.toml")
             if member.name:
                 self._members[member.name] = folder
         self._asked: dict[str, list[Asked]] = {}
