@@ -115,6 +115,16 @@ FILES: dict[str, Files] = {
     "constraints": {"pyproject.toml": f'{APP}dependencies = ["old"]\n[tool.uv]\nconstraint-dependencies = ["old < 2", "other == 1"]\n'},
     "overrides of a version": {"pyproject.toml": f'{APP}dependencies = ["old>=2"]\n[tool.uv]\noverride-dependencies = ["old==1.0"]\n'},
     "what is excluded": {"pyproject.toml": f'{APP}dependencies = ["needs-corp"]\n[tool.uv]\nexclude-dependencies = ["corp"]\n'},
+    "what is required and excluded": {
+        "pyproject.toml": f'{APP}dependencies = ["demo", "other"]\n[tool.uv]\nexclude-dependencies = ["other"]\n'
+    },
+    "a workspace of its root and odd patterns": {
+        "pyproject.toml": f'{DEMO}[tool.uv.workspace]\nmembers = [".", "./member", "nosuch/*"]\n',
+        "member/pyproject.toml": f'{MEMBER}dependencies = ["other"]\n',
+    },
+    "an index for one project, after which no other is asked": {
+        "pyproject.toml": f'{APP}dependencies = ["corp"]\n{SECOND}[tool.uv.sources]\ncorp = {{ index = "second" }}\n'
+    },
     "markers of no supported Python": {
         "pyproject.toml": f'{APP}dependencies = ["demo", "corp; python_version < \'3\'", "leaf; implementation_name == \'pypy\'"]\n'
     },

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from proxy.audit.inputs import read_order
 from proxy.audit.wanted import Omission, Order, Unreadable
+from tests.audit.conftest import Audit, Check
 from tests.clients import Pip
+from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
 
 URL = "https://mirror.example.com/simple/"
@@ -276,6 +278,34 @@ def test_a_local_project_that_a_build_must_tell_of_leaves_the_check_incomplete(t
 def test_the_mark_of_utf_32_is_not_taken_for_that_of_utf_16(tmp_path: Path) -> None:
     for mark, encoding in ((codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")):
         assert wanted(read(write(tmp_path, {"r.txt": mark + "alpha\n".encode(encoding)}))) == {("alpha", "")}
+
+
+async def test_the_command_names_the_lines_that_it_leaves_out(stocked: BrokenMirror, check: Check, tmp_path: Path) -> None:
+    lines = "demo==2.0\n-r https://u:s3cret@host.example.com/r.txt\ngit+https://s3cret@host.example.com/a\n--pre\n"
+    path = write(tmp_path, {"r.txt": lines})
+    done = await check("-r", str(path), "-q")
+    assert done.returncode == 2, done
+    assert "Left out, from a Git repository: 1 (git+https://host.example.com/a)\n" in done.stdout
+    assert "Left out, options: 1 (--pre)\n" in done.stdout
+    assert "Not all could be checked: 1 (-r https://host.example.com/r.txt) may lead to more.\n" in done.stdout
+    assert "s3cret" not in done.stdout + done.stderr
+    done = await check("-r", str(write(tmp_path, {"r.txt": "demo==2.0\n--pre\n"})), "-q")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Sound: nothing was found.")
+
+
+async def test_constraints_choose_what_is_followed_and_what_is_bound_elsewhere_is_not(
+    mirror: BrokenMirror, audit: Audit, tmp_path: Path
+) -> None:
+    for name, needs in {"top-1.0": ["corp", "old"], "old-1.0": ["leaf"], "old-2.0": ["never"], "leaf-1.0": []}.items():
+        wheel = f"{name}-py3-none-any.whl"
+        mirror.add(wheel, make_wheel(wheel, requires_dist=needs), upload_time="2024-01-01T00:00:00Z")
+    path = write(tmp_path, {"requirements.txt": "top\ncorp @ https://host.example.com/c.zip\n-c c.txt\n", "c.txt": "old<2\n"}).with_name(
+        "requirements.txt"
+    )
+    report = await audit(lock=path, closure=True)
+    assert {each.name for each in report.projects} == {"top", "old", "leaf"}
+    assert {each.name for each in mirror.asked if each.kind == "page"} == {"page:top", "page:old", "page:leaf"}
+    assert report.exit_status == 0
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "--pre\n", "-r a.txt\n"])

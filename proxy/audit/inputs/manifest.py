@@ -5,6 +5,7 @@ The tables are those of the PyPA specifications (PEP 621, PEP 735) and uv's own 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,7 +106,7 @@ class Manifest:
         try:
             found = {folder for each in self._members for folder in self._matching(each)}
             found -= {folder for each in self._apart for folder in self._matching(each)}
-        except (ValueError, OSError, RecursionError, NotImplementedError, IndexError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise Unreadable(self.path, "a pattern in [tool.uv.workspace] matches no folder that can be had") from error
         return sorted(folder for folder in found if (folder / "pyproject.toml").is_file())
 
@@ -122,7 +123,8 @@ class Manifest:
         return [*found, *map(Index, extra), *([] if default is None else [Index(default, default=True)])]
 
     def _matching(self, pattern: str) -> list[Path]:
-        return [each.resolve() for each in self.folder.glob(pattern) if each.is_dir()]
+        matching = glob(pattern, root_dir=self.folder, recursive=True)  # noqa: PTH207 - Path.glob refuses "." and absolute patterns
+        return [(self.folder / each).resolve() for each in matching]
 
     def _python(self, project: Mapping[str, Any]) -> str:
         text = self._value(project, "requires-python", str, "requires-python in [project]") or ""
