@@ -248,6 +248,59 @@ def test_an_upload_time_that_says_no_moment_is_left_out_and_others_pass_as_they_
     assert file.upload_time == (said if sound else None)
 
 
+UNUSUAL_MOMENTS = {
+    "20240102T030405Z": "2024-01-02T03:04:05Z",
+    "2024-01-02T03Z": "2024-01-02T03:00:00Z",
+    "2024-03-01T03:04:05,25+25:59": "2024-02-29T01:05:05.25Z",
+    "2024-12-31T23:59:60-00:00:01": "2025-01-01T00:00:00Z",
+    "+002024-01-02T03:04:05Z": "2024-01-02T03:04:05Z",
+    "2024-01-02T03:04:05+00:00[Europe/Berlin]": "2024-01-02T03:04:05Z",
+    "9999-12-30T22:00:00Z": "9999-12-30T22:00:00Z",
+    "-000001-01-01T00:00:00Z": None,
+}
+
+
+@pytest.mark.parametrize(("said", "kept"), UNUSUAL_MOMENTS.items())
+def test_a_moment_that_uv_reads_in_a_form_of_its_own_is_written_as_others_read_it(said: str, kept: str | None) -> None:
+    file = entry(hashes={"sha256": SHA256}, **{"upload-time": said})
+    assert file is not None
+    assert file.upload_time == kept
+
+
+SPECIFIERS = {
+    ">=3.8": ">=3.8",
+    "": "",
+    ">= '3.6',": ">= '3.6',",
+    ">=3.8 <4": ">=3.8,<4",
+    "&gt;=3.8": ">=3.8",
+    " ": None,
+    ">=3.x": None,
+    "nonsense": None,
+    "1." * 20_000: None,
+    ">" * 20_000: None,
+}
+
+
+@pytest.mark.parametrize(("said", "kept"), SPECIFIERS.items(), ids=lambda value: repr(value)[:20])
+def test_a_requires_python_that_makes_no_sense_is_left_out_and_its_file_kept(said: str, kept: str | None) -> None:
+    file = entry(hashes={"sha256": SHA256}, **{"requires-python": said})
+    assert file is not None
+    assert file.requires_python == kept
+
+
+def test_half_a_character_costs_no_page() -> None:
+    body = json.dumps({"files": [{"filename": WHEEL, "url": WHEEL, "hashes": {}, "yanked": "\ud800 \U0001f600", "x": "\\ud800"}]}).encode()
+    (file,) = parse_page(body, None, URL, "demo").files
+    assert (file.yanked, file.fields["x"]) == ("\ufffd \U0001f600", "\\ud800")
+
+
+@pytest.mark.parametrize("said", ["x", "", "0.9", "one"])
+def test_a_version_of_the_api_that_makes_no_sense_costs_no_page(said: str) -> None:
+    body = json.dumps({"meta": {"api-version": said}, "files": [{"filename": WHEEL, "url": WHEEL, "hashes": {}}]}).encode()
+    assert parse_page(body, None, URL, "demo").api_version == "1.0"
+    assert html(f'<meta name="pypi:repository-version" content="{said}"><a href="{WHEEL}">x</a>').api_version == "1.0"
+
+
 @pytest.mark.parametrize("size", [2**63, 2**64, 10**30, 1e30])
 def test_a_size_that_no_file_has_is_left_out(size: float) -> None:
     file = entry(hashes={"sha256": SHA256}, size=size)

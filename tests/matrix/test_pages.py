@@ -247,6 +247,17 @@ async def test_24_nulls_in_an_entry(mirror: BrokenMirror, site: MakeSite) -> Non
     assert [set(file) for file in (await proxied.page())["files"]][1] == {"filename", "url", "hashes", "core-metadata"}
 
 
+@row(24, "any other value that uv refuses or for which it passes over a file", "corrects it or leaves it out: [uv-pages.md](uv-pages.md)")
+async def test_24_values_that_uv_refuses(mirror: BrokenMirror, site: MakeSite) -> None:
+    tell(mirror, entry(OLD), {**entry(LINUX), "requires-python": ">=3.x"})
+    proxied = await site()
+    assert (await proxied.lock(index=mirror.url)).packages == {"demo": "1.0"}
+    assert (await proxied.lock()).packages == {"demo": "2.0"}
+    tell(mirror, entry(OLD), {**entry(LINUX), "size": 2**64, "upload-time": "2024-01-02T03:04:05"})
+    assert not (await proxied.lock(index=mirror.url)).ok
+    assert (await (await site()).lock()).packages == {"demo": "2.0"}
+
+
 @row(13, "an entry or link that makes no sense", "is skipped alone")
 async def test_13_an_entry_that_makes_no_sense(mirror: BrokenMirror, site: MakeSite) -> None:
     tell(mirror, entry(LINUX), {**entry(MAC), "url": 5}, {**entry(SDIST), "filename": "../../etc/passwd.tar.gz"})

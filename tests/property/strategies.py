@@ -33,7 +33,7 @@ def entries(draw: st.DrawFn, names: st.SearchStrategy[str] = filenames) -> dict[
     entry["url"] = "../../packages/" + draw(st.from_regex(r"[a-z0-9%+]{0,3}/", fullmatch=True)) + "file"
     optional = {
         "size": st.integers(0, 2**40),
-        "requires-python": st.sampled_from([">=3.8", ">=3.9,<4", "!=3.0.*", ">3 <&>"]),
+        "requires-python": st.sampled_from([">=3.8", ">=3.9,<4", "!=3.0.*", ">3,<4"]),
         "upload-time": st.sampled_from(["2024-01-02T03:04:05.678901Z", "2020-02-02T00:00:00Z"]),
         "yanked": st.booleans() | texts.filter(bool),
         "gpg-sig": st.booleans(),

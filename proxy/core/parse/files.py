@@ -1,5 +1,6 @@
-"""Making a `File` out of what a page says of it, whatever its form."""
+"""What both forms of a page have in common: making a `File` out of what is said of it, and the version of the API."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 
 from proxy.core.page import File, Fragment, Sha256
 
+_LATER_MAJOR = re.compile(r"0*(?:[2-9]|[1-9][0-9]+)(?:\.[0-9]+)*", re.ASCII)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -20,3 +22,8 @@ def make_file(filename: str, url: str, hashes: Mapping[str, str], rest: Mapping[
 def fragment(fields: Mapping[str, object]) -> Fragment:
     """Gives the JSON of an object without its braces."""
     return Fragment(_encode(fields)[1:-1])
+
+
+def is_of_later_major(api_version: str) -> bool:
+    """Tell whether a version of the API is one that clients have to refuse (PEP 629); uv passes over one that makes no sense."""
+    return _LATER_MAJOR.fullmatch(api_version) is not None

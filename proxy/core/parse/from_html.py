@@ -12,7 +12,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
 from proxy.core.page import LARGEST, File, Fragment, Page, SourceForm
-from proxy.core.parse.files import fragment, make_file
+from proxy.core.parse.files import fragment, is_of_later_major, make_file
 from proxy.core.parse.hashes import core_metadata, hashes_in_fragment, read_by_pip
 from proxy.core.parse.index import why_no_index
 from proxy.core.parse.links import (
@@ -25,6 +25,7 @@ from proxy.core.parse.links import (
     without_breaks,
 )
 from proxy.core.parse.moments import sound_moment
+from proxy.core.parse.specifiers import sound_specifiers
 from proxy.core.twins import told_apart
 
 _STEP = 250
@@ -66,7 +67,7 @@ def html_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
             raise PageUnreadable(url, said, why)
     metas = _metas(document)
     api_version = next((content for name, content in metas if name == _VERSION), "1.0")
-    if api_version.partition(".")[0] != "1":
+    if is_of_later_major(api_version):
         raise PageUnreadable(url, said, f"its API version is {api_version[:20]}, and only 1 is known")
     tracks = [content for name, content in metas if name == _TRACKS]
     serial = _SERIAL.search(body, max(0, len(body) - 1000))
@@ -101,6 +102,16 @@ def _read(body: bytes) -> tuple[LexborHTMLParser, list[LexborNode], list[Attribu
     return document, nodes, [_as_written(node.attributes) for node in nodes]
 
 
+def links_in_html(body: bytes) -> tuple[str | None, list[Attributes]]:
+    """Return what a strict client reads of an HTML page: the address in its `<base>`, and the attributes of its anchors, as written.
+
+    A `<base>` counts if it comes before every link.
+    """
+    document, _, anchors = _read(body)
+    first = document.css_first("a, link, base")
+    return (first.attributes.get("href") if first is not None and first.tag == "base" else None), anchors
+
+
 def _renamed(found: re.Match[bytes]) -> bytes:
     # One that is left open ends where the next begins: thousands inside each other would take long to read.
     return b"%b<%bx-%b" % (b"</x-a>" if found[0].lower() == b"<a" else b"", found[1], found[2])
@@ -132,7 +143,6 @@ def _file(attributes: Attributes, joiner: Joiner, project: str) -> File | None:
         address = None if filename is None else joiner.join(link.replace(" ", "%20"))
     if filename is None or address is None:
         return None
-    requires_python = attributes.get("data-requires-python")
     signed = (attributes.get("data-gpg-sig") or "").lower()
     return make_file(
         filename,
@@ -140,7 +150,7 @@ def _file(attributes: Attributes, joiner: Joiner, project: str) -> File | None:
         hashes_in_fragment(told),
         {},
         size=_size(attributes["data-size"]) if "data-size" in attributes else None,
-        requires_python=html.unescape(requires_python) if requires_python else None,
+        requires_python=sound_specifiers(html.unescape(attributes.get("data-requires-python") or "")) or None,
         core_metadata=core_metadata(attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))),
         upload_time=sound_moment(attributes.get("data-upload-time")),
         yanked=attributes["data-yanked"] or True if "data-yanked" in attributes else None,
@@ -155,7 +165,7 @@ def _kept(told: str) -> Fragment | None:
 
 
 def _size(said: str | None) -> int | None:
-    text = (said or "").strip()
+    text = (said or "").strip().removeprefix("+")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST else None
 
 

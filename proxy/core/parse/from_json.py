@@ -12,10 +12,11 @@ from msgspec.structs import force_setattr
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
 from proxy.core.page import LARGEST, File, Fragment, Page, Sha256, SourceForm
-from proxy.core.parse.files import fragment, make_file
+from proxy.core.parse.files import fragment, is_of_later_major, make_file
 from proxy.core.parse.hashes import are_digests, core_metadata, hashes_in_fragment, read_by_pip, sound_hashes
 from proxy.core.parse.links import Joiner, are_filenames, is_safe, without_breaks
 from proxy.core.parse.moments import are_moments, sound_moment
+from proxy.core.parse.specifiers import are_specifiers, sound_specifiers
 from proxy.core.twins import told_apart
 
 _STEP = 2000
@@ -25,6 +26,9 @@ _READ_AT_ONE_GO = 6 * 1024 * 1024
 _OURS_IN_ORDER = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata", "data-core-metadata")
 _encode = msgspec.json.Encoder().encode
 
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+"""An escape in JSON; the group has half a character that its other half does not follow. uv minds none where it does not look."""
 _API_VERSION = re.compile(r"1\.[0-9]{1,9}")
 _STATUS = "project-status"
 
@@ -71,6 +75,11 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     body = body.removeprefix(b"\xef\xbb\xbf")
     plain, odd = _plain_body(body), _OddBody([])
     yield
+    if plain is None and _HALF_CHARACTER.search(body):
+        whole = _ESCAPE.sub(_whole_character, body)
+        if whole != body:
+            body, plain = whole, _plain_body(whole)
+            yield
     try:
         if plain is None:
             odd = _decode_odd_body(body)
@@ -83,7 +92,7 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     if len(entries) > link_limit:
         raise UpstreamOverLimit(url, link_limit, "links")
     api_version = str(_value(content.meta.get("api-version")) or "1.0")
-    if api_version.partition(".")[0] != "1":
+    if is_of_later_major(api_version):
         raise PageUnreadable(url, said, f"its API version is {api_version[:20]}, and only 1 is known")
     if not entries and any(_value(besides.get(key)) for key in ("error", "errors")):
         raise PageUnreadable(url, said, "it is an error in JSON")
@@ -101,6 +110,10 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
         serial=_serial(content.meta),
         skipped=len(entries) - len(files),
     )
+
+
+def _whole_character(found: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if found[1] else found[0]
 
 
 def _serial(meta: dict[str, msgspec.Raw]) -> str | None:
@@ -191,6 +204,8 @@ def _all_plain(listed: Sequence[_Listed], joiner: Joiner) -> bool:
         return False
     if not are_moments([each.upload_time for each in listed if each.upload_time is not None]):
         return False
+    if not are_specifiers([each.requires_python for each in listed]):
+        return False
     links = joiner.join_plain([each.url for each in listed])
     if links is None:
         return False
@@ -233,7 +248,7 @@ def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
         hashes,
         entry,
         size=_typed(entry, "size", int),
-        requires_python=_typed(entry, "requires-python", str),
+        requires_python=sound_specifiers(_value(entry.pop("requires-python", None))),
         core_metadata=next((each for each in advertised if each is not None), None),
         upload_time=sound_moment(_value(entry.pop("upload-time", None))),
         yanked=_yanked(_value(entry.pop("yanked", None))),

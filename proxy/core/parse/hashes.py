@@ -34,6 +34,16 @@ _READ_BY_PIP = re.compile(r"(?:^|[&#])(egg=[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0
 """An `egg` that is no project name makes pip give up; what is written otherwise it does not read."""
 
 
+READ_BY_UV = ("md5", "sha256", "sha384", "sha512", "blake2b")
+"""The names of hashes that uv knows, in its order; it passes over others."""
+
+
+def is_digest(name: str, digest: str) -> bool:
+    """Tell whether `digest` can be one of the hash of that `name`, in either case of letters; true for a name that nobody here knows."""
+    length = _LENGTHS.get(name)
+    return length is None or (len(digest) == length and _HEXADECIMAL.fullmatch(digest.lower()) is not None)
+
+
 def are_digests(texts: Sequence[str]) -> bool:
     """Whether all of the `texts` are lower-case hexadecimal: told for thousands at one go."""
     return _HEXADECIMAL_DIGITS.make("".join(texts))
