@@ -1,47 +1,22 @@
 """What is wrong with a page as the mirror sent it: what the parser had to forgive, and what a strict client misses.
 
-uv reads a page strictly: one entry that is not as it should be costs the whole page.
+uv reads a page strictly: one entry that is not as it should be costs the whole page (`core.uv_refusals`).
 Sources: the simple repository API of the PyPA specifications (PEP 503, 691, 700).
 Rules for this file: pure.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
-from typing import Annotated, Any
-
-import msgspec
 
 from proxy.audit.findings import Exchange, Fault, Finding, Level
+from proxy.audit.refused_values import RefusedValue, names_of_readable_entries, refused_in_html, refused_in_json
 from proxy.core.page import File, Page, SourceForm
+from proxy.core.parse.hashes import READ_BY_UV
+from proxy.core.parse.links import is_safe
+from proxy.core.uv_refusals import DATA_SIZE, HTML_TYPES, Loss, is_read_as
 
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
-_HTML_TYPES = ("application/vnd.pypi.simple.v1+html", "text/html")
 _NAMED = 3
-_LENGTHS = {"md5": 32, "sha256": 64, "sha384": 96, "sha512": 128}
-"""Characters of the hashes that uv knows, in hexadecimal."""
-
-
-class _Entry(msgspec.Struct, rename="kebab"):
-    """An entry as uv takes it: what it looks at has its type, and may be null in a few places only."""
-
-    filename: str
-    url: str
-    hashes: dict[str, str | None]
-    requires_python: str | None = None
-    size: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
-    upload_time: str | msgspec.UnsetType = msgspec.UNSET
-    yanked: bool | str = False
-    core_metadata: bool | dict[str, str | None] | None = None
-    dist_info_metadata: bool | dict[str, str | None] | None = None
-
-
-class _Entries(msgspec.Struct):
-    files: list[msgspec.Raw]
-
-
-_decode_page = msgspec.json.Decoder(_Entries).decode
-_decode_entry = msgspec.json.Decoder(_Entry).decode
 
 
 def page_findings(page: Page, body: bytes, content_type: str | None, exchange: Exchange) -> list[Finding]:
@@ -51,10 +26,8 @@ def page_findings(page: Page, body: bytes, content_type: str | None, exchange: E
 
 
 def _label(page: Page, content_type: str | None) -> Iterator[Finding]:
-    base = (content_type or "").partition(";")[0].strip()
-    right = (JSON_TYPE,) if page.form is SourceForm.JSON else _HTML_TYPES
-    if base not in right:
-        said = base[:60] or "no content type"
+    if not is_read_as(content_type, frozenset({JSON_TYPE}) if page.form is SourceForm.JSON else HTML_TYPES):
+        said = (content_type or "")[:60] or "no content type"
         says = f"it is {page.form.value.upper()} and comes as {said}: uv goes by the type, and refuses or misreads it"
         yield Finding(Level.ERROR, Fault.PAGE_MISLABELLED, page.project, says, cause="mislabelled")
     if page.form is SourceForm.HTML and not any(file.upload_time for file in page.files):
@@ -65,65 +38,67 @@ def _label(page: Page, content_type: str | None) -> Iterator[Finding]:
 
 
 def _forgiven(page: Page, body: bytes) -> Iterator[Finding]:
-    if page.skipped and page.form is SourceForm.JSON:
-        says = f"{page.skipped} of its entries name no file or no address that can be used"
-        yield Finding(Level.ERROR, Fault.PAGE_ENTRY_SKIPPED, page.project, says, cause="malformed")
-    elif page.skipped:
-        says = f"{page.skipped} of its links lead to no distribution file"
-        yield Finding(Level.NOTE, Fault.PAGE_ENTRY_SKIPPED, page.project, says, cause="malformed")
-    if page.form is not SourceForm.JSON:
+    if page.form is SourceForm.HTML:
+        if page.skipped:
+            says = f"{page.skipped} of its links lead to no distribution file"
+            yield Finding(Level.NOTE, Fault.PAGE_ENTRY_SKIPPED, page.project, says, cause="malformed")
+        refused = list(refused_in_html(body, page.project))
+    else:
+        yield from _skipped(page, body)
+        refused = list(refused_in_json(body))
+    of_page = [each for each in refused if each.refusal.rule.loss is Loss.PAGE]
+    for fault, found in (
+        (Fault.PAGE_INVALID, [each for each in of_page if not each.filename]),
+        (Fault.PAGE_ENTRY_INVALID, [each for each in of_page if each.filename]),
+    ):
+        if found:
+            some = "it" if fault is Fault.PAGE_INVALID else f"{_files_in(found)} of its entries"
+            says = f"uv refuses the whole page for values in {some} ({_examples(found)})"
+            yield Finding(Level.ERROR, fault, page.project, says, cause="malformed")
+    found = [each for each in refused if each.refusal.rule.loss is Loss.FILE]
+    if found:
+        says = f"uv passes over {_files_in(found)} of its files for a value that it cannot read ({_examples(found)})"
+        yield Finding(Level.ERROR, Fault.PAGE_FILE_IGNORED, page.project, says, cause="malformed")
+    lost = [each for each in refused if each.refusal.rule.loss is Loss.VALUE]
+    for level, found in (
+        (Level.WARNING, [each for each in lost if each.refusal.rule is not DATA_SIZE]),
+        (Level.NOTE, [each for each in lost if each.refusal.rule is DATA_SIZE]),
+    ):
+        if found:
+            says = f"uv passes over a value of {_files_in(found)} of its files that it cannot read ({_examples(found)})"
+            yield Finding(level, Fault.PAGE_VALUE_IGNORED, page.project, says, cause="malformed")
+
+
+def _skipped(page: Page, body: bytes) -> Iterator[Finding]:
+    """Find the entries that name no file, or no address that can be used; uv passes over a name that it does not know as a file's."""
+    if not page.skipped:
         return
-    invalid = _invalid_entries(body)
-    if invalid:
-        examples = "; ".join(f"{name}: {why}" for name, why in invalid[:_NAMED])
-        says = f"{len(invalid)} of its entries are not as the specification has them, for which uv refuses the whole page ({examples})"
-        yield Finding(Level.ERROR, Fault.PAGE_ENTRY_INVALID, page.project, says, cause="malformed")
+    nameless = sum(not is_safe(name) for name in names_of_readable_entries(body))
+    unusable = page.skipped - nameless
+    if unusable:
+        says = f"{unusable} of its entries name no file or no address that can be used"
+        yield Finding(Level.ERROR, Fault.PAGE_ENTRY_SKIPPED, page.project, says, cause="malformed")
+    if nameless:
+        says = f"{nameless} of its entries have names that no file can have"
+        yield Finding(Level.WARNING, Fault.PAGE_ENTRY_SKIPPED, page.project, says, cause="malformed")
 
 
-def _invalid_entries(body: bytes) -> list[tuple[str, str]]:
-    try:
-        entries = _decode_page(body.removeprefix(b"\xef\xbb\xbf")).files
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return []
-    invalid = []
-    for raw in entries:
-        try:
-            entry = _decode_entry(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            invalid.append((_name_in(raw), str(error).replace(" - at `$`", "").replace("`", "'")[:120]))
-            continue
-        why = _wrong_in(entry)
-        if why:
-            invalid.append((entry.filename[:100], why))
-    return invalid
+def _files_in(found: Iterable[RefusedValue]) -> int:
+    return len({each.filename for each in found})
 
 
-def _wrong_in(entry: _Entry) -> str:
-    for name, digest in entry.hashes.items():
-        if digest is not None and len(digest) != _LENGTHS.get(name, len(digest)):
-            return f"a {name} of {len(digest)} characters"
-    if entry.upload_time is not msgspec.UNSET:
-        try:
-            datetime.fromisoformat(entry.upload_time)
-        except ValueError:
-            return f"its upload-time is {entry.upload_time[:40]!r}"
-    return ""
-
-
-def _name_in(raw: msgspec.Raw) -> str:
-    try:
-        entry: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return "?"
-    name = entry.get("filename") if isinstance(entry, dict) else None
-    return name[:100] if isinstance(name, str) else "?"
+def _examples(found: Iterable[RefusedValue]) -> str:
+    """Return one example for each kind of value, a few of them."""
+    first = {each.refusal.rule.field: each for each in reversed(list(found))}
+    some = list(reversed(first.values()))[:_NAMED]
+    return "; ".join(f"{each.filename[:100]}: {each.refusal.says}".removeprefix(": ") for each in some)
 
 
 def _lacking(page: Page) -> Iterator[Finding]:
     """What the entries do not say although the form has a place for it."""
     json = page.form is SourceForm.JSON
     asked: list[tuple[Fault, Level, str, Callable[[File], bool]]] = [
-        (Fault.PAGE_LACKS_HASHES, Level.WARNING, "a hash: what is downloaded cannot be checked", lambda file: not file.hashes)
+        (Fault.PAGE_LACKS_HASHES, Level.WARNING, "a hash that uv knows: what is downloaded cannot be checked", _lacks_hashes)
     ]
     if json:
         asked += [
@@ -137,3 +112,7 @@ def _lacking(page: Page) -> Iterator[Finding]:
             share = "none of its files has" if len(lacking) == len(files) else f"{len(lacking)} of its {len(files)} files do not have"
             example = "" if len(lacking) == len(files) else f" (such as {lacking[0].filename})"
             yield Finding(level, fault, page.project, f"{share} {what}{example}", cause="lacking")
+
+
+def _lacks_hashes(file: File) -> bool:
+    return file.only_hash is None and file.hashes.keys().isdisjoint(READ_BY_UV)

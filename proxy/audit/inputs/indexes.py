@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.upstream.addresses import address_digest, shown
+from proxy.core.index_urls import same_index
+from proxy.upstream.addresses import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +18,6 @@ class Index:
 
     def __str__(self) -> str:
         return self.name or shown(self.url)
-
-
-def same_index(one: str, other: str) -> bool:
-    """True if two addresses are spellings of one: credentials and a slash at the end make no difference."""
-    try:
-        return address_digest(one) == address_digest(other)
-    except ValueError:
-        return one.rstrip("/") == other.rstrip("/")
 
 
 def mirror_among(indexes: Iterable[Index], upstream: str) -> Index | None:
