@@ -51,11 +51,13 @@ def test_the_document_is_what_the_installed_uv_does(asked: tuple[str, list[Row]]
 
 @pytest.mark.timeout(300)
 def test_through_the_proxy_uv_reads_every_page_and_loses_nothing_that_it_has_at_the_mirror(asked: tuple[str, list[Row]]) -> None:
-    for case, row in zip(CASES, asked[1], strict=True):
+    release, rows = asked
+    for case, row in zip(CASES, rows, strict=True):
         through, direct = row.proxied.loss(case), row.direct.loss(case)
         if not (case.field in WITHOUT_FILE and direct == Loss.PAGE and case.value != "said twice"):
             assert through not in {Loss.PAGE, Loss.FILE}, (case.field, case.value, row.proxied.stderr)
-        if direct == NOTHING and case.value != str(2**64 - 1):
+        # Older releases put into the lock what is no digest.
+        if is_documented(release) and direct == NOTHING and case.value != str(2**64 - 1):
             assert through == NOTHING, (case.field, case.value)
 
 
@@ -70,7 +72,10 @@ def test_check_accuses_a_page_where_uv_gives_up_and_nowhere_else(asked: tuple[st
 
 @pytest.mark.timeout(300)
 def test_check_says_of_each_value_that_uv_passes_over_that_it_is_lost(asked: tuple[str, list[Row]]) -> None:
-    for case, row in zip(CASES, asked[1], strict=True):
+    release, rows = asked
+    if not is_documented(release):
+        pytest.skip("check goes by the documented release")
+    for case, row in zip(CASES, rows, strict=True):
         lost = row.direct.loss(case)
         found = {each.level for each in row.findings if each.fault is not Fault.PAGE_HTML_ONLY}
         if lost == "the size":
