@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.audit.findings import Fault, Level
-from tests.audit.conftest import OLD, Audit
+from tests.audit.conftest import OLD, Audit, Check
 from tests.clients import Uv, write_project
 from tests.listing import HTML_TYPE, JSON_TYPE
 from tests.mirror import BrokenMirror
@@ -75,6 +75,12 @@ ENTRIES: list[dict[str, Any]] = [
     {"dist-info-metadata": None},
     {"gpg-sig": None},
     {"unknown": [1]},
+    {"size": 2**64},
+    {"upload-time": "2024-01-02T03:04:05"},
+    {"upload-time": "2024-01-02T03:04:05+00:00"},
+    {"hashes": {"sha256": "g" * 64}},
+    {"yanked": "\ud800"},
+    {"unknown": "\ud800"},
 ]
 
 
@@ -87,6 +93,26 @@ async def test_an_entry_is_called_invalid_where_real_uv_refuses_the_page(
     locked = await uv.lock(write_project(tmp_path / "project", ["demo==1.0"]), one.url)
     told = (Fault.PAGE_ENTRY_INVALID, Level.ERROR) in await faults(audit)
     assert told is not locked.ok, locked
+
+
+async def test_a_requires_python_for_which_uv_passes_over_a_file_is_an_error_with_an_example(one: BrokenMirror, check: Check) -> None:
+    write(one, entry(one, **{"requires-python": ">=3.x"}))
+    done = await check("demo")
+    assert done.returncode == 1
+    assert f'{OLD}: requires-python is ">=3.x", and uv takes version specifiers' in " ".join(done.stdout.split())
+
+
+async def test_half_a_character_in_a_name_breaks_no_report(one: BrokenMirror, check: Check) -> None:
+    write(one, entry(one), entry(one, filename="demo\ud800-2.0.tar.gz"))
+    for form in ("table", "json", "html", "junit", "github"):
+        done = await check("demo", "--format", form)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done
+        assert "page-entry-invalid" in done.stdout or "refuses the whole page" in done.stdout
+
+
+async def test_a_name_that_no_file_can_have_is_no_error_since_uv_passes_over_it(one: BrokenMirror, audit: Audit) -> None:
+    write(one, entry(one), entry(one, filename=".."), entry(one, filename=""))
+    assert await faults(audit) == [(Fault.PAGE_ENTRY_SKIPPED, Level.WARNING)]
 
 
 async def test_an_entry_that_names_no_file_is_told(one: BrokenMirror, audit: Audit) -> None:
