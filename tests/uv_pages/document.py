@@ -22,8 +22,8 @@ silently costs a file. `mirrormend check` reports the first two of these losses 
 | the file | uv chooses another file or an older release, and says nothing |
 | the value | the lock lacks a hash, a size or an upload time |
 
-Through mirrormend uv reads each of these pages that lists files, and finds each file that has a name and an address. A value that
-makes sense is corrected, any other is left out.
+Through mirrormend uv reads each of these pages that lists files. A value that makes sense is corrected, and one that costs the page is
+left out. `requires-python` that makes no sense stays, so that uv chooses the same release as at the mirror.
 
 uv {version} was asked, with each page at a mirror itself and through the proxy.
 

@@ -55,7 +55,9 @@ def test_through_the_proxy_uv_reads_every_page_and_loses_nothing_that_it_has_at_
     for case, row in zip(CASES, rows, strict=True):
         through, direct = row.proxied.loss(case), row.direct.loss(case)
         if not (case.field in WITHOUT_FILE and direct == Loss.PAGE and case.value != "said twice"):
-            assert through not in {Loss.PAGE, Loss.FILE}, (case.field, case.value, row.proxied.stderr)
+            assert through != Loss.PAGE, (case.field, case.value, row.proxied.stderr)
+            # Where uv passes over a file at the mirror, it is to choose the same release through the proxy.
+            assert through != Loss.FILE or direct == Loss.FILE, (case.field, case.value, row.proxied.stderr)
         # Older releases put into the lock what is no digest.
         if is_documented(release) and direct == NOTHING and case.value != str(2**64 - 1):
             assert through == NOTHING, (case.field, case.value)
@@ -156,10 +158,10 @@ def gives_up(row: Row) -> bool:
 
 
 @given(odd_pages())
-def test_no_page_that_is_served_has_a_value_that_uv_refuses(body: bytes) -> None:
+def test_no_page_that_is_served_has_a_value_for_which_uv_refuses_it(body: bytes) -> None:
     try:
         page = parse_page(body, JSON_TYPE, "https://mirror.example.com/simple/demo/", "demo")
     except PageUnreadable:
         return
     served = render_page(page, Form.JSON, proxied_links("demo"), lambda files: [None] * len(files))
-    assert list(refused_in_json(served)) == []
+    assert [each for each in refused_in_json(served) if each.refusal.rule.loss is Loss.PAGE] == []

@@ -25,7 +25,7 @@ from proxy.core.parse.links import (
     without_breaks,
 )
 from proxy.core.parse.moments import sound_moment
-from proxy.core.parse.specifiers import sound_specifiers
+from proxy.core.parse.specifiers import unescaped_specifiers
 from proxy.core.twins import told_apart
 
 _STEP = 250
@@ -150,7 +150,7 @@ def _file(attributes: Attributes, joiner: Joiner, project: str) -> File | None:
         hashes_in_fragment(told),
         {},
         size=_size(attributes["data-size"]) if "data-size" in attributes else None,
-        requires_python=sound_specifiers(html.unescape(attributes.get("data-requires-python") or "")) or None,
+        requires_python=unescaped_specifiers(html.unescape(attributes.get("data-requires-python") or "")) or None,
         core_metadata=core_metadata(attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))),
         upload_time=sound_moment(attributes.get("data-upload-time")),
         yanked=attributes["data-yanked"] or True if "data-yanked" in attributes else None,

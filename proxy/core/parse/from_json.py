@@ -16,7 +16,7 @@ from proxy.core.parse.files import fragment, is_of_later_major, make_file
 from proxy.core.parse.hashes import are_digests, core_metadata, hashes_in_fragment, read_by_pip, sound_hashes
 from proxy.core.parse.links import Joiner, are_filenames, is_safe, without_breaks
 from proxy.core.parse.moments import are_moments, sound_moment
-from proxy.core.parse.specifiers import are_specifiers, sound_specifiers
+from proxy.core.parse.specifiers import unescaped_specifiers
 from proxy.core.twins import told_apart
 
 _STEP = 2000
@@ -204,7 +204,7 @@ def _all_plain(listed: Sequence[_Listed], joiner: Joiner) -> bool:
         return False
     if not are_moments([each.upload_time for each in listed if each.upload_time is not None]):
         return False
-    if not are_specifiers([each.requires_python for each in listed]):
+    if any("&" in each.requires_python for each in listed if each.requires_python):
         return False
     links = joiner.join_plain([each.url for each in listed])
     if links is None:
@@ -241,6 +241,7 @@ def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
     hashes = sound_hashes(_value(entry.pop("hashes", None)))
     if mark and not hashes:
         hashes = hashes_in_fragment(link_fragment)
+    requires_python = _typed(entry, "requires-python", str)
     advertised = [core_metadata(_value(entry.pop(key, None))) for key in _OURS_IN_ORDER]
     return make_file(
         filename,
@@ -248,7 +249,7 @@ def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
         hashes,
         entry,
         size=_typed(entry, "size", int),
-        requires_python=sound_specifiers(_value(entry.pop("requires-python", None))),
+        requires_python=None if requires_python is None else unescaped_specifiers(requires_python),
         core_metadata=next((each for each in advertised if each is not None), None),
         upload_time=sound_moment(_value(entry.pop("upload-time", None))),
         yanked=_yanked(_value(entry.pop("yanked", None))),

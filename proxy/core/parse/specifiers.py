@@ -29,7 +29,6 @@ _MENDED_BY_UV = (
     (re.compile(r"['\"]"), ""),
 )
 """Slips that uv mends one after the other, until it can read the specifiers: a missing comma, a star too many, quotes."""
-_BETWEEN_SPECIFIERS = re.compile(r"(?<=[0-9*])\s+(?=[<>=!~])")
 
 
 def are_specifiers(texts: Iterable[str | None]) -> bool:
@@ -54,12 +53,13 @@ def _is_short(text: str) -> bool:
     return False
 
 
-def sound_specifiers(given: object) -> str | None:
-    """Return the version specifiers that are `given`, as uv can read them; None if they make no sense, as pip takes it."""
-    if not isinstance(given, str) or is_specifiers(given):
-        return given if isinstance(given, str) else None
-    mended = _BETWEEN_SPECIFIERS.sub(",", html.unescape(given).strip())
-    return mended if mended and is_specifiers(mended) else None
+def unescaped_specifiers(text: str) -> str:
+    """Return `text` without the escapes of HTML, which a mirror may have left there, if uv can read it only so.
+
+    A text that makes no sense stays as it is: every client passes over the file, or over the text, as it does at the mirror.
+    """
+    unescaped = html.unescape(text) if "&" in text else text
+    return unescaped if unescaped is not text and not is_specifiers(text) and is_specifiers(unescaped) else text
 
 
 def _is_strict(text: str) -> bool:
