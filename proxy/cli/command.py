@@ -149,6 +149,7 @@ The status is that of uv lock; 1 where the lock could not be made to name the mi
 Examples:
   mirrormend lock
   mirrormend lock -- --upgrade-package tornado
+  mirrormend lock --script tool.py
   mirrormend lock --proxy http://proxy.example.com:8080/simple/
   mirrormend lock --check
 """
@@ -158,6 +159,7 @@ Examples:
 @click.option("--upstream", metavar="URL", help="The mirror. [default: of the settings, else the index that uv's settings name]")
 @click.option("--proxy", metavar="URL", help="A mirrormend that runs; without it, one is started for the time of the lock.")
 @click.option("--project", type=click.Path(path_type=Path), metavar="DIR", help="Where the project is. [default: here]")
+@click.option("--script", type=click.Path(path_type=Path), metavar="FILE", help="Lock this script, as uv lock --script does.")
 @click.option("--to", type=click.Choice(["mirror", "proxy"]), help="Change the addresses in uv.lock only, without uv.")
 @click.option("--check", is_flag=True, help="Change nothing; end with 1 where uv.lock names a proxy.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML, as for serve.")
@@ -167,6 +169,9 @@ def lock(project: Path | None, uv_arguments: tuple[str, ...], **typed: Any) -> i
     """Run uv lock through the proxy, and let uv.lock name the mirror.
 
     Such a lock works without the proxy, for everybody who reaches the mirror.
+
+    uv add, uv remove, uv sync and uv run lock by themselves, without the proxy. Say uv add --frozen or uv remove --frozen,
+    then mirrormend lock, then uv sync --locked or uv run --locked.
     """
     from proxy.cli.locking import Order, run_lock  # noqa: PLC0415 - as above
 

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,11 +19,13 @@ from proxy.config.load import SettingsError
 from proxy.core.lockfile import LockUnreadable
 from proxy.locking.addresses import Door, same_index
 from proxy.locking.errors import LockFailed
+from proxy.locking.exclusion import only_run
 from proxy.locking.indexes import UvIndex, configured, credentials_of, credentials_variables, index_named, with_credentials
 from proxy.locking.project import Project
 from proxy.locking.serving import proxy_for_a_while
-from proxy.locking.steps import Way, check, lock, rename
-from proxy.locking.uv import refused
+from proxy.locking.steps import UvRun, Way, check, lock, rename
+from proxy.locking.uv import Errand, errand_of, refused, run_uv, script_of
+from proxy.locking.uv_location import UvLocation
 from proxy.locking.verifying import undelivered
 from proxy.locking.whereabouts import mirror_behind
 from proxy.upstream.addresses import without_credentials
@@ -41,6 +43,7 @@ class Order:
     check: bool
     log_level: str
     arguments: tuple[str, ...]
+    script: Path | None = None
 
 
 def run_lock(order: Order) -> int:
@@ -48,14 +51,17 @@ def run_lock(order: Order) -> int:
 
     Raises SettingsError and its like for what the user wrote, click.ClickException for what could not be done.
     """
+    script, arguments = script_of(order.arguments)
+    order = replace(order, script=order.script or script, arguments=tuple(arguments))
     _refuse_contradictions(order)
-    project = Project.at(order.folder or Path(os.environ.get("UV_PROJECT") or "."))
-    indexes = configured(project.settings(os.environ), os.environ)
+    location = UvLocation.of(order.folder, order.script, os.environ)
+    if order.script is None or location.script is None:
+        project = Project.at(location.folder)
+    else:
+        project = Project.of_script(location.script, location.folder)
+    indexes = configured(project.settings(location.environ), location.environ)
     try:
-        if order.check:
-            mirrors = [url for url in (order.upstream, os.environ.get("MIRRORMEND_UPSTREAM")) if url]
-            return check(project, mirrors, [order.proxy] if order.proxy else [], indexes, _say)
-        return run_loop(_until_told_to_end(order, project, indexes))
+        return run_loop(_until_told_to_end(order, location, project, indexes))
     except (LockFailed, LockUnreadable) as error:
         raise click.ClickException(str(error)) from error
     except asyncio.CancelledError:
@@ -81,16 +87,24 @@ def _refuse_contradictions(order: Order) -> None:
         raise click.UsageError(f"{option} cannot be passed on to uv; {instead}")
 
 
-async def _until_told_to_end(order: Order, project: Project, indexes: Sequence[UvIndex]) -> int:
+async def _until_told_to_end(order: Order, location: UvLocation, project: Project, indexes: Sequence[UvIndex]) -> int:
     this = asyncio.current_task()
     if this is not None:
         # Windows has no such handlers.
         with suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    async with _way(order, indexes) as way:
-        if order.to:
-            return await rename(project, indexes, way, to_mirror=order.to == "mirror", say=_say)
-        return await lock(project, indexes, way, order.arguments, _say)
+    errand = errand_of(order.arguments, location.environ)
+    async with only_run(project.lock, _say) as exclusion:
+        if order.check:
+            mirrors = [url for url in (order.upstream, os.environ.get("MIRRORMEND_UPSTREAM")) if url]
+            return check(project, mirrors, [order.proxy] if order.proxy else [], indexes, _say)
+        if errand is Errand.LOOK and not order.to:
+            return await run_uv([*location.arguments, *order.arguments], location.directory, location.environ)
+        async with _way(order, indexes) as way:
+            if order.to:
+                return await rename(project, indexes, way, to_mirror=order.to == "mirror", say=_say)
+            run = UvRun(order.arguments, errand, location.arguments, location.directory, location.environ, exclusion)
+            return await lock(project, indexes, way, run, _say)
 
 
 @asynccontextmanager

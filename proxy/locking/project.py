@@ -4,6 +4,7 @@ As uv finds them (its documentation: projects, workspaces, configuration files):
 its uv.toml, else `[tool.uv]` of its pyproject.toml; after these the user's and the system's uv.toml.
 """
 
+import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from proxy.core.errors import MirrormendError
+
+_SCRIPT_METADATA = re.compile(r"(?m)^# /// script[ \t]*\r?\n(?P<content>(?:#(?:| .*)\r?\n)+)# ///[ \t]*\r?$")
 
 Tables = list[tuple[str, Mapping[str, Any]]]
 
@@ -29,10 +32,11 @@ class NoProject(MirrormendError):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project of uv: `folder` is where it was looked for, `root` where its lock is."""
+    """A project of uv, or a script: `folder` is where the project was looked for, `root` where its lock is; a script has its own."""
 
     folder: Path
     root: Path
+    script: Path | None = None
 
     @classmethod
     def at(cls, folder: Path) -> Self:
@@ -46,17 +50,36 @@ class Project:
         root = next((each for each in (nearest, *nearest.parents) if _is_workspace_of(each, nearest)), nearest)
         return cls(folder, root)
 
+    @classmethod
+    def of_script(cls, script: Path, folder: Path) -> Self:
+        """Find what uv takes besides the settings in the `script`: those of the project that `folder` is in, if any; raise NoProject."""
+        if folder.is_dir() and not any((each / "pyproject.toml").is_file() for each in (folder, *folder.parents)):
+            return cls(folder, folder, script)
+        around = cls.at(folder)
+        return cls(around.folder, around.root, script)
+
     @property
     def lock(self) -> Path:
         """Where uv writes the lock."""
-        return self.root / "uv.lock"
+        return self.root / "uv.lock" if self.script is None else self.script.with_name(f"{self.script.name}.lock")
+
+    @property
+    def other_locks(self) -> tuple[Path, ...]:
+        """The locks that uv writes if it takes another folder for the project's root than this says."""
+        folders = {self.root, *(each for each in (self.folder, *self.folder.parents) if (each / "pyproject.toml").is_file())}
+        return tuple(sorted({each / "uv.lock" for each in folders} - {self.lock}))
 
     def settings(self, environ: Mapping[str, str]) -> Tables:
         """Gives uv's settings by the name of their file, the strongest first; raises NoProject where one cannot be read."""
+        # Whatever else is named, a script's own settings come first.
+        own = [] if self.script is None else [(str(self.script), _tool_uv_of_script(self.script))]
+        return [*own, *self._settings_around(environ)]
+
+    def _settings_around(self, environ: Mapping[str, str]) -> Tables:
         named = environ.get("UV_CONFIG_FILE")
         if named:
             return list(_table(Path(named)))
-        if environ.get("UV_NO_CONFIG", "").lower() in {"1", "true", "yes", "on", "y", "t"}:
+        if is_true(environ.get("UV_NO_CONFIG", "")):
             return []
         own = list(_table(self.root / "uv.toml"))
         if not own:
@@ -76,9 +99,32 @@ def _among(root: Path, project: Path, patterns: object) -> bool:
     return any(project in root.glob(each) for each in words if not each.startswith("/"))
 
 
+def is_true(value: str) -> bool:
+    """Return whether uv takes the value of a variable for a yes."""
+    return value.lower() in {"1", "true", "yes", "on", "y", "t"}
+
+
+def _tool_uv_of_script(script: Path) -> Mapping[str, Any]:
+    try:
+        found = _SCRIPT_METADATA.search(script.read_text(encoding="utf-8", errors="replace"))
+    except OSError as error:
+        raise NoProject(script, f"it cannot be read ({error.strerror})") from error
+    if found is None:
+        # uv has words of its own for it.
+        return {}
+    lines = (line.removeprefix("#").removeprefix(" ") for line in found["content"].splitlines())
+    try:
+        return _within_tool_uv(tomllib.loads("\n".join(lines)))
+    except tomllib.TOMLDecodeError as error:
+        raise NoProject(script, f"its metadata is no TOML: {error}") from error
+
+
 def _tool_uv(folder: Path) -> Mapping[str, Any]:
     path = folder / "pyproject.toml"
-    table: object = _read(path) if path.is_file() else {}
+    return _within_tool_uv(_read(path) if path.is_file() else {})
+
+
+def _within_tool_uv(table: object) -> Mapping[str, Any]:
     for key in ("tool", "uv"):
         table = table.get(key) if isinstance(table, dict) else None
     return table if isinstance(table, dict) else {}

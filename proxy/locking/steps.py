@@ -1,17 +1,19 @@
 """From a lock to a lock: through the proxy while uv runs, and named after the mirror when it is done."""
 
-import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.core.lockfile import Lock, LockUnreadable, read_lock, readdressed
 from proxy.locking.addresses import Door, Proxied, as_locked, back, base_of, made_through_a_proxy, proxied_files, same_index, through
+from proxy.locking.crash_guard import remove_temporaries
 from proxy.locking.errors import LockFailed
+from proxy.locking.guarding import CrashGuard, guarded
 from proxy.locking.indexes import Detour, Role, UvIndex, detour, spelled
 from proxy.locking.project import Project
-from proxy.locking.uv import environment_of, run_uv
+from proxy.locking.uv import Errand, comparing, environment_of, run_uv
 from proxy.locking.whereabouts import at_mirror
 from proxy.locking.writing import LockOnDisk
 from proxy.upstream.addresses import is_loopback
@@ -19,6 +21,14 @@ from proxy.upstream.addresses import is_loopback
 Say = Callable[[str], None]
 
 _SHOWN = 5
+_KILLED = 128
+"""Exit statuses above this one tell of a signal."""
+
+_ERRANDS_BY_VARIABLE = frozenset({"UV_LOCKED", "UV_FROZEN"})
+_LOCKED_BY_OTHERS = (
+    "note: uv add, remove, sync and run lock by themselves, without the proxy: "
+    "uv add --frozen and uv remove --frozen before mirrormend lock, uv sync --locked and uv run --locked after it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +45,115 @@ class Way:
     verify: Callable[[Lock], Awaitable[list[Proxied]]] | None = None
 
 
-async def lock(project: Project, indexes: Sequence[UvIndex], way: Way, arguments: Sequence[str], say: Say) -> int:
-    """Runs `uv lock` through the proxies, and has the lock name their mirrors; gives uv's exit status.
+@dataclass(frozen=True, slots=True)
+class UvRun:
+    """A `uv lock` as it was asked for: its `arguments`, its kind, and the `directory` and the environment that it starts in.
+
+    `place` are the arguments that name the project. The descriptor `exclusion` keeps other runs for the same lock file waiting.
+    """
+
+    arguments: tuple[str, ...]
+    errand: Errand
+    place: tuple[str, ...]
+    directory: Path
+    environ: Mapping[str, str]
+    exclusion: int
+
+
+async def lock(project: Project, indexes: Sequence[UvIndex], way: Way, run: UvRun, say: Say) -> int:
+    """Run `uv lock` through the proxies, and have the lock name their mirrors; return uv's exit status.
 
     The lock there was leads through the proxy while uv runs, so that uv keeps the versions; it is put back where anything fails.
-    Raises LockFailed, LockUnreadable, or OtherIndex.
+    A run that is not to write returns 1 where the lock would differ. Raise LockFailed, LockUnreadable, or OtherIndex.
     """
-    route = detour(indexes, way.doors)
-    disk = LockOnDisk(project.lock)
-    locked = _readable(disk.before)
-    doors = spelled(indexes, way.doors, () if locked is None else locked.registries)
-    environment = environment_of(os.environ, route.environment, route.without | way.without, loopback=way.own)
-    with disk.put_back_unless_done():
-        if locked is not None:
-            disk.write(readdressed(locked, *through(locked, doors, _former(locked, indexes), whole=False)).encode())
-        status = await run_uv(arguments, project.folder, environment)
-        made = disk.content()
-        if status == 0 and made is not None and way.verify is not None:
-            dead = await way.verify(read_lock(_text(made)))
-            if dead:
-                say(f"the mirror does not deliver {_these(dead)}; locking again without")
-                again = [f"--refresh-package={name}" for name in sorted({file.project for file in dead})]
-                status = await run_uv([*arguments, *again], project.folder, environment)
-                made = disk.content()
-        if status != 0 or made is None:
-            disk.restore()
+    attempt = _Attempt(project, indexes, way, run, say)
+    with attempt.guarded() as guard:
+        return await attempt.status(guard)
+
+
+class _Attempt:
+    def __init__(self, project: Project, indexes: Sequence[UvIndex], way: Way, run: UvRun, say: Say) -> None:
+        self._project, self._way, self._run, self._say = project, way, run, say
+        self._route = detour(indexes, way.doors)
+        self._proxies = [base_of(door.proxy) for door in way.doors]
+        self._disk = LockOnDisk(project.lock, self._proxies)
+        self._others = [LockOnDisk(path, self._proxies) for path in project.other_locks]
+        self._before = _readable(self._disk.before)
+        self._doors = spelled(indexes, way.doors, () if self._before is None else self._before.registries)
+        self._former = () if self._before is None else _former(self._before, indexes)
+
+    @contextmanager
+    def guarded(self) -> Iterator[CrashGuard]:
+        """Let no lock name a proxy after the block, however it ends."""
+        disks = (*self._others, self._disk)
+        remove_temporaries(self._disk.path)
+        with ExitStack() as stack:
+            guard = stack.enter_context(guarded({disk.path: disk.before for disk in disks}, self._proxies, self._run.exclusion))
+            for disk in disks:
+                stack.enter_context(disk.put_back_unless_done())
+            yield guard
+
+    async def status(self, guard: CrashGuard) -> int:
+        """Do it, and return the exit status."""
+        if self._before is not None:
+            proxied = readdressed(self._before, *through(self._before, self._doors, self._former, whole=False)).encode()
+            self._disk.exchange(self._disk.before, proxied)
+        status = await self._uv(self._run.arguments, guard)
+        if self._run.errand is Errand.DRY_RUN and status == 0:
+            status = min(1, await self._uv(comparing(self._run.arguments), guard, quiet=True))
+        if self._run.errand is not Errand.WRITE:
+            return status or await self._difference()
+        dead = await self._dead() if status == 0 else []
+        if dead:
+            self._say(f"the mirror does not deliver {_these(dead)}; locking again without")
+            again = [f"--refresh-package={name}" for name in sorted({file.project for file in dead})]
+            status = await self._uv([*self._run.arguments, *again], guard)
+        if status != 0:
+            self._disk.restore(cut_short=status > _KILLED)
             return status
-        disk.write(await _named_after_mirrors(made, doors, by_environment=not way.own))
-    _tell(project, route, read_lock(_text(disk.content() or b"")), doors, say)
-    return status
+        made = self._made()
+        final = await _named_after_mirrors(made, self._doors, by_environment=not self._way.own)
+        self._disk.exchange(made, final)
+        _tell(self._project, self._route, read_lock(_text(final)), self._doors, self._say)
+        if final != self._disk.before and self._project.script is None:
+            self._say(_LOCKED_BY_OTHERS)
+        return 0
+
+    async def _uv(self, arguments: Sequence[str], guard: CrashGuard, *, quiet: bool = False) -> int:
+        without = self._route.without | self._way.without | (_ERRANDS_BY_VARIABLE if quiet else frozenset())
+        environment = environment_of(self._run.environ, self._route.environment, without, loopback=self._way.own)
+        status = await run_uv([*self._run.place, *arguments], self._run.directory, environment, guard, quiet=quiet)
+        elsewhere = next((other for other in self._others if other.is_detoured), None)
+        if elsewhere is not None:
+            raise LockFailed(
+                f"uv locked {elsewhere.path}, where {self._project.lock} was expected",
+                f"both are as before; name the project of the former: --project {elsewhere.path.parent}",
+            )
+        return status
+
+    async def _dead(self) -> list[Proxied]:
+        return [] if self._way.verify is None else await self._way.verify(read_lock(_text(self._made())))
+
+    def _made(self) -> bytes:
+        made = self._disk.content()
+        if made is None:
+            raise LockFailed(
+                f"uv ended without an error, and there is no {self._project.lock}",
+                "see whether the uv on your PATH is a wrapper that goes elsewhere",
+            )
+        return made
+
+    async def _difference(self) -> int:
+        """Say why a lock that uv is content with would not stay as it is; return 1 then, else 0."""
+        dead = await self._dead()
+        if dead:
+            self._say(f"{self._project.lock.name} would change: the mirror does not deliver {_these(dead)}; update it: mirrormend lock")
+            return 1
+        final = await _named_after_mirrors(self._made(), self._doors, by_environment=not self._way.own)
+        if final != self._disk.before:
+            self._say(f"{self._project.lock.name} would change: it does not name the mirror; update it: mirrormend lock")
+            return 1
+        return 0
 
 
 async def rename(project: Project, indexes: Sequence[UvIndex], way: Way, *, to_mirror: bool, say: Say) -> int:
@@ -79,7 +169,7 @@ async def rename(project: Project, indexes: Sequence[UvIndex], way: Way, *, to_m
     content = readdressed(locked, *through(locked, doors, _former(locked, indexes), whole=not to_mirror)).encode()
     if to_mirror:
         content = await _named_after_mirrors(content, doors, by_environment=not way.own)
-    disk.write(content)
+    disk.exchange(disk.before, content)
     if content == disk.before:
         say(f"{project.lock.name} stays as it is")
     for registry in read_lock(_text(content)).registries:

@@ -1,79 +1,72 @@
 """The file of a lock: changed as a whole or not at all, and put back where something goes wrong."""
 
-import os
-import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from proxy.locking.crash_guard import replace, restore
 from proxy.locking.errors import LockFailed
 
 
 class LockOnDisk:
-    """A uv.lock on disk: `before` are its bytes at the beginning, None where there was none. Raises LockFailed where it cannot be read."""
+    """A lock file: `before` are its bytes at the beginning, None where there was none. Raise LockFailed where it cannot be read.
 
-    def __init__(self, path: Path) -> None:
+    A content that names one of the `proxies` was written for this run: it is never left there, and anything else is never undone.
+    """
+
+    def __init__(self, path: Path, proxies: Sequence[str] = ()) -> None:
         # A link stays one: what it leads to is replaced.
-        self._path = path.resolve()
+        self.path = path.resolve()
         self.before = self.content()
+        self._proxies = proxies
+
+    @property
+    def is_detoured(self) -> bool:
+        """True if it names one of the proxies, and did not name it at the beginning."""
+        content = self.content()
+        return content is not None and content != self.before and any(proxy.encode() in content for proxy in self._proxies)
 
     def content(self) -> bytes | None:
-        """Gives the bytes that it has now, None where there is no file; raises LockFailed."""
+        """Return the bytes that it has now, None where there is no file; raise LockFailed."""
         try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
+            return self.path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise LockFailed(f"{self._path} cannot be read ({error.strerror})", "make it readable for you") from error
+            raise LockFailed(f"{self.path} cannot be read ({error.strerror})", "make it readable for you") from error
 
     def write(self, content: bytes) -> None:
-        """Puts these bytes into its place, unless they are there already; raises LockFailed, and then it is as before."""
+        """Put these bytes into its place, unless they are there already; raise LockFailed, and then it is as before."""
         if self.content() == content:
             return
         try:
-            self._replace(content)
+            replace(self.path, content)
         except OSError as error:
             raise LockFailed(
-                f"{self._path} cannot be written ({error.strerror})", "it is as before; see who owns it and its folder"
+                f"{self.path} cannot be written ({error.strerror})", "it is as before; see who owns it and its folder"
             ) from error
 
-    def _replace(self, content: bytes) -> None:
-        descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}-", dir=self._path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(_mode(self._path))
-            temporary.replace(self._path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+    def exchange(self, known: bytes | None, content: bytes) -> None:
+        """Put these bytes into the place of the `known` ones; raise LockFailed, also where it has other ones by now."""
+        if self.content() != known:
+            raise LockFailed(f"{self.path.name} was changed by something else meanwhile, and is left as it is now", "run this again")
+        self.write(content)
 
-    def restore(self) -> None:
-        """Makes it what it was at the beginning."""
-        if self.before is None:
-            self._path.unlink(missing_ok=True)
-        else:
-            self.write(self.before)
+    def restore(self, *, cut_short: bool = False) -> None:
+        """Make it what it was at the beginning, if it was changed for this run. `cut_short`: a writer may have been killed."""
+        try:
+            restore(self.path, self.before, self._proxies, cut_short=cut_short)
+        except OSError as error:
+            raise LockFailed(
+                f"{self.path} cannot be restored ({error.strerror})", "restore it from version control, or run mirrormend lock again"
+            ) from error
 
     @contextmanager
     def put_back_unless_done(self) -> Iterator[None]:
-        """Restores it where the block is left by an exception."""
+        """Restore it at the end of the block, if it names a proxy, or is half a file after an exception."""
         try:
             yield
         except BaseException:
-            self.restore()
+            self.restore(cut_short=True)
             raise
-
-
-def _mode(path: Path) -> int:
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+        self.restore()

@@ -1,0 +1,68 @@
+"""A process beside this one that restores lock files if this one is killed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from proxy.locking import crash_guard
+
+
+class CrashGuard:
+    """Tells the guard what goes on; `inherited` are descriptors that each uv has to inherit, so that the guard sees when it has ended."""
+
+    def __init__(self, process: "subprocess.Popen[bytes] | None", inherited: tuple[int, ...]) -> None:
+        self._process = process
+        self.inherited = inherited
+
+    def uv_runs(self, process: int | None) -> None:
+        """Tell the guard which process of uv runs now, None where it has ended."""
+        self.tell(crash_guard.news_of_uv(process))
+
+    def tell(self, line: bytes) -> None:
+        """Send the guard a line of `crash_guard`."""
+        if self._process is not None and self._process.stdin is not None:
+            # A guard that was killed is missed only by who is killed as well.
+            with suppress(OSError):
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
+
+
+@contextmanager
+def guarded(files: Mapping[Path, bytes | None], proxies: Sequence[str], exclusion: int) -> Iterator[CrashGuard]:
+    """Have the files restored to these bytes where they name one of the proxies and this process is killed within the block.
+
+    The descriptor `exclusion` keeps other runs waiting until that is done.
+    """
+    if sys.platform == "win32":
+        # Its processes inherit no descriptors: there the next run repairs the lock.
+        yield CrashGuard(None, ())
+        return
+    ends, uv_runs = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - this Python, and a file of this package
+            [sys.executable, "-I", "-S", crash_guard.__file__, str(ends)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            # It survives what is sent to all processes of a terminal or of a job.
+            start_new_session=True,
+            pass_fds=(ends, exclusion),
+        )
+    except BaseException:
+        os.close(uv_runs)
+        raise
+    finally:
+        os.close(ends)
+    guard = CrashGuard(process, (uv_runs,))
+    guard.tell(crash_guard.order_to_restore(files, proxies))
+    try:
+        yield guard
+    finally:
+        guard.tell(crash_guard.all_done())
+        os.close(uv_runs)
+        with suppress(OSError):
+            process.communicate()
