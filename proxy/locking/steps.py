@@ -1,7 +1,7 @@
 """From a lock to a lock: through the proxy while uv runs, and named after the mirror when it is done."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -77,7 +77,7 @@ class _Attempt:
         self._route = detour(indexes, way.doors)
         self._proxies = [base_of(door.proxy) for door in way.doors]
         self._disk = LockOnDisk(project.lock, self._proxies)
-        self._others = [LockOnDisk(path, self._proxies) for path in project.other_locks]
+        self._others = list(_readable_locks(project.other_locks, self._proxies))
         self._before = _readable(self._disk.before)
         self._doors = spelled(indexes, way.doors, () if self._before is None else self._before.registries)
         self._former = () if self._before is None else _former(self._before, indexes)
@@ -85,7 +85,8 @@ class _Attempt:
     @contextmanager
     def guarded(self) -> Iterator[CrashGuard]:
         """Let no lock name a proxy after the block, however it ends."""
-        disks = (*self._others, self._disk)
+        # Somebody else may be locking another project through a proxy that runs for many.
+        disks = (*self._others, self._disk) if self._way.own else (self._disk,)
         remove_temporaries(self._disk.path)
         with ExitStack() as stack:
             guard = stack.enter_context(guarded({disk.path: disk.before for disk in disks}, self._proxies, self._run.exclusion))
@@ -127,7 +128,8 @@ class _Attempt:
         if elsewhere is not None:
             raise LockFailed(
                 f"uv locked {elsewhere.path}, where {self._project.lock} was expected",
-                f"both are as before; name the project of the former: --project {elsewhere.path.parent}",
+                f"{'it is as before' if self._way.own else 'see whether it names the proxy'}; "
+                f"name the project that you mean: --project {elsewhere.path.parent}",
             )
         return status
 
@@ -197,6 +199,13 @@ def check(project: Project, mirrors: Sequence[str], proxies: Sequence[str], inde
         count = sum(package.registry == registry for package in locked.packages)
         say(f"{project.lock.name} names a proxy: {registry} ({count} packages); make it name the mirror: mirrormend lock")
     return 1 if found else 0
+
+
+def _readable_locks(paths: Iterable[Path], proxies: Sequence[str]) -> Iterator[LockOnDisk]:
+    for path in paths:
+        # uv cannot go on from one that cannot be read.
+        with suppress(LockFailed):
+            yield LockOnDisk(path, proxies)
 
 
 def _readable(content: bytes | None) -> Lock | None:
