@@ -104,7 +104,9 @@ class _Attempt:
             status = min(1, await self._uv(comparing(self._run.arguments), guard, quiet=True))
         if self._run.errand is not Errand.WRITE:
             return status or await self._difference()
-        dead = await self._dead() if status == 0 else []
+        dead: list[Proxied] = []
+        if status == 0 and self._way.verify is not None:
+            dead = await self._way.verify(read_lock(_text(self._made())))
         if dead:
             self._say(f"the mirror does not deliver {_these(dead)}; locking again without")
             again = [f"--refresh-package={name}" for name in sorted({file.project for file in dead})]
@@ -133,9 +135,6 @@ class _Attempt:
             )
         return status
 
-    async def _dead(self) -> list[Proxied]:
-        return [] if self._way.verify is None else await self._way.verify(read_lock(_text(self._made())))
-
     def _made(self) -> bytes:
         made = self._disk.content()
         if made is None:
@@ -146,11 +145,7 @@ class _Attempt:
         return made
 
     async def _difference(self) -> int:
-        """Say why a lock that uv is content with would not stay as it is; return 1 then, else 0."""
-        dead = await self._dead()
-        if dead:
-            self._say(f"{self._project.lock.name} would change: the mirror does not deliver {_these(dead)}; update it: mirrormend lock")
-            return 1
+        """Say if a lock that uv is content with would not stay as it is; return 1 then, else 0."""
         final = await _named_after_mirrors(self._made(), self._doors, by_environment=not self._way.own)
         if final != self._disk.before:
             self._say(f"{self._project.lock.name} would change: it does not name the mirror; update it: mirrormend lock")

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.clients import clean_environment, run_command, write_project
@@ -110,7 +110,8 @@ async def race(both: tuple[Run, Run], *, with_old: bool, folder: Path) -> None:
         assert {each.name for each in project.iterdir()} <= {"pyproject.toml", "uv.lock"}
 
 
-@settings(max_examples=10)
+# Each example takes seconds: to make a failing one smaller would take minutes.
+@settings(max_examples=10, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.tuples(runs, runs), st.booleans())
 def test_however_two_runs_race_the_lock_is_the_old_one_or_a_good_new_one(both: tuple[Run, Run], with_old: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
