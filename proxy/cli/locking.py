@@ -17,18 +17,20 @@ from proxy.config import Settings, UpstreamSection
 from proxy.config.complaints import no_upstream
 from proxy.config.load import SettingsError
 from proxy.core.lockfile import LockUnreadable
-from proxy.locking.addresses import Door, same_index
+from proxy.locking.addresses import Door, normalised, same_index
 from proxy.locking.errors import LockFailed
 from proxy.locking.exclusion import only_run
-from proxy.locking.indexes import UvIndex, configured, credentials_of, credentials_variables, index_named, with_credentials
+from proxy.locking.indexes import UvIndex, configured, credentials_in, credentials_of, credentials_variables, index_named, with_credentials
 from proxy.locking.project import Project
 from proxy.locking.serving import proxy_for_a_while
 from proxy.locking.steps import UvRun, Way, check, lock, rename
-from proxy.locking.uv import Errand, errand_of, refused, run_uv, script_of
+from proxy.locking.url_standard import parse_url
+from proxy.locking.uv import Errand, errand_of, find_uv, refused, run_uv, script_of
 from proxy.locking.uv_location import UvLocation
-from proxy.locking.verifying import undelivered
+from proxy.locking.uv_version import refuse_too_old
 from proxy.locking.whereabouts import mirror_behind
 from proxy.upstream.addresses import without_credentials
+from proxy.upstream.credentials import netrc_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def run_lock(order: Order) -> int:
         project = Project.at(location.folder)
     else:
         project = Project.of_script(location.script, location.folder)
-    indexes = configured(project.settings(location.environ), location.environ)
+    indexes = configured(project.settings(location.environ), location.environ, project.projects())
     try:
         return run_loop(_until_told_to_end(order, location, project, indexes))
     except (LockFailed, LockUnreadable) as error:
@@ -100,6 +102,9 @@ async def _until_told_to_end(order: Order, location: UvLocation, project: Projec
             return check(project, mirrors, [order.proxy] if order.proxy else [], indexes, _say)
         if errand is Errand.LOOK and not order.to:
             return await run_uv([*location.arguments, *order.arguments], location.directory, location.environ)
+        uv = None if order.to else find_uv()
+        if uv is not None:
+            await refuse_too_old(uv)
         async with _way(order, indexes) as way:
             if order.to:
                 return await rename(project, indexes, way, to_mirror=order.to == "mirror", say=_say)
@@ -122,22 +127,23 @@ async def _way(order: Order, indexes: Sequence[UvIndex]) -> AsyncIterator[Way]:
         named = index_named(indexes)
         if named is None:
             raise SettingsError("", f"{no_upstream().why}, or name it as uv's default index in pyproject.toml")
+        settings = _settings_for(order, named)
         door = await _if_it_is_a_proxy(named.url, indexes)
         if door is not None:
             yield Way((door,), own=False)
             return
-        settings = _settings(order, without_credentials(named.url))
-    settings, without = with_credentials_of(indexes, settings)
+    settings, without = with_credentials_of(indexes, _normalised(settings))
     begin_command(settings, settings.log)
-    async with proxy_for_a_while(settings) as indexes_behind:
-        yield Way(tuple(indexes_behind), own=True, without=without, verify=lambda made: undelivered(made, indexes_behind))
+    async with proxy_for_a_while(settings, _say) as (doors, verification):
+        yield Way(doors, own=True, without=without, verification=verification)
 
 
 async def _running(proxy: str, indexes: Sequence[UvIndex]) -> Door:
-    parts = urlsplit(proxy)
-    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-        raise SettingsError("--proxy", "give the whole address of the proxy's simple API, such as http://127.0.0.1:8080/simple/")
-    address = f"{without_credentials(proxy).rstrip('/')}/"
+    try:
+        parts = urlsplit(str(replace(parse_url(proxy), query="", fragment="")))
+    except ValueError:
+        raise SettingsError("--proxy", "give the whole address of the proxy's simple API, such as http://127.0.0.1:8080/simple/") from None
+    address = f"{without_credentials(parts.geturl()).rstrip('/')}/"
     if not address.endswith("/simple/"):
         address += "simple/"
     given = (unquote(parts.username or ""), unquote(parts.password or "")) if parts.username or parts.password else None
@@ -156,6 +162,26 @@ async def _if_it_is_a_proxy(url: str, indexes: Sequence[UvIndex]) -> Door | None
 
 def _settings(order: Order, upstream: str | None) -> Settings:
     return settings_to_serve(order.config, {"upstream": upstream, "log_level": order.log_level})
+
+
+def _settings_for(order: Order, index: UvIndex) -> Settings:
+    """Return the settings for the mirror that is uv's `index`, without the credentials; raise SettingsError that names where it stands."""
+    try:
+        parts = parse_url(index.url)
+        settings = _settings(order, str(replace(parts, user="", query="", fragment="")))
+    except ValueError as error:
+        raise SettingsError(index.where, f"the address of its index cannot be used: {error}") from None
+    if not parts.query.strip("?"):
+        return settings
+    # No setting has a query. uv sends it with what it asks for pages, and so does the proxy that runs for this lock.
+    upstream = tuple(each.model_copy(update={"url": f"{each.url}{parts.query}"}) for each in settings.upstream)
+    return settings.model_copy(update={"upstream": upstream})
+
+
+def _normalised(settings: Settings) -> Settings:
+    """Return the settings with the mirrors spelled as uv spells them, so that what is compared is alike."""
+    upstream = tuple(each.model_copy(update={"url": normalised(each.url)}) for each in settings.upstream)
+    return settings.model_copy(update={"upstream": upstream})
 
 
 def _settings_or_none(order: Order) -> Settings | None:
@@ -177,10 +203,21 @@ def with_credentials_of(indexes: Sequence[UvIndex], settings: Settings) -> tuple
     for section in settings.upstream:
         its = [index for index in indexes if same_index(index.url, section.url)]
         without.update(variable for index in its for variable in credentials_variables(index))
-        found = next(filter(None, (credentials_of(index, os.environ) for index in its)), None)
-        has_some = section.token or section.username or section.password or urlsplit(section.url).username
-        upstreams.append(section if has_some else section.model_copy(update={"url": with_credentials(section.url, found)}))
+        has_some = section.token or section.username or section.password
+        upstreams.append(section if has_some else section.model_copy(update={"url": _with_all_credentials(section.url, its)}))
     return settings.model_copy(update={"upstream": tuple(upstreams)}), frozenset(without)
+
+
+def _with_all_credentials(url: str, indexes: Sequence[UvIndex]) -> str:
+    """Return the mirror's address with those credentials that uv would use; to a user alone netrc has the password, as it has for uv."""
+    own = credentials_in(url)
+    known = (credentials_of(index, os.environ) for index in indexes)
+    found = own if own[1] else next((each for each in known if each and own[0] in {"", each[0]}), None) or own
+    if found[0] and not found[1]:
+        host = urlsplit(url).hostname or ""
+        of_netrc = netrc_credentials(host, os.environ)
+        found = of_netrc if of_netrc is not None and of_netrc[0] == found[0] else found
+    return with_credentials(without_credentials(url), found if any(found) else None)
 
 
 def _say(what: str) -> None:

@@ -99,7 +99,8 @@ def readdressed(lock: Lock, registries: Mapping[str, str], files: Mapping[str, s
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        # A byte order mark is passed over, as uv does; in the text it stays.
+        return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise LockUnreadable(str(error)) from error
 

@@ -333,6 +333,41 @@ class Index:
             await self._schedule.prepare(project, page, releases)
         return self._serving.mended(project, page)
 
+    def known(self, name: str) -> Mended | None:
+        """Return what became of the page of a project that clients without credentials of their own see; None if it is not in memory."""
+        project = self._projects.known(SHARED, name)
+        return None if project is None or project.known is None else self._serving.mended_now(project)
+
+    @property
+    def known_names(self) -> list[str]:
+        """The projects of whose pages `known` tells."""
+        return [project.name for project in self._projects if project.who.shared and project.known is not None]
+
+    async def settled(self) -> None:
+        """Wait until the denials of files of all these projects are proven, contradicted, or left for another time."""
+        await asyncio.gather(*(self._verifier.settled(project) for project in self._projects if project.who.shared))
+
+    async def confirm(self, name: str) -> Mended:
+        """Prove once more, as soon as `[verdict]` confirm allows, that those releases are absent that await it; return the page.
+
+        Raises PageUnreadable if the page was withdrawn.
+        """
+        project = self._projects.of(SHARED, name)
+        await self._verifier.settled(project)
+        awaiting = self._serving.mended(project, _page_of(project)).awaiting
+        if awaiting:
+            await asyncio.sleep(self._until_confirmed(project, awaiting))
+            await self._verifier.ask(project, awaiting)
+            await self._verifier.settled(project)
+            self._projects.learned(project)
+        return self._serving.mended(project, _page_of(project))
+
+    def _until_confirmed(self, project: Project, awaiting: Collection[File]) -> float:
+        """Return the seconds until another proof counts beside the first; a clock that went back lets nobody wait for longer than that."""
+        proven = max(project.verdicts[file.key].evidence.at for file in awaiting)
+        confirm = self._settings.verdict.confirm
+        return min(confirm, max(0.0, proven + confirm - self._clock()))
+
     async def metadata(self, name: str, key: str, who: Identity) -> CoreMetadata:
         """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""
         deadline, url = self._settings.probe.deadline, f"{self.mirror.url}{name}/"

@@ -5,13 +5,15 @@ Rules for this file: pure.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from proxy.core.lockfile import Lock, LockedPackage
 from proxy.core.render.pages import file_path
+from proxy.locking.url_standard import parse_url
+from proxy.upstream.addresses import without_credentials
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HTTP = re.compile(r"[\x00-\x20]*https?:", re.IGNORECASE)
 _END_OF_ADDRESS = re.compile(r"(?:[0-9a-f]+/)?[^/?]+")
 _KEPT_BY_UV = "".join(chr(each) for each in range(0x21, 0x7F) if chr(each) not in '"<>`{}\\^')
 """What a URL's path keeps unescaped when uv writes it (URL Standard, path percent-encode set)."""
@@ -47,24 +49,40 @@ class Proxied:
     filename: str
 
 
-def as_locked(url: str) -> str:
-    """Gives the address of an index as uv writes it into a lock: without credentials, scheme and host in small letters, no default port.
+def normalised(url: str) -> str:
+    """Return the address of an index as uv reads it, with its credentials; one that is not http or https (a folder's) stays as it is.
 
     Raises ValueError where it is no address.
     """
-    parts = urlsplit(url)
-    host, scheme = (parts.hostname or "").lower(), parts.scheme.lower()
-    port = "" if parts.port in {None, _DEFAULT_PORTS.get(scheme)} else f":{parts.port}"
-    place = f"[{host}]{port}" if ":" in host else f"{host}{port}"
-    return urlunsplit((scheme, place, parts.path or "/", parts.query, ""))
+    return str(parse_url(url)) if is_http(url) else url
+
+
+def is_http(url: str) -> bool:
+    """Return whether `url` begins as an address that is asked over HTTP does."""
+    return _HTTP.match(url) is not None
+
+
+def as_locked(url: str) -> str:
+    """Return the address of an index as uv writes it into a lock: normalised, and without credentials.
+
+    Raises ValueError where it is no address.
+    """
+    return str(replace(parse_url(url), user="")) if is_http(url) else without_credentials(url)
 
 
 def same_index(one: str, other: str) -> bool:
-    """Whether two addresses lead to the same index: credentials and the slash at the end do not matter."""
+    """Return whether two addresses lead to the same index: credentials, slashes at the end, and the fragment do not matter."""
     try:
-        return as_locked(one).rstrip("/") == as_locked(other).rstrip("/")
+        return _place_of(one) == _place_of(other)
     except ValueError:
         return False
+
+
+def _place_of(url: str) -> str:
+    if not is_http(url):
+        return url.rstrip("/")
+    parts = parse_url(url)
+    return str(replace(parts, user="", path=parts.path.rstrip("/"), query=parts.query.removesuffix("?"), fragment=""))
 
 
 def file_of_mirror(url: str) -> str:

@@ -5,7 +5,8 @@ Rules for this file: pure. So do uv 0.7, 0.9 and 0.13:
 - UV_DEFAULT_INDEX wins over a `[[tool.uv.index]]` with `default = true`, and this over UV_INDEX_URL, and this over `index-url`.
 - UV_INDEX comes before the indexes of files. An index of the environment that has the name of one of a file stands in its place,
   for `[tool.uv.sources]` as well; the one of the file is forgotten, and that it was `explicit` too.
-- An index that is `explicit` is asked only for what `[tool.uv.sources]` binds to it.
+- An index that is `explicit` is asked only for what `[tool.uv.sources]` binds to it. So is every index that stands in the pyproject.toml of
+  a member of the workspace, or of another folder, whose own sources bind something to it: it comes before one of that name in the settings.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from proxy.core.errors import MirrormendError
-from proxy.locking.addresses import Door, as_locked, same_index
+from proxy.locking.addresses import Door, as_locked, is_http, normalised, same_index
 
 
 class Role(StrEnum):
@@ -28,13 +29,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UvIndex:
-    """An index of uv as it was configured; `where` names the file or the variable, `in_file` says which of both it is."""
+    """An index of uv as it was configured; `where` names the file or the variable, `in_file` says which of both it is.
+
+    `of_sources` says that it is no setting: it stands in the file of a project whose sources bind something to it.
+    """
 
     url: str
     role: Role
     where: str
     name: str | None = None
     in_file: bool = True
+    of_sources: bool = False
 
     def at(self, url: str) -> str:
         """Gives the value for a variable that puts `url` in the place of this index."""
@@ -60,11 +65,45 @@ class OtherIndex(MirrormendError):
         )
 
 
-def configured(tables: Sequence[tuple[str, Mapping[str, Any]]], environ: Mapping[str, str]) -> list[UvIndex]:
-    """Gives the indexes of each role in the order of their strength, those that the environment names among them.
+def configured(
+    tables: Sequence[tuple[str, Mapping[str, Any]]], environ: Mapping[str, str], projects: Iterable[tuple[str, Mapping[str, Any]]] = ()
+) -> list[UvIndex]:
+    """Return the indexes of each role in the order of their strength, those that the environment names among them.
 
-    `tables` are the settings of uv by the name of their file, the strongest first. What uv itself would refuse is passed over.
+    `tables` are the settings of uv by the name of their file, the strongest first; `projects` are `[tool.uv]` of the projects that are
+    locked together. What uv itself would refuse is passed over.
     """
+    found = [replace(index, url=_normalised(index.url)) for index in _configured(tables, environ)]
+    of_environment = {index.name for index in found if not index.in_file}
+    for where, table in projects:
+        bound = _bound_names(table.get("sources"))
+        for index in _each_name_once(_of_table(where, table)):
+            of_project = replace(index, url=_normalised(index.url), role=Role.EXPLICIT, of_sources=True)
+            known = any(each.name == index.name and each.url == of_project.url for each in found)
+            if index.name in bound and index.name not in of_environment and not known:
+                found.append(of_project)
+    return found
+
+
+def _bound_names(sources: object) -> set[str]:
+    each_source = sources.values() if isinstance(sources, dict) else ()
+    tables = [table for source in each_source for table in (source if isinstance(source, list) else [source]) if isinstance(table, dict)]
+    return {name for table in tables if isinstance(name := table.get("index"), str)}
+
+
+def _normalised(url: str) -> str:
+    try:
+        return url if read_as_folder(url) else normalised(url)
+    except ValueError:
+        return url
+
+
+def read_as_folder(url: str) -> bool:
+    """Return whether uv takes an address for the path of a folder: it knows the scheme in small letters only."""
+    return is_http(url) and not url.lstrip().startswith(("http:", "https:"))
+
+
+def _configured(tables: Sequence[tuple[str, Mapping[str, Any]]], environ: Mapping[str, str]) -> list[UvIndex]:
     of_files = _each_name_once(index for where, table in tables for index in _of_table(where, table))
     old_form = [UvIndex(table["index-url"], Role.DEFAULT, where) for where, table in tables if isinstance(table.get("index-url"), str)]
     return [
@@ -128,15 +167,16 @@ def detour(indexes: Sequence[UvIndex], doors: Sequence[Door]) -> Detour:
     explicit = [index for index in indexes if index.role is Role.EXPLICIT and id(index) in led]
     default = _default(indexes, led)
     door = None if default is None else led.get(id(default))
+    if door is None and not any(id(index) in led for index in implicit):
+        refused = next((index for index in explicit if not index.of_sources), default)
+        if refused is not None:
+            raise OtherIndex(refused, doors[0].mirror)
+        door = doors[0]
     # An index that is asked for everything does no harm just before a default that is the same mirror.
-    bound = [index for index in explicit if led[id(index)] is door]
+    bound = [index for index in explicit if led[id(index)] is door and not _shares_its_name(index, indexes)]
     left = tuple(index for index in explicit if index not in bound)
     environment: dict[str, str] = {}
     without: set[str] = set()
-    if door is None and not any(id(index) in led for index in implicit):
-        if left or default is not None:
-            raise OtherIndex(left[0] if left or default is None else default, doors[0].mirror)
-        door = doors[0]
     if door is not None:
         environment["UV_DEFAULT_INDEX"] = _value(default or UvIndex("", Role.DEFAULT, ""), door)
         without.add("UV_INDEX_URL")
@@ -145,6 +185,11 @@ def detour(indexes: Sequence[UvIndex], doors: Sequence[Door]) -> Detour:
         without.add("UV_EXTRA_INDEX_URL")
     named = any(same_index(index.url, door.mirror) for index in indexes for door in doors)
     return Detour(environment, frozenset(without), named, left)
+
+
+def _shares_its_name(index: UvIndex, indexes: Sequence[UvIndex]) -> bool:
+    """Return whether another index has the name of this one: a variable would stand in the place of both."""
+    return any(each.name == index.name and not same_index(each.url, index.url) for each in indexes if index.name is not None)
 
 
 def _value(index: UvIndex, door: Door | None) -> str:
@@ -163,6 +208,17 @@ def _default(indexes: Sequence[UvIndex], led: Mapping[int, Door]) -> UvIndex | N
     return None
 
 
+def hints(indexes: Sequence[UvIndex], route: Detour) -> Iterator[str]:
+    """Yield what the user should know of the indexes before uv runs, since it may fail for it."""
+    for index in route.left:
+        named = index.name or as_locked(index.url)
+        yield f"note: {named} in {index.where} is an explicit index: uv asks it itself, not the proxy, and meets what is broken there"
+    for index in indexes:
+        if read_as_folder(index.url):
+            remedy = f"write {as_locked(index.url)} in {index.where}"
+            yield f"note: uv takes an address with HTTP:// in capitals for the path of a folder: {remedy}"
+
+
 def spelled(indexes: Sequence[UvIndex], doors: Sequence[Door], locked: Sequence[str] = ()) -> tuple[Door, ...]:
     """Gives the doors with the mirrors spelled as uv compares them: as a file has them, else the environment, else a lock's indexes."""
     result = []
@@ -174,12 +230,21 @@ def spelled(indexes: Sequence[UvIndex], doors: Sequence[Door], locked: Sequence[
 
 
 def credentials_of(index: UvIndex, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Gives user and password that uv has for an index: those in its address, else those of UV_INDEX_<NAME>_USERNAME and _PASSWORD."""
-    parts = urlsplit(index.url)
-    if parts.username or parts.password:
-        return unquote(parts.username or ""), unquote(parts.password or "")
-    user, password = ([environ.get(variable, "") for variable in credentials_variables(index)] or ["", ""])[:2]
-    return (user, password) if user or password else None
+    """Return user and password that uv has for an index: those of UV_INDEX_<NAME>_USERNAME and _PASSWORD before those in its address.
+
+    Without a password the user alone is returned, for whom netrc may have one.
+    """
+    of_variables = [environ.get(variable, "") for variable in credentials_variables(index)] or ["", ""]
+    user, password = credentials_in(index.url)
+    given = [(of_variables[0], of_variables[1]), (user, password), (of_variables[0] or user, of_variables[1] or password)]
+    complete = (each for each in given if all(each))
+    return next(complete, None) or next((each for each in given if any(each)), None)
+
+
+def credentials_in(url: str) -> tuple[str, str]:
+    """Return user and password in an address, each empty if it has none."""
+    parts = urlsplit(url)
+    return unquote(parts.username or ""), unquote(parts.password or "")
 
 
 def credentials_variables(index: UvIndex) -> tuple[str, ...]:
@@ -192,7 +257,7 @@ def credentials_variables(index: UvIndex) -> tuple[str, ...]:
 
 def index_named(indexes: Sequence[UvIndex]) -> UvIndex | None:
     """Gives the index to lock from where nobody says which: the default one of a file, of the environment, else the first of all others."""
-    over_http = [index for index in indexes if index.url.lower().startswith(("http://", "https://")) and index.role is not Role.EXPLICIT]
+    over_http = [index for index in indexes if is_http(index.url) and index.role is not Role.EXPLICIT]
     over_http.sort(key=lambda index: (index.role is not Role.DEFAULT, not index.in_file))
     return next(iter(over_http), None)
 

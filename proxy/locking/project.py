@@ -4,10 +4,12 @@ As uv finds them (its documentation: projects, workspaces, configuration files):
 its uv.toml, else `[tool.uv]` of its pyproject.toml; after these the user's and the system's uv.toml.
 """
 
+import os
 import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -69,6 +71,23 @@ class Project:
         folders = {self.root, *(each for each in (self.folder, *self.folder.parents) if (each / "pyproject.toml").is_file())}
         return tuple(sorted({each / "uv.lock" for each in folders} - {self.lock}))
 
+    def projects(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield `[tool.uv]` of every project that is locked together: the root, its members, and what they take from folders.
+
+        What cannot be read is passed over: uv has words of its own for it.
+        """
+        left, seen = [self.root, *_members(self.root)], set[Path]()
+        while left:
+            folder = left.pop(0)
+            path = folder / "pyproject.toml"
+            if path.resolve() in seen:
+                continue
+            seen.add(path.resolve())
+            with suppress(NoProject, OSError):
+                table = _tool_uv(folder)
+                yield os.path.relpath(path, self.root), table
+                left += [folder / each for each in _folders_of(table.get("sources"))]
+
     def settings(self, environ: Mapping[str, str]) -> Tables:
         """Gives uv's settings by the name of their file, the strongest first; raises NoProject where one cannot be read."""
         # Whatever else is named, a script's own settings come first.
@@ -119,6 +138,23 @@ def _tool_uv_of_script(script: Path) -> Mapping[str, Any]:
         raise NoProject(script, f"its metadata is no TOML: {error}") from error
 
 
+def _members(root: Path) -> list[Path]:
+    workspace = _tool_uv(root).get("workspace")
+    patterns = workspace.get("members") if isinstance(workspace, dict) else None
+    found: dict[Path, None] = {}
+    for each in patterns if isinstance(patterns, list) else []:
+        with suppress(ValueError, NotImplementedError, OSError):
+            found |= dict.fromkeys(root.glob(each))
+    return [each for each in sorted(found) if (each / "pyproject.toml").is_file() and _is_workspace_of(root, each)]
+
+
+def _folders_of(sources: object) -> Iterator[str]:
+    for source in sources.values() if isinstance(sources, dict) else ():
+        for each in source if isinstance(source, list) else [source]:
+            if isinstance(each, dict) and isinstance(each.get("path"), str):
+                yield each["path"]
+
+
 def _tool_uv(folder: Path) -> Mapping[str, Any]:
     path = folder / "pyproject.toml"
     return _within_tool_uv(_read(path) if path.is_file() else {})
@@ -137,7 +173,8 @@ def _table(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # One byte order mark is passed over, as uv does.
+        return tomllib.loads(path.read_text(encoding="utf-8").removeprefix("\ufeff"))
     except (OSError, UnicodeDecodeError) as error:
         raise NoProject(path, f"it cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8'})") from error
     except tomllib.TOMLDecodeError as error:

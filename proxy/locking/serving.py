@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from proxy.config import AccessSection, LinkMode, LinksSection, Settings
 from proxy.index import Index
-from proxy.locking.addresses import Door
+from proxy.locking.addresses import Door, as_locked
+from proxy.locking.verifying import CONFIRMED_AFTER, Verification
 from proxy.server import create_app
 from proxy.server.context import INDEXES
 from proxy.server.warm import WarmRunner
@@ -22,26 +23,32 @@ _FIRST_PORT, _PORTS = 20_000, 10_000
 
 
 @asynccontextmanager
-async def proxy_for_a_while(settings: Settings) -> AsyncIterator[Mapping[Door, Index]]:
-    """Serves while the block runs; gives a door for each mirror of `settings`, the first one at `/simple/`, and what stands behind it.
+async def proxy_for_a_while(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[tuple[tuple[Door, ...], Verification]]:
+    """Serve while the block runs; yield a door for each mirror of `settings`, the first one at `/simple/`, and what verifies a lock there.
 
     Whatever the settings say of links, they lead through the proxy, so that every core metadata comes from it.
     Nothing is rescued: a lock that names the mirror can only hold files that the mirror itself delivers.
+    `say` tells the user what takes time.
     """
     # Whoever else is on this machine is not to use the credentials that it has for the mirror.
     token = secrets.token_urlsafe(24)
     rescue, access = settings.rescue.model_copy(update={"enabled": False}), AccessSection(tokens=(SecretStr(token),))
-    settings = settings.model_copy(update={"links": LinksSection(mode=LinkMode.PROXY), "rescue": rescue, "access": access})
+    verdict = settings.verdict.model_copy(update={"confirm": min(settings.verdict.confirm, CONFIRMED_AFTER)})
+    settings = settings.model_copy(
+        update={"links": LinksSection(mode=LinkMode.PROXY), "rescue": rescue, "access": access, "verdict": verdict}
+    )
     app = create_app(settings)
+    indexes: dict[Door, Index] = {}
+    verification = Verification(indexes, say, verdict.confirm)
+    app.middlewares.append(verification.wait_for_confirmation)
     runner = WarmRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
         address = await _listen(runner, settings)
         names = ["", *(f"{section.name}/" for section in settings.upstream[1:])]
-        yield {
-            Door(shown(section.url), f"{address}/{name}simple/", ("mirrormend", token)): app[INDEXES][section.name]
-            for name, section in zip(names, settings.upstream, strict=True)
-        }
+        for name, section in zip(names, settings.upstream, strict=True):
+            indexes[Door(as_locked(section.url), f"{address}/{name}simple/", ("mirrormend", token))] = app[INDEXES][section.name]
+        yield tuple(indexes), verification
     finally:
         await runner.cleanup()
 

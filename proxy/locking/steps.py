@@ -1,19 +1,20 @@
 """From a lock to a lock: through the proxy while uv runs, and named after the mirror when it is done."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.core.lockfile import Lock, LockUnreadable, read_lock, readdressed
-from proxy.locking.addresses import Door, Proxied, as_locked, back, base_of, made_through_a_proxy, proxied_files, same_index, through
+from proxy.locking.addresses import Door, Proxied, back, base_of, made_through_a_proxy, proxied_files, same_index, through
 from proxy.locking.crash_guard import remove_temporaries
 from proxy.locking.errors import LockFailed
 from proxy.locking.guarding import CrashGuard, guarded
-from proxy.locking.indexes import Detour, Role, UvIndex, detour, spelled
+from proxy.locking.indexes import Detour, Role, UvIndex, detour, hints, spelled
 from proxy.locking.project import Project
 from proxy.locking.uv import Errand, comparing, environment_of, run_uv
+from proxy.locking.verifying import Verification
 from proxy.locking.whereabouts import at_mirror
 from proxy.locking.writing import LockOnDisk
 from proxy.upstream.addresses import is_loopback
@@ -35,14 +36,14 @@ _LOCKED_BY_OTHERS = (
 class Way:
     """How a lock is led: `doors` are the mirrors and proxies; `own` says that the proxy runs for this lock only, on loopback.
 
-    `without` are variables that uv is not to see, since the proxy has what they say. `verify` gives the files of a lock that the
-    mirrors do not deliver.
+    `without` are variables that uv is not to see, since the proxy has what they say. `verification` asks the mirrors behind the own
+    proxy for what is locked.
     """
 
     doors: tuple[Door, ...]
     own: bool
     without: frozenset[str] = frozenset()
-    verify: Callable[[Lock], Awaitable[list[Proxied]]] | None = None
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ async def lock(project: Project, indexes: Sequence[UvIndex], way: Way, run: UvRu
 
 class _Attempt:
     def __init__(self, project: Project, indexes: Sequence[UvIndex], way: Way, run: UvRun, say: Say) -> None:
-        self._project, self._way, self._run, self._say = project, way, run, say
+        self._project, self._indexes, self._way, self._run, self._say = project, indexes, way, run, say
+        self._verification = way.verification
         self._route = detour(indexes, way.doors)
         self._proxies = [base_of(door.proxy) for door in way.doors]
         self._disk = LockOnDisk(project.lock, self._proxies)
@@ -99,22 +101,29 @@ class _Attempt:
         if self._before is not None:
             proxied = readdressed(self._before, *through(self._before, self._doors, self._former, whole=False)).encode()
             self._disk.exchange(self._disk.before, proxied)
+        for hint in hints(self._indexes, self._route):
+            self._say(hint)
         status = await self._uv(self._run.arguments, guard)
+        while 0 < status < _KILLED and self._verification is not None and await self._verification.confirm_absences():
+            self._say("locking again without")
+            status = await self._uv(self._run.arguments, guard)
         if self._run.errand is Errand.DRY_RUN and status == 0:
             status = min(1, await self._uv(comparing(self._run.arguments), guard, quiet=True))
         if self._run.errand is not Errand.WRITE:
             return status or await self._difference()
         dead: list[Proxied] = []
-        if status == 0 and self._way.verify is not None:
-            dead = await self._way.verify(read_lock(_text(self._made())))
+        if status == 0 and self._verification is not None:
+            dead = await self._verification.undelivered(read_lock(_text(self._made())))
         if dead:
             self._say(f"the mirror does not deliver {_these(dead)}; locking again without")
             again = [f"--refresh-package={name}" for name in sorted({file.project for file in dead})]
             status = await self._uv([*self._run.arguments, *again], guard)
         if status != 0:
+            self._tell_left_out(None)
             self._disk.restore(cut_short=status > _KILLED)
             return status
         made = self._made()
+        self._tell_left_out(read_lock(_text(made)))
         final = await _named_after_mirrors(made, self._doors, by_environment=not self._way.own)
         self._disk.exchange(made, final)
         _tell(self._project, self._route, read_lock(_text(final)), self._doors, self._say)
@@ -143,6 +152,10 @@ class _Attempt:
                 "see whether the uv on your PATH is a wrapper that goes elsewhere",
             )
         return made
+
+    def _tell_left_out(self, made: Lock | None) -> None:
+        for each in () if self._verification is None else self._verification.left_out(made):
+            self._say(each)
 
     async def _difference(self) -> int:
         """Say if a lock that uv is content with would not stay as it is; return 1 then, else 0."""
@@ -242,8 +255,6 @@ def _tell(project: Project, route: Detour, made: Lock, doors: Sequence[Door], sa
     mirrors = [door.mirror for door in doors if door.mirror in made.registries]
     for mirror in mirrors:
         say(f"{project.lock.name} names {mirror}")
-    for index in route.left:
-        say(f"note: {index.name or as_locked(index.url)} in {index.where} is an explicit index: uv asked it itself, not the proxy")
     if mirrors and not route.named:
         say(f'note: uv needs this index wherever the lock is used: url = "{mirrors[0]}" in [[tool.uv.index]], or UV_DEFAULT_INDEX')
 

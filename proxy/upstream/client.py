@@ -232,7 +232,7 @@ class Client:
             at_home = origin_of_dialled(address) == self._origin
             trusted = trusted and at_home
             authorization = self.authorization_for(own) if trusted else None
-            if len(visited) == 1 and not url.startswith(self._section.url):
+            if len(visited) == 1 and not url.startswith(self._section.url.partition("?")[0]):
                 # What a page says in a link itself is for that link, wherever it leads.
                 authorization = link_authorization(url) or authorization
             proxy = self._route.proxy_for(str(address))

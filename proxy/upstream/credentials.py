@@ -48,6 +48,12 @@ def principal_of(authorization: str | None) -> str:
 
 def netrc_authorization(host: str, environ: Mapping[str, str]) -> str | None:
     """Return the Authorization header of what netrc has for `host`, None if there is nothing; an unreadable file is logged."""
+    found = netrc_credentials(host, environ)
+    return None if found is None else basic(*found)
+
+
+def netrc_credentials(host: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return user and password that netrc has for `host`, None if there is nothing; an unreadable file is logged."""
     named = environ.get("NETRC")
     try:
         candidates = [Path(named)] if named else [Path.home() / name for name in (".netrc", "_netrc")]
@@ -67,5 +73,5 @@ def netrc_authorization(host: str, environ: Mapping[str, str]) -> str | None:
             _log.warning("netrc-unreadable", path=str(path), why=type(error).__name__)
             continue
         if found is not None:
-            return basic(found[0] or "", found[2] or "")
+            return found[0] or "", found[2] or ""
     return None

@@ -118,10 +118,12 @@ class Mirror:
         if redaction:
             withhold(section.url, redaction.text)
         authorization = configured_authorization(section, os.environ)
-        self.key = f"{section.name}@{sha256(f'{self.address}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
+        self._base, question_mark, query = section.url.partition("?")
+        self._query = question_mark + query
+        self.key = f"{section.name}@{sha256(f'{self.address}{query}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
         self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
         self.counts = counts if counts is not None else MirrorCounts()
-        self._pages_at = str(dialled(section.url))
+        self._pages_at = str(dialled(self._base))
         self._observer = Observer(section.name, steady, self.counts, is_page=self._is_page, suspected=self._find_out)
         self._good_pages: deque[str] = deque(maxlen=4)
         self._finding_out: asyncio.Task[None] | None = None
@@ -359,7 +361,7 @@ class Mirror:
         async def fetch(url: str, usual: bool) -> FetchedPage | NotModified:
             return await self._fetch_at(url, name, who, known if usual else None, within if usual else 0.0)
 
-        return await self.inside.fetch(f"{self._section.url}{name}/", name, fetch, own=not who.shared)
+        return await self.inside.fetch(f"{self._base}{name}/{self._query}", name, fetch, own=not who.shared)
 
     async def _fetch_at(
         self, url: str, name: str, who: Identity, known: Validators | None, within: float | None

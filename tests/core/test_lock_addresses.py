@@ -5,7 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.lockfile import LockedFile, LockedPackage, read_lock, readdressed
-from proxy.locking.addresses import Door, as_locked, back, file_at, file_of_mirror, made_through_a_proxy, proxied_files, same_index, through
+from proxy.locking.addresses import (
+    Door,
+    as_locked,
+    back,
+    file_at,
+    file_of_mirror,
+    made_through_a_proxy,
+    normalised,
+    proxied_files,
+    same_index,
+    through,
+)
 
 MIRROR, PROXY = "https://mirror.example.com/api/pypi/simple", "http://127.0.0.1:8080/simple/"
 DOOR = Door(MIRROR, PROXY)
@@ -23,7 +34,7 @@ def package(registry: str, *urls: str, name: str = "demo") -> str:
         ("HTTP://mirror:80", "http://mirror/"),
         ("http://mirror:8081/simple", "http://mirror:8081/simple"),
         ("http://[::1]:8080/Simple/", "http://[::1]:8080/Simple/"),
-        ("https://token@mirror.example.com/simple/#x", "https://mirror.example.com/simple/"),
+        ("https://token@mirror.example.com/simple/#x", "https://mirror.example.com/simple/#x"),
     ],
 )
 def test_an_index_is_spelled_as_uv_writes_it(url: str, locked: str) -> None:
@@ -130,3 +141,44 @@ def test_a_whole_lock_led_through_the_proxy_and_back_has_the_same_bytes(filename
     listed = dict(zip(filenames, urls, strict=True))
     files = {file.url: listed[file.filename] for file in proxied_files(there, [door])}
     assert readdressed(there, back(there, [door]), files) == lock.text
+
+
+_hosts = st.sampled_from(
+    [
+        ("mirror.example.com", ["MIRROR.example.COM", "mirror%2Eexample.com", "mirror\u3002example.com", "\uff4dirror.example.com"]),
+        ("xn--mller-kva.example", ["müller.example", "MÜLLER.example", "m%C3%BCller.example"]),
+        ("127.0.0.1", ["127.1", "0x7f000001", "0177.0.0.1", "2130706433", "127.0.0.1."]),
+        ("[::1]", ["[0:0:0:0:0:0:0:1]", "[::0001]"]),
+    ]
+)
+_ports = st.sampled_from([("", ["", ":", ":443", ":0443"]), (":8443", [":8443", ":08443"])])
+_segments = st.sampled_from(
+    [("/a", ["/a", "\\a", "/./a", "/x/../a", "/%2e/a", "/x/.%2E/a"]), ("/%70", ["/%70"]), ("/%C3%A9", ["/é", "/%C3%A9"]), ("//b", ["//b"])]
+)
+
+
+@given(st.data())
+def test_every_spelling_of_an_index_counts_as_the_one_that_uv_writes(data: st.DataObject) -> None:
+    written, given_as = "https://", data.draw(st.sampled_from(["https://", " HTTPS://", "https:/", "https:\\\\", "https:\t//me:p%40@"]))
+    for parts in (_hosts, _ports, *[_segments] * data.draw(st.integers(0, 3))):
+        right, spellings = data.draw(parts)
+        written, given_as = written + right, given_as + data.draw(st.sampled_from([right, *spellings]))
+    ending, spelled_ending = data.draw(
+        st.sampled_from([("/", "/"), ("/", "/."), ("/?a=%C3%BC", "/?a=ü"), ("/?", "/?"), ("/#%20x", "/#\n x")])
+    )
+    written, given_as = written + ending, given_as + spelled_ending
+    assert as_locked(given_as) == written
+    assert as_locked(written) == written
+    assert same_index(written, given_as)
+    assert normalised(normalised(given_as)) == normalised(given_as)
+
+
+@given(st.text() | st.text(alphabet="ht:p/\\@%[].?#01xXé \t", max_size=30).map(lambda text: f"http:{text}"))
+def test_no_address_is_misread_in_silence(text: str) -> None:
+    try:
+        spelled = as_locked(text)
+    except ValueError:
+        assert not same_index(text, text)
+    else:
+        assert as_locked(spelled) == spelled
+        assert same_index(text, spelled)

@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 
 from proxy.locking.addresses import Door
-from proxy.locking.indexes import OtherIndex, UvIndex, configured, credentials_of, detour, index_named, spelled, with_credentials
+from proxy.locking.indexes import (
+    OtherIndex,
+    Role,
+    UvIndex,
+    configured,
+    credentials_of,
+    detour,
+    hints,
+    index_named,
+    spelled,
+    with_credentials,
+)
 
 MIRROR, PROXY, OTHER = "https://mirror.example.com/simple/", "http://127.0.0.1:20000/simple/", "https://other.example.com/simple"
 DOOR = Door(MIRROR, PROXY)
@@ -136,3 +147,42 @@ def test_uvs_own_credentials_are_found() -> None:
     in_address, nameless = indexes({"index": [index("https://a%40b:c@mirror.example.com/simple"), index(MIRROR)]})
     assert credentials_of(in_address, variables) == ("a@b", "c")
     assert credentials_of(nameless, variables) is None
+
+
+def in_member(url: str = MIRROR, name: str = "corp", bound: object = None, **more: bool) -> tuple[str, dict[str, Any]]:
+    sources = {"vane": {"index": name}} if bound is None else bound
+    return "packages/one/pyproject.toml", {"index": [index(url, name, **more)], "sources": sources}
+
+
+@pytest.mark.parametrize("more", [{"explicit": True}, {}, {"default": True}])
+@pytest.mark.parametrize("bound", [{"vane": {"index": "corp"}}, {"vane": [{"git": "…"}, {"index": "corp", "marker": "…"}]}])
+def test_an_index_to_which_a_members_sources_bind_something_is_an_explicit_one(more: dict[str, bool], bound: object) -> None:
+    table = {"index": [index(MIRROR, "main", default=True)]}
+    found = configured([("pyproject.toml", table)], {}, [in_member(bound=bound, **more)])
+    assert [(each.name, each.role) for each in found] == [("main", Role.DEFAULT), ("corp", Role.EXPLICIT)]
+    assert detour(found, [DOOR]).environment == {"UV_DEFAULT_INDEX": f"main={PROXY}", "UV_INDEX": f"corp={PROXY}"}
+
+
+@pytest.mark.parametrize("bound", [{}, 1, {"vane": 1, "storm": {"index": "other"}, "x": [1, {"index": 2}]}])
+def test_an_index_in_a_member_to_which_nothing_is_bound_is_none(bound: object) -> None:
+    assert configured([], {}, [in_member(bound=bound)]) == []
+
+
+def test_an_index_of_a_member_gives_way_to_one_of_the_environment_with_its_name() -> None:
+    assert [each.url for each in configured([], {"UV_INDEX": f"corp={OTHER}"}, [in_member()])] == [OTHER]
+
+
+def test_an_explicit_index_stays_where_a_variable_with_its_name_would_stand_for_another_one_too() -> None:
+    table = {"index": [index(MIRROR, "main", default=True)]}
+    found = configured([("pyproject.toml", table)], {}, [in_member(), in_member(OTHER)])
+    route = detour(found, [DOOR])
+    assert route.environment == {"UV_DEFAULT_INDEX": f"main={PROXY}"}
+    assert [each.url for each in route.left] == [MIRROR]
+    assert list(hints(found, route)) == [
+        "note: corp in packages/one/pyproject.toml is an explicit index: uv asks it itself, not the proxy, and meets what is broken there"
+    ]
+
+
+def test_an_explicit_index_of_a_member_alone_does_not_refuse_the_mirror() -> None:
+    found = configured([], {}, [in_member()])
+    assert detour(found, [DOOR]).environment == {"UV_DEFAULT_INDEX": PROXY, "UV_INDEX": f"corp={PROXY}"}
