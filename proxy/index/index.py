@@ -87,7 +87,9 @@ class Index:
         self._keeping: asyncio.Task[None] | None = None
         self._stop_watching = store.watch_losses(self._store_lost)
         self._projects = Projects(self._keeper, clock)
-        self._verifier = Verifier(mirror, rules, self.tasks, clock, patience=settings.probe.patience, learned=self._projects.learned)
+        self._verifier = Verifier(
+            mirror, rules, self.tasks, clock, patience=settings.probe.patience, learned=self._projects.learned, head_lied=self._plan_anew
+        )
         self.rescue = _rescue(repairs, settings, self.tasks, self._verifier, clock)
         replicas = Replicas(self._keeper, self.tasks)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue)
@@ -126,6 +128,11 @@ class Index:
             clock=clock,
             rescue=self.rescue,
         )
+
+    def _plan_anew(self) -> None:
+        """Have all pages verified again when they are asked for next."""
+        for project in self._projects:
+            project.planned_for = 0.0
 
     def now(self) -> float:
         """Seconds since the epoch."""

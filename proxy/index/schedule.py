@@ -96,6 +96,7 @@ class Schedule:
             return
         project.planned_for = known.checked
         self._projects.borrow(project, known)
+        self._verifier.doubt(project)
         ahead = self._to_read_ahead(project, known.page, client)
         first = self._plan(project, known.page, self._budget(), client, awaited_only=True).first
         progress = project.verification = Progress(began=self._clock())
@@ -286,6 +287,9 @@ class Schedule:
                     kept = {file.key for file in wanted.files}
                     project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
                 await self._verifier.ask(project, wanted.files, patient=True)
+                if not self._costly and await self._verifier.test_head(project, (*first, *wanted.files)):
+                    wanted = await self._plan_all(project, page, left, client)
+                    await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
             if self._rescue is not None:
                 await self._rescue.prepare(project, self._probe.deadline)

@@ -1,13 +1,14 @@
 """How a mirror stands towards one identity, and what probes taught about the mirror itself."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from proxy.core.flows.evidence import WHOLE, Asked, Evidence
+from proxy.core.flows.evidence import DELIVERED, WHOLE, Asked, Evidence
 from proxy.core.page import File
 from proxy.core.verdict.guard import StormGuard
 from proxy.core.verdict.judge import Cause
-from proxy.core.verdict.proof import PlatformDenials
+from proxy.core.verdict.plan import CONFIRMED_OF_PLATFORM
+from proxy.core.verdict.proof import PlatformDenials, platform_tag
 
 _HEAD_LIES = 3
 """So many denials of HEAD that a GET contradicts, and HEAD is not asked any more."""
@@ -121,11 +122,31 @@ class Standing:
 
 
 class HeadTrust:
-    """Whether HEAD is worth asking: there are mirrors that deny by it what they deliver."""
+    """Whether HEAD is worth asking: there are mirrors that deny by it what they deliver, and that promise by it what they do not.
+
+    `broken` says that it promised a file whose absence was proven: from then on no promise of it counts.
+    """
 
     def __init__(self) -> None:
         self._lies = 0
         self._holds = 0
+        self._tested: Counter[str] = Counter()
+        self.broken = False
+
+    @property
+    def tells(self) -> bool:
+        """True if what HEAD says is worth asking for, be it a promise or a denial."""
+        return self.believed and not self.broken
+
+    def test(self, file: File) -> bool:
+        """Return whether what HEAD says of `file` is to be compared with a GET, and count it if so."""
+        if not self.tells:
+            return False
+        tag = platform_tag(file)
+        if self._tested[tag] >= CONFIRMED_OF_PLATFORM:
+            return False
+        self._tested[tag] += 1
+        return True
 
     @property
     def believed(self) -> bool:
@@ -134,7 +155,7 @@ class HeadTrust:
 
     def weigh(self, evidence: Evidence, cause: Cause) -> None:
         """Notes what came of a probe that may have begun with HEAD."""
-        if evidence.asked is _HEAD:
-            self._holds += evidence.status in WHOLE
+        if evidence.asked is _HEAD or (evidence.head in WHOLE and cause is Cause.AVAILABLE):
+            self._holds += evidence.status in DELIVERED
         elif evidence.asked is Asked.RANGE and self.believed and cause is Cause.AVAILABLE:
             self._lies += 1

@@ -12,20 +12,20 @@ from itertools import islice
 
 import structlog
 
-from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.flows.evidence import WHOLE, Asked, Evidence
 from proxy.core.flows.exchange import Flow
-from proxy.core.flows.probe import head_status, plain_probe, probe, whole_probe
+from proxy.core.flows.probe import get_probe, head_probe, head_status, plain_probe, probe, whole_probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
 from proxy.core.twins import same_elsewhere
 from proxy.core.verdict.file_refusals import REFUSALS
-from proxy.core.verdict.judge import PROOF, Cause, Kind, VerdictRules, cause_of, is_undeliverable, judge
+from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, is_undeliverable, judge
 from proxy.core.verdict.plan import is_young, order
 from proxy.index.denials import DenialProver
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.project import Project
 from proxy.index.standing import SIGNED_FOR, HeadTrust, Standing
-from proxy.index.suspects import Ledger, Suspect, Urgency
+from proxy.index.suspects import Ledger, Promise, Suspect, Urgency
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
@@ -70,6 +70,7 @@ class Verifier:
     """Probes files of one mirror and turns what comes back into verdicts.
 
     Who asks waits for the proof of denials at most `patience` seconds (None: however long); `learned` hears of verdicts that come later.
+    `head_lied` hears once that HEAD promised what the mirror denies, so that verdicts that rest on it are worth nothing; see `doubt`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Verifier:
         *,
         patience: float | None = None,
         learned: Callable[[Project], None] | None = None,
+        head_lied: Callable[[], None] = lambda: None,
     ) -> None:
         self._mirror = mirror
         self._counts = mirror.counts
@@ -90,6 +92,7 @@ class Verifier:
         self._clock = clock
         self._patience = patience
         self._learned = learned
+        self._tell_of_lie = head_lied
         self._identities: dict[str, _Judged] = {}
         self._head = HeadTrust()
 
@@ -111,10 +114,13 @@ class Verifier:
         """For how many identities dropping has stopped."""
         return sum(each.standing.guard.storm for each in self._identities.values())
 
-    async def ask(self, project: Project, files: Iterable[File], *, background: bool = False, patient: bool = False) -> bool:
+    async def ask(
+        self, project: Project, files: Iterable[File], *, background: bool = False, patient: bool = False, believe_head: bool = True
+    ) -> bool:
         """Probe `files` of `project`, in their order, note a verdict on each as its answer comes, and return whether all were asked about.
 
         `patient` probes let those go first that somebody waits for, and `background` ones keep to the mirror's rate as well.
+        Unless they `believe_head`, they ask by a GET whatever HEAD says, or has said just before.
         Where nothing good comes of it and no witness is found, the rest is left for another time.
         """
         judged = self._of(project.who)
@@ -124,25 +130,63 @@ class Verifier:
         while (file := next(left, None)) is not None:
             if self._in_vain(judged.standing) and not await self._revived(project, judged.standing):
                 return False
-            await self._ask_some(project, judged, file, left, suspects=suspects, urgency=urgency)
+            await self._ask_some(project, judged, file, left, suspects=suspects, urgency=urgency, believe_head=believe_head)
         await self._proven(judged.prover, suspects)
         return True
 
+    async def test_head(self, project: Project, files: Iterable[File]) -> bool:
+        """Compare with a GET what HEAD said of some of `files`, and return whether that showed that it lies.
+
+        It is enough to have seen what HEAD is worth at some files of each platform.
+        """
+        verdicts, test = project.verdicts, self._head.test
+        chosen = [file for file in files if (verdict := verdicts.get(file.key)) is not None and verdict.rests_on_head and test(file)]
+        await self.ask(project, chosen, patient=True, believe_head=False)
+        if not chosen or not self._head.broken:
+            return False
+        self.doubt(project)
+        return True
+
+    @property
+    def head_lies(self) -> bool:
+        """True if HEAD was seen to promise a file whose absence was proven."""
+        return self._head.broken
+
+    def doubt(self, project: Project) -> None:
+        """Forget that files of `project` are deliverable of which only HEAD said so, if it lies."""
+        if self._head.broken:
+            good = Kind.DELIVERABLE
+            project.forget([key for key, each in project.verdicts.items() if each.kind is good and each.rests_on_head])
+
     async def _ask_some(
-        self, project: Project, judged: _Judged, next_one: File, left: Iterator[File], *, suspects: list[Suspect], urgency: Urgency
+        self,
+        project: Project,
+        judged: _Judged,
+        next_one: File,
+        left: Iterator[File],
+        *,
+        suspects: list[Suspect],
+        urgency: Urgency,
+        believe_head: bool,
     ) -> None:
         """Ask about `next_one` and what is `left`, until it seems to be in vain, and add what is denied to the `suspects`."""
         standing = judged.standing
 
         def flows() -> Iterator[tuple[File, Flow[Evidence]]]:
-            head, platforms, plain_only = self._head, standing.platforms, standing.plain_only(self._clock())
+            head, platforms, plain_only, verdicts = self._head, standing.platforms, standing.plain_only(self._clock()), project.verdicts
             file: File | None = next_one
             while file is not None:
                 if plain_only:
                     yield file, plain_probe(file.url)
                 else:
-                    by_head = head.believed and not (platforms.files and platforms.expects_denial(file))
-                    yield file, probe(file.url, size=file.size, head=by_head)
+                    by_head = head.tells and not (platforms.files and platforms.expects_denial(file))
+                    verdict = verdicts.get(file.key)
+                    if by_head and not believe_head and verdict is not None and verdict.rests_on_head:
+                        # HEAD was asked just before.
+                        yield file, get_probe(file.url, verdict.evidence.status or 0, size=file.size)
+                    else:
+                        believed = believe_head and (verdict is None or not verdict.needs_get)
+                        yield file, probe(file.url, size=file.size, head=by_head, believe_head=believed)
                 file = None if self._in_vain(standing) else next(left, None)
 
         def learned(file: File, evidence: Evidence) -> None:
@@ -278,6 +322,9 @@ class Verifier:
                 standing.platforms.denied(file)
             if not self._stands(project, file, evidence):
                 suspect = prover.suspect(project, file, evidence, cause=cause, urgency=urgency)
+                self._note_promise(suspect, evidence, previous)
+            elif evidence.head in WHOLE:
+                self._head_lied(project, file)
             if previous is not None and previous.kind is Kind.DELIVERABLE:
                 self._known_good_failed(project, standing, file, evidence)
         self._learn_from_probe(project, file, evidence, cause)
@@ -307,6 +354,40 @@ class Verifier:
 
     def _conclude(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
         self._learn(project, file, evidence, cause, proven=True)
+        suspect = self._of(project.who).prover.suspects.get((project.name, file.key))
+        if suspect is None or suspect.promised is None or not self._head.tells:
+            return
+        if suspect.promised is Promise.NOW:
+            self._head_lied(project, file)
+        else:
+            self._tasks.start(self._test_promise(project, file), f"test HEAD for {project.name}")
+
+    @staticmethod
+    def _note_promise(suspect: Suspect, evidence: Evidence, previous: Verdict | None) -> None:
+        if evidence.head in WHOLE:
+            suspect.promised = Promise.NOW
+        elif evidence.head is None and previous is not None and previous.kind is Kind.DELIVERABLE and previous.rests_on_head:
+            suspect.promised = suspect.promised or Promise.BEFORE
+
+    async def _test_promise(self, project: Project, file: File) -> None:
+        """Find out whether HEAD promises `file` still, which was proven absent."""
+        evidence = await self._mirror.converse(head_probe(file.url), project.who, within=_HEAD_WITHIN)
+        if cause_of(evidence, file.size) is _AVAILABLE:
+            self._head_lied(project, file)
+
+    def _head_lied(self, project: Project, file: File) -> None:
+        if self._head.broken:
+            return
+        self._head.broken = True
+        self.doubt(project)
+        _log.warning(
+            "head-lies",
+            mirror=self._mirror.name,
+            project=project.name,
+            file=file.filename,
+            meaning="the mirror promises by HEAD what it denies to GET: files are asked for by GET from now on",
+        )
+        self._tell_of_lie()
 
     async def _find_witness(self, project: Project, standing: Standing, denied: frozenset[str]) -> bool:
         """Look for a file that the mirror delivers, none of those `denied`, and return whether one was found and there is no storm.
@@ -347,7 +428,7 @@ class Verifier:
         """Ask for `file` by HEAD or Range and, where these are denied, by an ordinary GET: there are mirrors that know nothing else."""
         plain_only = standing.plain_only(self._clock())
         if not plain_only:
-            flow = probe(file.url, size=file.size, head=self._head.believed)
+            flow = probe(file.url, size=file.size, head=self._head.tells)
             evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
             if cause_of(evidence, file.size) not in PROOF:
                 return evidence

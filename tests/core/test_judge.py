@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.core.flows.evidence import Asked, Beginning, Evidence
-from proxy.core.verdict.judge import Cause, Kind, Verdict, VerdictRules, cause_of, judge
+from proxy.core.verdict.judge import Cause, Kind, Verdict, VerdictRules, cause_of, judge, latest_denial
 
 RULES = VerdictRules()
 
@@ -111,3 +111,39 @@ def test_a_yes_in_between_breaks_the_row_of_denials() -> None:
 
 def test_a_no_from_the_future_does_not_stand_since_the_clock_went_back() -> None:
     assert judge(Cause.NO_ANSWER, seen(None, at=50.0), no(100.0), proven=False, rules=RULES).kind is Kind.UNKNOWN
+
+
+def promise(at: float = 100.0) -> Verdict:
+    return judge(Cause.AVAILABLE, seen(200, asked=Asked.HEAD, at=at), None, proven=False, rules=RULES)
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"), [(404, Cause.ABSENT), (403, Cause.BLOCKED), (503, Cause.MIRROR_ERROR), (None, Cause.NO_ANSWER)]
+)
+def test_a_promise_of_head_does_not_stand_against_a_get_that_fails(status: int | None, cause: Cause) -> None:
+    verdict = judge(cause, seen(status, at=200.0), promise(), proven=False, rules=RULES)
+    assert (verdict.kind, verdict.cause) == (Kind.UNKNOWN, cause)
+
+
+def test_a_head_that_fails_does_not_overturn_what_head_promised() -> None:
+    failed = seen(503, asked=Asked.HEAD, at=200.0)
+    assert judge(Cause.MIRROR_ERROR, failed, promise(), proven=False, rules=RULES).kind is Kind.DELIVERABLE
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_promise_of_head_overturns_nothing_that_a_get_showed(proven: bool) -> None:
+    denied = judge(Cause.ABSENT, seen(404), None, proven=proven, rules=RULES)
+    promised = judge(Cause.AVAILABLE, seen(200, asked=Asked.HEAD, at=200.0), denied, proven=False, rules=RULES)
+    assert (promised.kind, promised.evidence, promised.checked) == (denied.kind, denied.evidence, 200.0)
+    assert judge(Cause.AVAILABLE, seen(206, at=300.0), promised, proven=False, rules=RULES).kind is Kind.DELIVERABLE
+
+
+@pytest.mark.parametrize(("status", "cause"), [(403, Cause.BLOCKED), (451, Cause.BLOCKED), (401, Cause.AUTHENTICATION)])
+def test_an_absence_that_is_a_refusal_since_is_told_as_one(status: int, cause: Cause) -> None:
+    refused = judge(cause, seen(status, at=200.0), no(100.0), proven=False, rules=RULES)
+    assert (refused.kind, refused.cause, refused.evidence.at) == (Kind.UNDELIVERABLE, Cause.ABSENT, 100.0)
+    assert latest_denial(refused, None) == (cause, seen(status, at=200.0))
+    failed = judge(Cause.NO_ANSWER, seen(None, at=300.0), refused, proven=False, rules=RULES)
+    assert latest_denial(failed, None)[0] is cause
+    again = judge(Cause.ABSENT, seen(404, at=400.0), failed, proven=False, rules=RULES)
+    assert latest_denial(again, None) == (Cause.ABSENT, no(100.0).evidence)

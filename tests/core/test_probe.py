@@ -115,3 +115,33 @@ def test_only_a_sound_content_range_is_understood(value: str, expected: tuple[in
 def test_an_encoded_body_tells_nothing_of_the_length_of_the_file() -> None:
     assert whole_length(Answer(200, {"content-length": "10", "content-encoding": "gzip"})) is None
     assert whole_length(Answer(200, {"content-length": "10", "content-encoding": "identity"})) == 10
+
+
+GOOD = Answer(200, {"content-length": "10"})
+
+
+def test_a_head_that_is_not_believed_is_followed_by_a_get() -> None:
+    evidence, asked = converse(probe(URL, size=10, believe_head=False), [GOOD, Answer(206, {"content-range": "bytes 0-0/10"})])
+    assert [ask.method for ask in asked] == [Method.HEAD, Method.GET]
+    assert (evidence.asked, evidence.status, evidence.head) == (Asked.RANGE, 206, 200)
+
+
+@pytest.mark.parametrize("reply", [Answer(503), NoAnswer(Trouble.TIMEOUT)])
+def test_so_is_one_that_fails(reply: Answer | NoAnswer) -> None:
+    evidence, _ = converse(probe(URL, believe_head=False), [reply, Answer(206, {"content-range": "bytes 0-0/10"})])
+    assert (evidence.status, evidence.head) == (206, reply.status if isinstance(reply, Answer) else 0)
+
+
+@pytest.mark.parametrize("denial", [Answer(404), Answer(403), Answer(200, {"content-length": "0"})], ids=["404", "403", "nothing"])
+def test_where_head_promises_what_a_range_is_denied_an_ordinary_get_decides(denial: Answer) -> None:
+    replies = {
+        (Method.HEAD, False): GOOD,
+        (Method.GET, True): denial,
+        (Method.GET, False): Answer(200, {"content-length": "10"}, b"PK\3\4...."),
+    }
+    evidence, asked = converse(probe(URL, size=10, believe_head=False), lambda ask: replies[ask.method, ask.first is not None])
+    assert (evidence.asked, evidence.status, evidence.head) == (Asked.GET, 200, 200)
+    assert asked[-1].first is None
+    replies[Method.GET, False] = Answer(404)
+    evidence, _ = converse(probe(URL, size=10, believe_head=False), lambda ask: replies[ask.method, ask.first is not None])
+    assert (evidence.asked, evidence.status, evidence.head) == (Asked.RANGE, denial.status, 200)

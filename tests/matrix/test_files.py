@@ -26,6 +26,7 @@ from tests.matrix.names import ALL, LINUX, MAC, OLD, SDIST, MakeSite
 from tests.matrix.rows import row
 from tests.mirror import BrokenMirror
 from tests.stalls import LoopWatch
+from tests.waiting import eventually
 from tests.wheels import make_wheel, metadata_of
 
 
@@ -140,6 +141,22 @@ async def test_08_head_fails_where_get_delivers(stocked: BrokenMirror, site: Mak
     async with proxied.client.head(f"/files/demo/{LINUX}") as response:
         assert response.status == 200
         assert int(response.headers["Content-Length"]) == len(content_by_name(LINUX))
+
+
+@row(8, "HEAD promises all files, GET denies some", "compares some of each platform with a GET, and asks by GET once HEAD has lied")
+async def test_08_head_promises_all_files(stocked: BrokenMirror, site: MakeSite) -> None:
+    stocked.fault(MAC, artifactory_404(), methods=("GET",))
+    proxied = await site()
+
+    async def gone() -> bool:
+        return await proxied.names() == [name for name in ALL if name != MAC]
+
+    await eventually(gone)
+    stocked.forget()
+    stocked.add("other-1.0.tar.gz")
+    async with proxied.client.get("/simple/other/") as response:
+        assert response.status == 200
+    assert not stocked.count(kind="file", method="HEAD")
 
 
 @row(8, "HEAD promises a file that GET denies", "finds out when its metadata is asked for, serves another wheel's, and drops the file")

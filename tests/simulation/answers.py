@@ -104,6 +104,20 @@ class HeadAndRangeRefused(Refused):
     ways = ((True, True),)
 
 
+class HeadPromises(Behaviour):
+    """HEAD is answered from a catalogue: also for files that are not there, and while they are not."""
+
+    before_all = True
+    # What is promised by HEAD is found out at some files, and of the others when a client wants them.
+    control = None
+
+    def before(self, request: Incoming) -> Outcome | None:
+        file = request.file
+        if request.kind != "file" or file is None or request.ask.method is not Method.HEAD:
+            return None
+        return delivery(request.ask, content_of(file.filename))
+
+
 class HeadWithBody(Behaviour):
     """The mirror sends bodies after HEAD: the next answer on that connection cannot be understood."""
 

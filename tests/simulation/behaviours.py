@@ -3,6 +3,7 @@
 from tests.simulation.answers import (
     AsksForPause,
     HeadAndRangeRefused,
+    HeadPromises,
     HeadRefused,
     HeadWithBody,
     MetadataAndRangesFail,
@@ -73,4 +74,6 @@ BEHAVIOURS: dict[str, type[Behaviour]] = {
 """By the names that `--behaviour` takes."""
 
 DRAWN = tuple(BEHAVIOURS)
+
+BEHAVIOURS["head-promises"] = HeadPromises
 """Those that a history draws by itself. Links that expire are not among them: nothing is promised yet for what an older page links to."""

@@ -6,7 +6,7 @@ Rules for this file: it decides what to ask next, never what the answer means fo
 import msgspec
 
 from proxy.core.flows.evidence import DELIVERED, SIGNATURE_LENGTH, Asked, Beginning, Evidence, evidence_of
-from proxy.core.flows.exchange import Answer, Ask, Flow, Method
+from proxy.core.flows.exchange import Ask, Flow, Method
 
 _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 """Statuses that real mirrors give to HEAD for files that GET delivers: no HEAD at all, or addresses signed for GET only."""
@@ -19,22 +19,38 @@ _BY_RANGE = Asked.RANGE
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 
-def probe(url: str, *, size: int | None = None, head: bool = True, spread: bool = False) -> Flow[Evidence]:
+def probe(url: str, *, size: int | None = None, head: bool = True, believe_head: bool = True, spread: bool = False) -> Flow[Evidence]:
     """Ask for the file at `url`, of `size` bytes by the page, and return the evidence.
 
-    With `head` False the ranged GET comes first, for mirrors whose HEAD is known to lie. `spread` requests keep to no connection.
+    With `head` False the ranged GET comes first, for mirrors whose HEAD is known to lie; with `believe_head` False it follows HEAD,
+    whatever that says. `spread` requests keep to no connection.
     A success that looks like something else than the file is asked for once more, for the first bytes: they tell what it is.
     """
     if not head:
         return (yield from _ranged_probe(url, size, spread))
     reply = yield Ask(_HEAD, url)
     evidence = evidence_of(_BY_HEAD, reply)
-    if evidence.status not in _HEAD_IS_NOT_BELIEVED and not is_doubtful(evidence, size):
-        return evidence
-    if evidence.status in DELIVERED:
+    if evidence.status in DELIVERED and is_doubtful(evidence, size):
         return (yield from _first_bytes(url, spread))
-    ranged = yield from _ranged_probe(url, size, spread)
-    return msgspec.structs.replace(ranged, head=evidence.status)
+    if believe_head and evidence.status not in _HEAD_IS_NOT_BELIEVED:
+        return evidence
+    return (yield from get_probe(url, evidence.status or 0, size=size, spread=spread))
+
+
+def get_probe(url: str, head: int, *, size: int | None = None, spread: bool = False) -> Flow[Evidence]:
+    """Ask for the file at `url` by GET after HEAD had the status `head` (0: no answer), and return the evidence."""
+    evidence = yield from _ranged_probe(url, size, spread)
+    if head in DELIVERED and _denies(evidence):
+        # Either HEAD lies, or Range is refused: clients ask by neither when they fetch the file.
+        plain = yield from plain_probe(url, spread=spread)
+        evidence = evidence if _denies(plain) or plain.status is None else plain
+    return msgspec.structs.replace(evidence, head=head)
+
+
+def _denies(evidence: Evidence) -> bool:
+    if evidence.status is None:
+        return False
+    return evidence.status not in DELIVERED or evidence.length == 0 or evidence.begins is Beginning.TEXT
 
 
 def _ranged_probe(url: str, size: int | None, spread: bool) -> Flow[Evidence]:
@@ -63,10 +79,16 @@ def whole_probe(url: str, *, head: bool = True) -> Flow[Evidence]:
     return msgspec.structs.replace(plain, head=status)
 
 
+def head_probe(url: str) -> Flow[Evidence]:
+    """Ask for the file at `url` by HEAD alone, and return the evidence."""
+    reply = yield Ask(_HEAD, url)
+    return evidence_of(_BY_HEAD, reply)
+
+
 def head_status(url: str) -> Flow[int]:
     """Ask for the file at `url` by HEAD, and return the status, 0 where no answer came."""
-    reply = yield Ask(_HEAD, url)
-    return reply.status if isinstance(reply, Answer) else 0
+    evidence = yield from head_probe(url)
+    return evidence.status or 0
 
 
 def probe_alone(url: str, *, size: int | None = None) -> Flow[tuple[Evidence, Evidence | None]]:

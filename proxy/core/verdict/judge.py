@@ -51,6 +51,7 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `evidence` is the answer that the verdict rests on; `checked` is when the mirror was last asked, whether or not it gave a useful answer;
     `since` is when the first of an unbroken row of such answers came. Times are in seconds since the epoch.
+    `later` is the last answer, where it denies or refuses the file in another way than the one that was proven.
     """
 
     kind: Kind
@@ -58,6 +59,17 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
     evidence: Evidence
     checked: float
     since: float
+    later: Evidence | None = None
+
+    @property
+    def rests_on_head(self) -> bool:
+        """True if nothing but HEAD was asked: mirrors promise by it what they deny to GET, and deny what they deliver."""
+        return self.evidence.asked is Asked.HEAD
+
+    @property
+    def needs_get(self) -> bool:
+        """True if a GET showed last that the file cannot be had, or not just then: only a GET shows that it can be had again."""
+        return self.kind is not Kind.DELIVERABLE and not self.rests_on_head
 
     def confirmed_for(self, seconds: float) -> bool:
         """Whether the first and the last answer behind this verdict lie at least that far apart."""
@@ -122,15 +134,31 @@ def judge(cause: Cause, evidence: Evidence, previous: Verdict | None, *, proven:
 
     `proven` says that what an absence needs besides was seen: for ABSENT a witness, for BLOCKED and NO_FILE the same answer again after
     a later good answer for another file. Without it, and for all passing causes, the verdict is unknown, and what was known before stands:
-    a no for `rules.no_keep` seconds, a yes without bound.
+    a no for `rules.no_keep` seconds, a yes without bound. HEAD only promises: what a GET showed stands against it, and its yes does not
+    stand against a GET that fails.
     """
     if cause is _AVAILABLE:
+        if evidence.asked is Asked.HEAD and previous is not None and previous.needs_get:
+            return msgspec.structs.replace(previous, checked=evidence.at)
         return _follow(_DELIVERABLE, cause, evidence, previous)
     if cause in PROOF and proven:
         return _follow(Kind.UNDELIVERABLE, cause, evidence, previous)
-    if previous is not None and _stands(previous, evidence.at, rules):
-        return msgspec.structs.replace(previous, checked=evidence.at)
+    if previous is not None and _stands(previous, evidence, rules):
+        return msgspec.structs.replace(previous, checked=evidence.at, later=_later(previous, cause, evidence))
     return _follow(Kind.UNKNOWN, cause, evidence, previous)
+
+
+def latest_denial(verdict: Verdict, size: int | None) -> tuple[Cause, Evidence]:
+    """Return how a file of `size` bytes was denied or refused last, with its cause: an absence that was proven may be a refusal since."""
+    return (verdict.cause, verdict.evidence) if verdict.later is None else (cause_of(verdict.later, size), verdict.later)
+
+
+def _later(previous: Verdict, cause: Cause, evidence: Evidence) -> Evidence | None:
+    if previous.kind is not Kind.UNDELIVERABLE:
+        return None
+    if cause in PROOF or cause is Cause.AUTHENTICATION:
+        return None if cause is previous.cause else evidence
+    return previous.later
 
 
 def _follow(kind: Kind, cause: Cause, evidence: Evidence, previous: Verdict | None) -> Verdict:
@@ -139,8 +167,8 @@ def _follow(kind: Kind, cause: Cause, evidence: Evidence, previous: Verdict | No
     return Verdict(kind, cause, evidence, at, since)
 
 
-def _stands(previous: Verdict, now: float, rules: VerdictRules) -> bool:
+def _stands(previous: Verdict, evidence: Evidence, rules: VerdictRules) -> bool:
     if previous.kind is Kind.DELIVERABLE:
-        return True
+        return not previous.rests_on_head or evidence.asked is Asked.HEAD
     # Evidence from the future is of a clock that went back since: nobody knows how old it is.
-    return previous.kind is Kind.UNDELIVERABLE and 0 <= now - previous.evidence.at < rules.no_keep
+    return previous.kind is Kind.UNDELIVERABLE and 0 <= evidence.at - previous.evidence.at < rules.no_keep

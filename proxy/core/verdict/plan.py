@@ -7,6 +7,7 @@ what a resolver could read of older ones, and everything else, newest first.
 Rules for this file: it is a function of the page, of what is known, of the time and of the client; it never asks.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +15,16 @@ from itertools import repeat
 from operator import attrgetter
 
 from proxy.core.page import File, Packaging, Page, Release
+from proxy.core.verdict.budget import Confirmed
 from proxy.core.verdict.client import ClientPlatform, fitness, runs_on
 from proxy.core.verdict.judge import Kind, Verdict, VerdictRules, is_undeliverable
+from proxy.core.verdict.proof import platform_tag
 
 NEWEST_FINALS = 3
 """Final releases that a resolver is likely to look at; a pre-release newer than all of them counts besides."""
+
+CONFIRMED_OF_PLATFORM = 3
+"""So many files of each platform are asked for by a GET though HEAD says what is to be had, to see whether it tells the truth."""
 
 _filename = attrgetter("filename")
 _YOUNG = 3600.0
@@ -141,6 +147,25 @@ def install_pick(release: Release, client: ClientPlatform) -> File | None:
     """Gives the wheel of `release` that this client would install, as far as the names tell."""
     fitting = [(score, file.filename, file) for file in release.files if (score := fitness(file, client)) is not None]
     return max(fitting, key=lambda each: each[:2])[2] if fitting else None
+
+
+def confirmed_by_get(page: Page, asked: Iterable[File], releases: Collection[str] | None, rule: Confirmed) -> list[File]:
+    """Return those of the `asked` files that an audit asks for by a GET besides, whatever HEAD said of them.
+
+    `releases` are the spellings of those that are wanted, None for those that a resolver looks at first.
+    """
+    asked = list(asked)
+    if rule is Confirmed.ALL:
+        return asked
+    chosen = [each for each in page.releases if each.spelling in releases] if releases is not None else newest(page)
+    keys = {file.key for release in chosen for file in (release.files if rule is Confirmed.CHOSEN else resolver_picks(release))}
+    counts: Counter[str] = Counter()
+    for file in asked:
+        tag = platform_tag(file)
+        counts[tag] += 1
+        if counts[tag] <= CONFIRMED_OF_PLATFORM:
+            keys.add(file.key)
+    return [file for file in asked if file.key in keys]
 
 
 def reading_picks(
