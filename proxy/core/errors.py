@@ -145,11 +145,15 @@ class FileUndeliverable(MirrormendError):
 
 
 class UpstreamError(MirrormendError):
-    """The mirror at `url` failed; `url` carries neither credentials nor query."""
+    """The mirror at `url` failed; `url` carries neither credentials nor query.
+
+    `trouble` says in a word why no answer came (`core.flows.exchange.Trouble`), empty where that is not it.
+    """
 
     def __init__(self, url: str, detail: str = "") -> None:
         self.url = url
         self.detail = detail
+        self.trouble = ""
 
     def _sentence(self, what: str) -> str:
         return f"{what}: {self.detail}" if self.detail else what

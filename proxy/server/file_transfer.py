@@ -79,13 +79,15 @@ class Part:
 class Begun:
     """How an answer begins: its head, the bytes of the file, and the part of them that it gives.
 
-    `resumable` says that the mirror sends the bytes as they are, so that it can be asked for the rest of them.
+    `resumable` says that the mirror sends the bytes as they are, so that it can be asked for the rest of them; `doubtful` that they
+    show only at their end whether they are the file, since there are more or fewer than its page says.
     """
 
     response: web.StreamResponse
     part: Part
     body: AsyncIterator[bytes]
     resumable: bool = True
+    doubtful: bool = False
 
 
 class OtherBytes(Exception):
@@ -250,8 +252,8 @@ class Delivery:
         return True
 
 
-async def transfer(request: web.Request, wanted: Wanted, download: Download, begun: Begun) -> None:
-    """Send on what was begun with.
+async def transfer(request: web.Request, wanted: Wanted, download: Download, begun: Begun) -> bool:
+    """Send on what was begun with, and return whether it came to its end.
 
     Where the mirror breaks off it is asked for the rest, if that is of use; where that fails the client's connection is broken too.
     Raises OtherBytes where a small file has another digest than the page says: nothing was sent then.
@@ -273,6 +275,7 @@ async def transfer(request: web.Request, wanted: Wanted, download: Download, beg
         _log.warning("broken-transfer", file=wanted.file.filename, sent=begun.part.sent, promised=begun.part.length, why=why)
         facts_of(request)["outcome"] = "broken-transfer"
         abort(request)
+    return not why
 
 
 def _promised(request: web.Request, wanted: Wanted, response: web.StreamResponse) -> int | None:

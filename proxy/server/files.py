@@ -274,8 +274,12 @@ async def _streamed(request: web.Request, wanted: Wanted, *, ranged: bool) -> we
             if download.status == 412:
                 return web.Response(status=412)
             begun = await _begin(request, wanted, download, ranged=ranged)
-            await _note_good(wanted, download)
-            await transfer(request, wanted, download, begun)
+            if begun.doubtful:
+                if await transfer(request, wanted, download, begun):
+                    await _note_good(wanted, download)
+            else:
+                await _note_good(wanted, download)
+                await transfer(request, wanted, download, begun)
             return begun.response
     except _BeyondTheEnd as end:
         return web.Response(status=416, headers={"Content-Range": f"bytes */{end.length}"})
@@ -338,7 +342,7 @@ async def _begin(request: web.Request, wanted: Wanted, download: Download, *, ra
     if wanted.span is None or "If-Range" in request.headers or whole is None:
         if whole is not None:
             response.content_length = whole
-        return Begun(response, Part(0, whole), body, resumable=not coded)
+        return Begun(response, Part(0, whole), body, resumable=not coded, doubtful=cause is not Cause.AVAILABLE)
     inside = ByteRange(wanted.span[0], wanted.span[1]).within(whole)
     if inside is None:
         raise _BeyondTheEnd(whole)
@@ -420,7 +424,7 @@ def _as_error(file: File, reply: NoAnswer) -> UpstreamError:
 def _no_answer(index: Index, error: UpstreamError) -> Evidence:
     of_proxy = Trouble.OUTBOUND_PROXY if isinstance(error, OutboundProxyRefused) else Trouble.RESET
     trouble = Trouble.TIMEOUT if isinstance(error, UpstreamTimeout) else of_proxy
-    return Evidence(Asked.GET, None, index.now(), trouble=trouble.value)
+    return Evidence(Asked.GET, None, index.now(), trouble=error.trouble or trouble.value)
 
 
 def _headers(headers: Mapping[str, str], request: web.Request | None = None, file: File | None = None) -> CIMultiDict[str]:

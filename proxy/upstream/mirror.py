@@ -561,6 +561,12 @@ class Mirror:
         return (BUDGETS[self.kind].rate if self._probe.rate == "auto" else self._probe.rate) or None
 
     def _error(self, failure: Failure) -> UpstreamError:
+        error = self._error_of(failure)
+        error.trouble = failure.trouble.value
+        return error
+
+    @staticmethod
+    def _error_of(failure: Failure) -> UpstreamError:
         if failure.trouble is Trouble.TIMEOUT:
             return UpstreamTimeout(failure.url, failure.seconds, failure.detail)
         if failure.trouble is Trouble.FORBIDDEN_DESTINATION:
