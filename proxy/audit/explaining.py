@@ -7,16 +7,20 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 
 from proxy.audit.findings import Exchange, Finding
 from proxy.audit.metadata import MetadataCheck
+from proxy.audit.overheard import OverheardMirror
 from proxy.audit.survey import Survey
 from proxy.audit.wanted import Want
 from proxy.core.errors import MirrormendError
 from proxy.core.flows.evidence import Evidence, asked_as, evidence_of
-from proxy.core.flows.exchange import Ask, Flow, Method
+from proxy.core.flows.exchange import Answer, Flow, Reply
+from proxy.core.flows.probe import probe
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Packaging
+from proxy.core.twins import file_at
 from proxy.core.verdict.explain import explain
 from proxy.core.verdict.judge import Kind
 from proxy.index.explaining import explanation_data
+from proxy.index.project import Project
 
 
 class ProjectUnknown(MirrormendError):
@@ -57,29 +61,48 @@ async def look_at(survey: Survey, project: str, filename: str) -> LookedAt:
     page = subject.page
     if page is None:
         return LookedAt(None, failure=subject.findings[0] if subject.findings else None)
-    file = page.by_filename.get(filename)
+    file = file_at(page, filename)
     asked: tuple[Exchange, ...] = ()
     found: list[Finding] = []
     looked = False
     if file is not None and file.probeable:
-        asked = tuple([await _asked(survey, file, method) for method in (Method.HEAD, Method.GET)])
-        await survey.verifier.ask(subject.project, [file])
+        asked = await _asked(survey, subject.project, file)
         verdict = subject.project.verdicts.get(file.key)
         looked = file.packaging is Packaging.WHEEL and verdict is not None and verdict.kind is Kind.DELIVERABLE
         if looked:
             await MetadataCheck(survey.mirror, found.append).check(page, [file], {})
     verdicts = subject.project.verdicts
-    explanation = explain(page, filename, verdicts, survey.settled(page, verdicts))
+    explanation = explain(page, filename, verdicts, survey.settled(page, verdicts), rescuable=survey.rescuable)
     storm, last_good = survey.verifier.storm(SHARED), survey.verifier.last_good(SHARED)
     told = explanation_data(explanation, survey.mirror.address, storm=storm, last_good=last_good)
     return LookedAt(told, asked, None, found[0] if found else None, looked)
 
 
-async def _asked(survey: Survey, file: File, method: Method) -> Exchange:
-    one = Ask(method, file.url) if method is Method.HEAD else Ask(method, file.url, first=0, last=0, read=1)
-    return survey.mirror.exchange_of(file.url, await survey.mirror.converse(_once(one), SHARED))
+async def _asked(survey: Survey, project: Project, file: File) -> tuple[Exchange, ...]:
+    """Ask for `file` in every way, note what that shows as the proxy would, and return the answers."""
+    asked: list[Exchange] = []
+    flow = _noted(probe(file.url, size=file.size, believe_head=False), survey.mirror, asked)
+    evidence = await survey.mirror.converse(flow, SHARED)
+    await survey.verifier.correct(project, file, evidence)
+    return tuple(asked)
 
 
-def _once(ask: Ask) -> Flow[Evidence]:
-    reply = yield ask
-    return evidence_of(asked_as(ask), reply)
+def _noted(flow: Flow[Evidence], mirror: OverheardMirror, asked: list[Exchange]) -> Flow[Evidence]:
+    """Add to `asked` each answer that `flow` gets."""
+    reply: Reply | None = None
+    try:
+        while True:
+            ask = next(flow) if reply is None else flow.send(reply)
+            reply = yield ask
+            headers = reply.headers if isinstance(reply, Answer) else {}
+            asked.append(mirror.exchange_of(ask.url, evidence_of(asked_as(ask), reply), headers))
+    except StopIteration as end:
+        evidence: Evidence = end.value
+        return evidence
+
+
+def status_of(told: dict[str, Any], metadata: Finding | None = None) -> int:
+    """Return the exit status for what was told of a file, and of its metadata: 0 if clients see it and nothing is known against it."""
+    verdict = told["verdict"]
+    sound = told["listed"] and (verdict is None or verdict["kind"] == Kind.DELIVERABLE.value)
+    return 0 if sound and metadata is None else 1

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from proxy.audit.matrix import Matrix
 from proxy.audit.wanted import LeftOut, Place, Source
+from proxy.core.verdict.explain import Effect
 
 
 class Level(StrEnum):
@@ -54,16 +55,6 @@ class Fault(StrEnum):
     FILE_NOT_LISTED = "file-not-listed"
     HASH_DIFFERS = "hash-differs"
     SIZE_DIFFERS = "size-differs"
-
-
-class Effect(StrEnum):
-    """What the proxy would do about a file."""
-
-    NONE = ""
-    DROPPED = "the proxy drops it"
-    AWAITING = "the last of its release: the proxy drops it once a later answer confirms this one"
-    HELD = "the proxy keeps it listed, since nothing else would be left of the page"
-    KEPT = "the proxy keeps it listed, since its absence is not proven"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ Rules for this file: pure.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.audit.findings import Effect, Fault, Finding, Level
+from proxy.audit.findings import Fault, Finding, Level
+from proxy.core.verdict.explain import Effect
 
 
 @dataclass(frozen=True, slots=True)

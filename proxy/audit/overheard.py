@@ -95,15 +95,15 @@ class OverheardMirror(Mirror):
         authorization = self._client.authorization_for(SHARED.authorization) if self._client.own_origin(url) else None
         return "" if authorization is None else "bearer" if authorization.lower().startswith("bearer ") else "basic"
 
-    def exchange_of(self, url: str, evidence: Evidence) -> Exchange:
-        """Gives the exchange that `evidence` of the file at `url` came of."""
+    def exchange_of(self, url: str, evidence: Evidence, headers: Mapping[str, str] | None = None) -> Exchange:
+        """Return the exchange that `evidence` of the file at `url` came of, with these `headers`, else those heard there last."""
         return Exchange(
             spelled(url),
             evidence.asked.value,
             evidence.status,
             evidence.at,
             evidence.trouble,
-            self.ear.headers_of(url),
+            self.ear.headers_of(url) if headers is None else telling_headers(headers),
             self.credentials_for(url),
         )
 

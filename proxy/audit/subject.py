@@ -1,6 +1,6 @@
 """One project under audit: what was fetched, asked and found so far, and the report that can be made of it at any moment."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from proxy.audit.files import counted, file_findings
@@ -12,16 +12,19 @@ from proxy.audit.pages import page_findings
 from proxy.audit.wanted import Place, Want
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
-from proxy.core.verdict.judge import Kind
+from proxy.core.verdict.judge import Cause, Kind, Verdict
 from proxy.core.verdict.plan import resolver_picks
-from proxy.core.verdict.settle import Policy, settle
+from proxy.core.verdict.settle import Mended
 from proxy.index.project import Project
 from proxy.upstream import FetchedPage
 
 
 @dataclass(slots=True)
 class Subject:
-    """What is known of the wanted project. `page` is None until it was read; `whole` says that nothing is left to ask."""
+    """What is known of the wanted project. `page` is None until it was read; `whole` says that nothing is left to ask.
+
+    `asked` are the files that were asked about, by their keys.
+    """
 
     want: Want
     url: str
@@ -32,6 +35,7 @@ class Subject:
     pinned: list[Pinned] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     whole: bool = False
+    asked: dict[str, File] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.project = Project(self.want.project, SHARED)
@@ -63,16 +67,26 @@ class Subject:
             if release.spelling in wanted:
                 yield from (file for file in (*resolver_picks(release), *release.files) if file.probeable)
 
-    def report(self, policy: Policy, mirror: OverheardMirror) -> ProjectReport:
-        """Gives what is known now."""
+    def of_head_alone(self) -> list[File]:
+        """Return the files that were asked about by nothing but HEAD, or of which nothing is known since that lied."""
+        verdicts = self.project.verdicts
+        return [file for key, file in self.asked.items() if key not in verdicts or verdicts[key].rests_on_head]
+
+    def report(
+        self, settled: Callable[[Page, Mapping[str, Verdict]], Mended], mirror: OverheardMirror, rescuable: Collection[Cause]
+    ) -> ProjectReport:
+        """Return what is known now; `settled` says what the proxy would make of a page.
+
+        `rescuable` are the causes for which it would ask a second index for a file.
+        """
         page = self.page
         if page is None or self.fetched is None:
             return ProjectReport(self.want.project, self.url, whole=self.whole, findings=tuple(self.findings))
         verdicts = self.project.verdicts
-        mended = settle(page, verdicts, policy)
+        mended = settled(page, verdicts)
         looked_at = {file.key: file for file in (self.pinned_files() if self.want.pins else page.files) if file.probeable}
         counts = counted(looked_at.values(), verdicts)
-        findings = [*self.findings, *file_findings(page, verdicts, mended, mirror.exchange_of, self.places)]
+        findings = [*self.findings, *file_findings(page, verdicts, mended, mirror.exchange_of, self.places, rescuable=rescuable)]
         return ProjectReport(
             self.want.project,
             self.url,

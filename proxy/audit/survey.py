@@ -22,7 +22,7 @@ from proxy.audit.pages import JSON_TYPE
 from proxy.audit.platforms import pythons_of, spelled_python
 from proxy.audit.subject import Subject
 from proxy.audit.wanted import Order, Want
-from proxy.config import Settings
+from proxy.config import LinkMode, Settings
 from proxy.core.errors import (
     MirrormendError,
     OutboundProxyRefused,
@@ -36,8 +36,8 @@ from proxy.core.errors import (
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
 from proxy.core.verdict.budget import BUDGETS
-from proxy.core.verdict.judge import PASSING, Kind, Verdict, VerdictRules
-from proxy.core.verdict.plan import plan
+from proxy.core.verdict.judge import PASSING, Cause, Kind, Verdict, VerdictRules
+from proxy.core.verdict.plan import confirmed_by_get, plan
 from proxy.core.verdict.settle import Mended, Policy, settle
 from proxy.index.flights import Tasks
 from proxy.index.gate import Gate
@@ -87,6 +87,8 @@ class Survey:
         self.mirror = OverheardMirror(section.model_copy(update={"retries": 0}), probe, clock=clock)
         self.ear = self.mirror.ear = Ear(watch.answered)
         self._rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
+        self.rescuable = frozenset(Cause(each) for each in settings.rescue.causes) if settings.rescue.enabled else frozenset[Cause]()
+        self._by_address = settings.links.mode is LinkMode.DIRECT
         self._policy = Policy(verdict.empty, verdict.sdist_only, verdict.confirm)
         self.tasks = Tasks()
         self.verifier = Verifier(self.mirror, self._rules, self.tasks, clock)
@@ -111,6 +113,9 @@ class Survey:
         if order.closure:
             await self._follow(order)
         await asyncio.gather(*(self._look_at(want) for want in self._order.wants))
+        if self.verifier.head_lies:
+            # What HEAD promised before that was seen is worth nothing either.
+            await asyncio.gather(*(self._ask(subject, subject.of_head_alone()) for subject in self._subjects.values()))
         self._ended = True
 
     async def _follow(self, order: Order) -> None:
@@ -146,7 +151,7 @@ class Survey:
         for want in self._order.wants:
             subject = self._subjects.get(want.project)
             if subject is not None and (subject.whole or subject.page is not None):
-                report = subject.report(self._policy, self.mirror)
+                report = subject.report(self.settled, self.mirror, self.rescuable)
                 projects.append(replace(report, findings=tuple(_proven(each, want, self._order, seen=seen) for each in report.findings)))
         return Report(
             self.mirror.address,
@@ -178,7 +183,7 @@ class Survey:
             if subject.page is not None:
                 await self._verify(subject, subject.page)
             subject.whole = True
-            self._watch.done(want.project, len(subject.report(self._policy, self.mirror).findings))
+            self._watch.done(want.project, len(subject.report(self.settled, self.mirror, self.rescuable).findings))
 
     async def subject(self, want: Want) -> Subject:
         """Gives the project with its page, if the mirror gives one; it is fetched once."""
@@ -194,7 +199,7 @@ class Survey:
 
     def settled(self, page: Page, verdicts: Mapping[str, Verdict]) -> Mended:
         """Gives what the proxy would make of `page` by these verdicts."""
-        return settle(page, verdicts, self._policy)
+        return settle(page, verdicts, self._policy, by_address=self._by_address)
 
     async def _fetch(self, subject: Subject) -> None:
         want = subject.want
@@ -257,7 +262,9 @@ class Survey:
             wanted: Sequence[File] = list({file.key: file for file in subject.pinned_files()}.values())[:budget]
         else:
             wanted = plan(page, subject.project.verdicts, self._clock(), rules=self._rules, budget=budget).files
+        subject.asked = {file.key: file for file in wanted}
         await self._ask(subject, wanted)
+        await self._confirm(subject, page)
         verdicts = subject.project.verdicts
         passing = [file for file in wanted if file.key in verdicts and verdicts[file.key].cause in PASSING]
         if passing and self._section.retries:
@@ -268,14 +275,21 @@ class Survey:
             await MetadataCheck(self.mirror, subject.findings.append).check(page, first, subject.places)
         self.ear.forget(file.url for file in wanted if file.key in verdicts and verdicts[file.key].kind is Kind.DELIVERABLE)
 
-    async def _ask(self, subject: Subject, files: Iterable[File]) -> None:
+    async def _confirm(self, subject: Subject, page: Page) -> None:
+        """Ask by a GET for some of the files of which HEAD alone was asked: mirrors promise by it what they do not deliver."""
+        alone = subject.of_head_alone()
+        if not self.verifier.head_lies:
+            alone = confirmed_by_get(page, alone, subject.releases, BUDGETS[self.mirror.kind].confirmed)
+        await self._ask(subject, alone, believe_head=False)
+
+    async def _ask(self, subject: Subject, files: Iterable[File], *, believe_head: bool = True) -> None:
         files = list(files)
         usual = BUDGETS[self.mirror.kind].probes
         self._watch.asks(len(files))
         # What goes beyond the usual budget keeps to the rate of the proxy's background work.
-        await self.verifier.ask(subject.project, files[:usual])
+        await self.verifier.ask(subject.project, files[:usual], believe_head=believe_head)
         if usual is not None and files[usual:]:
-            await self.verifier.ask(subject.project, files[usual:], background=True)
+            await self.verifier.ask(subject.project, files[usual:], background=True, believe_head=believe_head)
 
 
 def _proven(finding: Finding, want: Want, order: Order, *, seen: bool) -> Finding:

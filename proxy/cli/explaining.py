@@ -11,7 +11,7 @@ import msgspec
 
 from proxy.audit import Survey
 from proxy.audit.curl import curl_line
-from proxy.audit.explaining import LookedAt, look_at, project_of
+from proxy.audit.explaining import LookedAt, look_at, project_of, status_of
 from proxy.audit.formats.as_json import exchange_data
 from proxy.cli.progress import Telling
 from proxy.cli.running import begin_command, begin_without_settings, for_mirror, quiet_log, run_loop, settings_for
@@ -58,8 +58,7 @@ def run_explain(
     else:
         for label, text in _lines(looked.told, looked):
             click.echo(f"{label:<10} {on_one_line(text)}")
-    verdict = looked.told["verdict"]
-    return 0 if looked.told["listed"] and (verdict is None or verdict["kind"] == "deliverable") and looked.metadata is None else 1
+    return status_of(looked.told, looked.metadata)
 
 
 async def _live(settings: Settings, project: str, filename: str) -> LookedAt:

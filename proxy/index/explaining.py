@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.core.page import File
 from proxy.core.verdict.explain import Explanation
-from proxy.core.verdict.judge import Verdict
+from proxy.core.verdict.judge import Verdict, latest_denial
 from proxy.upstream.addresses import shown
 
 
@@ -18,6 +18,7 @@ def explanation_data(explanation: Explanation, mirror: str, *, storm: bool, last
     `mirror` is its address without credentials; `last_good` is when it delivered some file last (seconds since the epoch), and
     `storm` says that nothing is dropped for the moment.
     """
+    size = None if explanation.file is None else explanation.file.size
     return {
         "project": explanation.project,
         "filename": explanation.filename,
@@ -26,8 +27,9 @@ def explanation_data(explanation: Explanation, mirror: str, *, storm: bool, last
         "standing": explanation.standing.value,
         "listed": explanation.standing.listed,
         "says": explanation.says,
+        "effect": explanation.effect.value or None,
         "file": None if explanation.file is None else file_data(explanation.file),
-        "verdict": None if explanation.verdict is None else verdict_data(explanation.verdict),
+        "verdict": None if explanation.verdict is None else verdict_data(explanation.verdict, size),
         "nearest": list(explanation.nearest),
         "storm": storm,
         "last_good": None if last_good is None else moment(last_good),
@@ -47,12 +49,12 @@ def file_data(file: File) -> dict[str, Any]:
     }
 
 
-def verdict_data(verdict: Verdict) -> dict[str, Any]:
-    """Gives a verdict with the answer that it rests on."""
-    evidence = verdict.evidence
+def verdict_data(verdict: Verdict, size: int | None) -> dict[str, Any]:
+    """Return a verdict on a file of `size` bytes, with the answer that it rests on, or by which the mirror refused the file since."""
+    cause, evidence = latest_denial(verdict, size)
     return {
         "kind": verdict.kind.value,
-        "cause": verdict.cause.value,
+        "cause": cause.value,
         "asked": evidence.asked.value,
         "status": evidence.status,
         "trouble": evidence.trouble or None,

@@ -4,6 +4,7 @@ import asyncio
 import shlex
 
 import pytest
+from aiohttp import web
 
 from proxy.audit.curl import curl_line
 from proxy.audit.findings import Effect, Exchange, Fault, Finding, Level, Report
@@ -13,7 +14,7 @@ from proxy.index import Index
 from proxy.store import open_store
 from proxy.upstream import Mirror
 from tests.audit.conftest import LINUX, MAC, OLD, SDIST, Audit
-from tests.faults import ANYTHING, artifactory_404, hang, lies_on_head, quota, status, wrong_type
+from tests.faults import ANYTHING, Target, artifactory_404, hang, lies_on_head, quota, status, wrong_type
 from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
 
@@ -190,7 +191,11 @@ async def test_metadata_that_fails_in_passing_is_a_warning(mirror: BrokenMirror,
 async def test_metadata_is_not_called_absent_where_the_wheel_is_not_delivered_either(mirror: BrokenMirror, audit: Audit) -> None:
     mirror.add(OLD, upload_time="2024-01-01T00:00:00Z", core_metadata=True)
     mirror.fault(f"metadata:{OLD}", status(404))
-    mirror.fault(OLD, status(404), methods=("GET",))
+
+    async def gone_since_metadata_was_asked_for(target: Target) -> web.StreamResponse | None:
+        return await status(404)(target) if mirror.asked_for(f"metadata:{OLD}") else None
+
+    mirror.fault(OLD, gone_since_metadata_was_asked_for)
     assert [(each.level, each.fault) for each in (await audit("demo")).findings] == [(Level.WARNING, Fault.METADATA_UNKNOWN)]
 
 

@@ -5,14 +5,14 @@ Rules for this file: pure; it decides nothing, what leaves a page is told by `se
 
 import difflib
 from bisect import bisect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from proxy.core.flows.evidence import Evidence
 from proxy.core.page import File, Page
 from proxy.core.twins import file_at
-from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict
+from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, latest_denial
 from proxy.core.verdict.settle import Held, Mended
 
 _SAYS = {
@@ -28,6 +28,19 @@ _NEAR = 3
 _COMPARED = 40
 
 
+class Effect(StrEnum):
+    """What the proxy does about a file that is not delivered, in words that follow the reason."""
+
+    NONE = ""
+    DROPPED = "the proxy drops it"
+    AWAITING = "the last of its release: the proxy drops it once a later answer confirms this one"
+    HELD = "the proxy keeps it listed, since nothing else would be left of the page"
+    ELSEWHERE = "the proxy keeps it listed, and gets it from another address on the page"
+    RESCUED = "the proxy keeps it listed: it comes from the second index, checked against the hash on the mirror's page"
+    RESCUABLE = "the proxy drops it, unless the second index has it"
+    KEPT = "the proxy keeps it listed, since its absence is not proven"
+
+
 class OnPage(StrEnum):
     """How a file stands on the mended page. The values are part of what `/explain/` answers."""
 
@@ -37,6 +50,7 @@ class OnPage(StrEnum):
     AWAITING = "listed-until-confirmed"
     HELD = "listed-since-nothing-else-is-left"
     RESCUED = "listed-since-a-second-index-has-it"
+    ELSEWHERE = "listed-since-another-address-has-it"
     UNKNOWN = "not-on-the-mirrors-page"
 
     @property
@@ -45,11 +59,22 @@ class OnPage(StrEnum):
         return self not in {OnPage.DROPPED, OnPage.DROPPED_WITH_RELEASE, OnPage.UNKNOWN}
 
 
+_EFFECTS = {
+    OnPage.DROPPED: Effect.DROPPED,
+    OnPage.AWAITING: Effect.AWAITING,
+    OnPage.HELD: Effect.HELD,
+    OnPage.RESCUED: Effect.RESCUED,
+    OnPage.ELSEWHERE: Effect.ELSEWHERE,
+}
+_TOLD = frozenset({Effect.RESCUABLE, Effect.AWAITING, Effect.HELD, Effect.RESCUED, Effect.ELSEWHERE})
+"""Effects that say why a file is listed which is not delivered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What is known of `filename`: `file` is None where the mirror's page does not list it, and `nearest` are names that it does list.
 
-    `verdict` is None where the mirror was not asked yet. `says` is the reason in a sentence.
+    `verdict` is None where the mirror was not asked yet. `says` is the reason in a sentence, `effect` is what the proxy does about it.
     """
 
     project: str
@@ -60,6 +85,12 @@ class Explanation:
     file: File | None = None
     verdict: Verdict | None = None
     nearest: tuple[str, ...] = ()
+    effect: Effect = Effect.NONE
+
+
+def reason_of(verdict: Verdict, size: int | None) -> str:
+    """Return in a sentence what the mirror said last of a file of `size` bytes, and whether that is proven."""
+    return said_of(*latest_denial(verdict, size), size) + unproven(verdict)
 
 
 def said_of(cause: Cause, evidence: Evidence, size: int | None) -> str:
@@ -78,14 +109,18 @@ def unproven(verdict: Verdict) -> str:
     return ", but delivered no other file at that time that would prove it" if denied else ""
 
 
-def explain(page: Page, key: str, verdicts: Mapping[str, Verdict], mended: Mended) -> Explanation:
-    """Explains the file with this key or name: `page` is the mirror's, and `mended` what became of it by the `verdicts`."""
+def explain(page: Page, key: str, verdicts: Mapping[str, Verdict], mended: Mended, *, rescuable: Collection[Cause] = ()) -> Explanation:
+    """Explain the file with this key or name: `page` is the mirror's, and `mended` what became of it by the `verdicts`.
+
+    `rescuable` are the causes for which a second index would be asked for the file, which was not.
+    """
     file, filename = file_at(page, key), key.rpartition("/")[2]
     if file is None:
         return Explanation(page.project, filename, OnPage.UNKNOWN, "the mirror's page lists no such file", nearest=_near(page, filename))
     verdict = verdicts.get(file.key)
-    standing = _standing(file, verdict, mended)
-    return Explanation(page.project, filename, standing, _says(file, verdict, standing), page.release_of(file).spelling, file, verdict)
+    standing, effect = Standings(mended, rescuable).of(file, verdict)
+    says = _says(file, verdict, standing, effect)
+    return Explanation(page.project, filename, standing, says, page.release_of(file).spelling, file, verdict, effect=effect)
 
 
 def _near(page: Page, filename: str) -> tuple[str, ...]:
@@ -95,25 +130,45 @@ def _near(page: Page, filename: str) -> tuple[str, ...]:
     return tuple(difflib.get_close_matches(filename, names[max(0, place - _COMPARED) : place + _COMPARED], n=_NEAR, cutoff=0.8))
 
 
-def _standing(file: File, verdict: Verdict | None, mended: Mended) -> OnPage:
-    dropped = next((each for each in mended.dropped if each.file.key == file.key), None)
-    if dropped is not None:
-        return OnPage.DROPPED_WITH_RELEASE if dropped.verdict is None else OnPage.DROPPED
-    for files, standing in ((mended.awaiting, OnPage.AWAITING), (mended.rescued, OnPage.RESCUED)):
-        if any(each.key == file.key for each in files):
-            return standing
-    denied = verdict is not None and verdict.kind is Kind.UNDELIVERABLE
-    return OnPage.HELD if denied and mended.held is Held.EMPTY else OnPage.LISTED
+class Standings:
+    """How the files of a page stand, by what became of it.
+
+    `rescuable` are the causes for which a second index would be asked for a file, which was not.
+    """
+
+    def __init__(self, mended: Mended, rescuable: Collection[Cause] = ()) -> None:
+        self._rescuable = rescuable
+        self._dropped = {each.file.key: each.verdict is None for each in mended.dropped}
+        self._awaiting = {file.key for file in mended.awaiting}
+        self._rescued = {file.key for file in mended.rescued}
+        self._held = mended.held is Held.EMPTY
+
+    def of(self, file: File, verdict: Verdict | None) -> tuple[OnPage, Effect]:
+        """Return how `file` stands whose `verdict` is given, and what the proxy does if that says that it is not delivered."""
+        standing = self._on_page(file, verdict)
+        if verdict is None or verdict.kind is Kind.DELIVERABLE:
+            return standing, Effect.NONE
+        if standing is OnPage.DROPPED and self._rescuable and latest_denial(verdict, file.size)[0] in self._rescuable:
+            return standing, Effect.RESCUABLE
+        return standing, _EFFECTS.get(standing, Effect.KEPT)
+
+    def _on_page(self, file: File, verdict: Verdict | None) -> OnPage:
+        key = file.key
+        if key in self._dropped:
+            return OnPage.DROPPED_WITH_RELEASE if self._dropped[key] else OnPage.DROPPED
+        if key in self._awaiting:
+            return OnPage.AWAITING
+        if key in self._rescued:
+            return OnPage.RESCUED
+        if verdict is None or verdict.kind is not Kind.UNDELIVERABLE:
+            return OnPage.LISTED
+        return OnPage.HELD if self._held else OnPage.ELSEWHERE
 
 
-def _says(file: File, verdict: Verdict | None, standing: OnPage) -> str:
+def _says(file: File, verdict: Verdict | None, standing: OnPage, effect: Effect) -> str:
     if standing is OnPage.DROPPED_WITH_RELEASE:
         return "its release has no wheel left that the mirror delivers, and is dropped as a whole (sdist_only = drop-release)"
     if verdict is None:
         return "the mirror was not asked about it yet" if file.probeable else "files of this kind are passed on, and never asked about"
-    said = said_of(verdict.cause, verdict.evidence, file.size) + unproven(verdict)
-    if standing is OnPage.AWAITING:
-        return f"{said}; it is the last of its release, which is dropped once a later answer confirms this one"
-    if standing is OnPage.RESCUED:
-        return f"{said}; it comes from the second index, checked against the hash on the mirror's page"
-    return f"{said}; nothing else would be left of the page" if standing is OnPage.HELD else said
+    said = reason_of(verdict, file.size)
+    return f"{said}; {effect.value}" if effect in _TOLD else said

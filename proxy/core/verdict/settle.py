@@ -12,7 +12,7 @@ from typing import Literal
 
 from proxy.core.page import File, Packaging, Page, Release
 from proxy.core.twins import same_elsewhere
-from proxy.core.verdict.judge import Cause, Kind, Verdict, is_undeliverable
+from proxy.core.verdict.judge import Cause, Kind, Verdict, is_undeliverable, latest_denial
 
 _TOGETHER = 10.0
 """Seconds within which the denials of a release's files count as one event: all these files wait for the second one."""
@@ -44,7 +44,7 @@ class Dropped:
     @property
     def cause(self) -> str:
         """Why it left, in a word: the cause of the verdict, else `release`."""
-        return "release" if self.verdict is None else self.verdict.cause.value
+        return "release" if self.verdict is None else latest_denial(self.verdict, self.file.size)[0].value
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Mended:
     @property
     def causes(self) -> Mapping[Cause, int]:
         """How many files were dropped for each cause."""
-        return Counter(each.verdict.cause for each in self.dropped if each.verdict is not None)
+        return Counter(Cause(each.cause) for each in self.dropped if each.verdict is not None)
 
 
 def settle(
