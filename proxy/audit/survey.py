@@ -113,8 +113,8 @@ class Survey:
         if order.closure:
             await self._follow(order)
         await asyncio.gather(*(self._look_at(want) for want in self._order.wants))
-        if self.verifier.head_lies:
-            # What HEAD promised before that was seen is worth nothing either.
+        if not self.verifier.head_tells:
+            # What HEAD said before that was seen is worth nothing either.
             await asyncio.gather(*(self._ask(subject, subject.of_head_alone()) for subject in self._subjects.values()))
         self._ended = True
 
@@ -277,9 +277,12 @@ class Survey:
 
     async def _confirm(self, subject: Subject, page: Page) -> None:
         """Ask by a GET for some of the files of which HEAD alone was asked: mirrors promise by it what they do not deliver."""
-        alone = subject.of_head_alone()
-        if not self.verifier.head_lies:
-            alone = confirmed_by_get(page, alone, subject.releases, BUDGETS[self.mirror.kind].confirmed)
+        alone, verdicts = subject.of_head_alone(), subject.project.verdicts
+        if self.verifier.head_tells:
+            chosen = {file.key for file in confirmed_by_get(page, alone, subject.releases, BUDGETS[self.mirror.kind].confirmed)}
+            # If HEAD fails, GET may deliver the file.
+            failed = {file.key for file in alone if file.key in verdicts and verdicts[file.key].kind is Kind.UNKNOWN}
+            alone = [file for file in alone if file.key in chosen or file.key in failed]
         await self._ask(subject, alone, believe_head=False)
 
     async def _ask(self, subject: Subject, files: Iterable[File], *, believe_head: bool = True) -> None:

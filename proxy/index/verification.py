@@ -135,28 +135,29 @@ class Verifier:
         return True
 
     async def test_head(self, project: Project, files: Iterable[File]) -> bool:
-        """Compare with a GET what HEAD said of some of `files`, and return whether that showed that it lies.
+        """Compare with a GET what HEAD said of some of `files`, and return whether that showed that it is worth nothing.
 
         It is enough to have seen what HEAD is worth at some files of each platform.
         """
         verdicts, test = project.verdicts, self._head.test
         chosen = [file for file in files if (verdict := verdicts.get(file.key)) is not None and verdict.rests_on_head and test(file)]
         await self.ask(project, chosen, patient=True, believe_head=False)
-        if not chosen or not self._head.broken:
+        if not chosen or self._head.tells:
             return False
         self.doubt(project)
         return True
 
     @property
-    def head_lies(self) -> bool:
-        """True if HEAD was seen to promise a file whose absence was proven."""
-        return self._head.broken
+    def head_tells(self) -> bool:
+        """True unless HEAD was seen to promise a file whose absence was proven, or to fail for files that are delivered."""
+        return self._head.tells
 
     def doubt(self, project: Project) -> None:
-        """Forget that files of `project` are deliverable of which only HEAD said so, if it lies."""
-        if self._head.broken:
-            good = Kind.DELIVERABLE
-            project.forget([key for key, each in project.verdicts.items() if each.kind is good and each.rests_on_head])
+        """Forget what is known of files of `project` by HEAD alone, if that is worth nothing."""
+        if self._head.tells:
+            return
+        broken, good = self._head.broken, Kind.DELIVERABLE
+        project.forget([key for key, each in project.verdicts.items() if each.rests_on_head and (broken or each.kind is not good)])
 
     async def _ask_some(
         self,
@@ -425,10 +426,11 @@ class Verifier:
         return False
 
     async def _ask_as_witness(self, project: Project, standing: Standing, file: File) -> Evidence:
-        """Ask for `file` by HEAD or Range and, where these are denied, by an ordinary GET: there are mirrors that know nothing else."""
+        """Ask for a byte of `file` and, if that is denied, for all of it by an ordinary GET: there are mirrors that know nothing else."""
         plain_only = standing.plain_only(self._clock())
         if not plain_only:
-            flow = probe(file.url, size=file.size, head=self._head.tells)
+            # HEAD may promise what is not there, or fail where GET delivers: it bears no witness.
+            flow = probe(file.url, size=file.size, head=False)
             evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
             if cause_of(evidence, file.size) not in PROOF:
                 return evidence

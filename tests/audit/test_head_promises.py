@@ -1,5 +1,7 @@
 """Mirrors whose HEAD promises what GET denies: that is found out at some files, and then no promise of it counts."""
 
+from pathlib import Path
+
 import pytest
 from aiohttp import web
 
@@ -122,6 +124,25 @@ async def test_what_get_denied_does_not_come_back_because_head_promises_it(stock
     await eventually(back)
 
 
+async def test_after_a_restart_it_comes_back_as_soon_as_get_delivers_it(
+    stocked: BrokenMirror, app_client: MakeClient, tmp_path: Path
+) -> None:
+    broken = stocked.fault(MAC, artifactory_404(), ("GET",))
+    clock, kept = Clock(), {"location": f"sqlite:{tmp_path / 'store.sqlite3'}"}
+    first = await app_client(clock, store=kept)
+    await gone(first, MAC)
+    await first.close()
+    stocked.heal(broken)
+    clock.passes(700)
+    # Nobody knows any more that HEAD lied.
+    second = await app_client(clock, store=kept)
+
+    async def back() -> bool:
+        return MAC in await names(second)
+
+    await eventually(back)
+
+
 async def test_a_mirror_that_refuses_ranges_alone_is_sound(stocked: BrokenMirror, audit: Audit) -> None:
     stocked.fault(lambda name: name.endswith((".whl", ".gz")), refuses_ranges, ("GET",))
     report = await audit("demo")
@@ -130,3 +151,21 @@ async def test_a_mirror_that_refuses_ranges_alone_is_sound(stocked: BrokenMirror
 
 async def refuses_ranges(target: Target) -> web.StreamResponse | None:
     return await status(404)(target) if "Range" in target.request.headers else None
+
+
+@pytest.mark.parametrize("code", [401, 429, 503])
+async def test_a_head_that_fails_for_all_files_accuses_none(
+    promising: BrokenMirror, audit: Audit, app_client: MakeClient, code: int
+) -> None:
+    promising.heal()
+    promising.fault("*", status(code), ("HEAD",))
+    report = await audit("demo", upstream={"retries": 0})
+    assert (report.findings, report.projects[0].deliverable) == ((), len(OLDER) * 2 + 4)
+    client = await app_client(upstream={"retries": 0})
+
+    async def all_good() -> bool:
+        await names(client)
+        told = [await (await client.get(f"/explain/demo/{name}")).json(content_type=None) for name in (MAC, SDIST, *OLDER)]
+        return all(each["verdict"]["kind"] == "deliverable" for each in told if each["verdict"])
+
+    await eventually(all_good)
