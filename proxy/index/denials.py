@@ -278,6 +278,7 @@ class DenialProver:
         if suspect is None:
             if cause is Cause.AVAILABLE:
                 outcome.good += 1
+                self._standing.delivered_by_get.append(file.url)
                 self._standing.delivered(file, evidence.at)
             elif cause in PROOF:
                 outcome.bad.append((file, evidence))

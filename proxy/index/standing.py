@@ -61,6 +61,8 @@ class Standing:
     tried: float = 0.0
     refuses_head: bool | None = None
     head_tested: float = 0.0
+    delivered_by_get: deque[str] = field(default_factory=lambda: deque(maxlen=64))
+    """The addresses of files that bore witness lately."""
 
     def delivered(self, file: File, at: float) -> None:
         """Record that `file` was delivered at `at`, in seconds since the epoch."""

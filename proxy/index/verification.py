@@ -140,7 +140,9 @@ class Verifier:
         It is enough to have seen what HEAD is worth at some files of each platform.
         """
         verdicts, test = project.verdicts, self._head.test
-        chosen = [file for file in files if (verdict := verdicts.get(file.key)) is not None and verdict.rests_on_head and test(file)]
+        shown = set(self._of(project.who).standing.delivered_by_get)
+        alone = [file for file in files if (verdict := verdicts.get(file.key)) is not None and verdict.rests_on_head]
+        chosen = [file for file in alone if file.url not in shown and test(file)]
         await self.ask(project, chosen, patient=True, believe_head=False)
         if not chosen or self._head.tells:
             return False
