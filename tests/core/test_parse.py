@@ -271,18 +271,19 @@ SPECIFIERS = {
     ">=3.8": ">=3.8",
     "": "",
     ">= '3.6',": ">= '3.6',",
-    ">=3.8 <4": ">=3.8,<4",
+    ">=3.8 <4": ">=3.8 <4",
     "&gt;=3.8": ">=3.8",
-    " ": None,
-    ">=3.x": None,
-    "nonsense": None,
-    "1." * 20_000: None,
-    ">" * 20_000: None,
+    "&gt;=3.x": "&gt;=3.x",
+    " ": " ",
+    ">=3.x": ">=3.x",
+    "nonsense": "nonsense",
+    "1." * 20_000: "1." * 20_000,
+    ">" * 20_000: ">" * 20_000,
 }
 
 
 @pytest.mark.parametrize(("said", "kept"), SPECIFIERS.items(), ids=lambda value: repr(value)[:20])
-def test_a_requires_python_that_makes_no_sense_is_left_out_and_its_file_kept(said: str, kept: str | None) -> None:
+def test_a_requires_python_that_makes_no_sense_is_left_to_the_client(said: str, kept: str) -> None:
     file = entry(hashes={"sha256": SHA256}, **{"requires-python": said})
     assert file is not None
     assert file.requires_python == kept

@@ -251,8 +251,7 @@ async def test_24_nulls_in_an_entry(mirror: BrokenMirror, site: MakeSite) -> Non
 async def test_24_values_that_uv_refuses(mirror: BrokenMirror, site: MakeSite) -> None:
     tell(mirror, entry(OLD), {**entry(LINUX), "requires-python": ">=3.x"})
     proxied = await site()
-    assert (await proxied.lock(index=mirror.url)).packages == {"demo": "1.0"}
-    assert (await proxied.lock()).packages == {"demo": "2.0"}
+    assert (await proxied.lock(index=mirror.url)).packages == (await proxied.lock()).packages == {"demo": "1.0"}
     tell(mirror, entry(OLD), {**entry(LINUX), "size": 2**64, "upload-time": "2024-01-02T03:04:05"})
     assert not (await proxied.lock(index=mirror.url)).ok
     assert (await (await site()).lock()).packages == {"demo": "2.0"}
