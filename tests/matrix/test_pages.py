@@ -247,7 +247,7 @@ async def test_24_nulls_in_an_entry(mirror: BrokenMirror, site: MakeSite) -> Non
     assert [set(file) for file in (await proxied.page())["files"]][1] == {"filename", "url", "hashes", "core-metadata"}
 
 
-@row(24, "any other value that uv refuses or for which it passes over a file", "corrects it or leaves it out: [uv-pages.md](uv-pages.md)")
+@row(24, "any other value for which uv refuses the whole page", "corrects it or leaves it out: [uv-pages.md](uv-pages.md)")
 async def test_24_values_that_uv_refuses(mirror: BrokenMirror, site: MakeSite) -> None:
     tell(mirror, entry(OLD), {**entry(LINUX), "requires-python": ">=3.x"})
     proxied = await site()
