@@ -234,7 +234,8 @@ async def test_without_the_lock_that_was_asked_for_success_is_an_error_and_other
     before = (tmp_path / "uv.lock").read_bytes()
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "uv").write_text(f"#!/bin/sh\n{WRAPPERS[said]}\n", encoding="utf-8")
+    wrapper = f'#!/bin/sh\nif [ "$1" = --version ]; then exec "$REAL_UV" --version; fi\n{WRAPPERS[said]}\n'
+    (programs / "uv").write_text(wrapper, encoding="utf-8")
     (programs / "uv").chmod(0o755)
     done = await mend.lock(PATH=f"{programs}:{mend.environment['PATH']}", REAL_UV=uv.command)
     assert done.returncode == 1, done
