@@ -7,30 +7,28 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import click
 
 from proxy.cli.running import begin_command, begin_without_settings, run_loop
 from proxy.cli.serving import settings_to_serve
-from proxy.config import Settings, UpstreamSection
+from proxy.config import Settings
 from proxy.config.complaints import no_upstream
 from proxy.config.load import SettingsError
 from proxy.core.lockfile import LockUnreadable
-from proxy.locking.addresses import Door, normalised, same_index
+from proxy.core.url_standard import parse_url
+from proxy.locking.addresses import normalised
+from proxy.locking.credentials import settings_with_credentials
 from proxy.locking.errors import LockFailed
 from proxy.locking.exclusion import only_run
-from proxy.locking.indexes import UvIndex, configured, credentials_in, credentials_of, credentials_variables, index_named, with_credentials
+from proxy.locking.indexes import UvIndex, configured, index_named
 from proxy.locking.project import Project
 from proxy.locking.serving import proxy_for_a_while
 from proxy.locking.steps import UvRun, Way, check, lock, rename
-from proxy.locking.url_standard import parse_url
 from proxy.locking.uv import Errand, errand_of, find_uv, refused, run_uv, script_of
 from proxy.locking.uv_location import UvLocation
 from proxy.locking.uv_version import refuse_too_old
-from proxy.locking.whereabouts import mirror_behind
-from proxy.upstream.addresses import without_credentials
-from proxy.upstream.credentials import netrc_credentials
+from proxy.locking.whereabouts import find_proxy, running_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,7 @@ async def _way(order: Order, indexes: Sequence[UvIndex]) -> AsyncIterator[Way]:
     """
     if order.proxy:
         begin_without_settings()
-        yield Way((await _running(order.proxy, indexes),), own=False)
+        yield Way((await running_proxy(order.proxy, indexes, os.environ),), own=False)
         return
     settings = _settings_or_none(order)
     if settings is None:
@@ -128,36 +126,14 @@ async def _way(order: Order, indexes: Sequence[UvIndex]) -> AsyncIterator[Way]:
         if named is None:
             raise SettingsError("", f"{no_upstream().why}, or name it as uv's default index in pyproject.toml")
         settings = _settings_for(order, named)
-        door = await _if_it_is_a_proxy(named.url, indexes)
+        door = await find_proxy(named.url, indexes, os.environ)
         if door is not None:
             yield Way((door,), own=False)
             return
-    settings, without = with_credentials_of(indexes, _normalised(settings))
+    settings, without = settings_with_credentials(_normalised(settings), indexes, os.environ)
     begin_command(settings, settings.log)
     async with proxy_for_a_while(settings, _say) as (doors, verification):
         yield Way(doors, own=True, without=without, verification=verification)
-
-
-async def _running(proxy: str, indexes: Sequence[UvIndex]) -> Door:
-    try:
-        parts = urlsplit(str(replace(parse_url(proxy), query="", fragment="")))
-    except ValueError:
-        raise SettingsError("--proxy", "give the whole address of the proxy's simple API, such as http://127.0.0.1:8080/simple/") from None
-    address = f"{without_credentials(parts.geturl()).rstrip('/')}/"
-    if not address.endswith("/simple/"):
-        address += "simple/"
-    given = (unquote(parts.username or ""), unquote(parts.password or "")) if parts.username or parts.password else None
-    own = os.environ.get("MIRRORMEND_UPSTREAM_URL") or os.environ.get("MIRRORMEND_UPSTREAM") or ""
-    mirror = await mirror_behind(Door("", address, given), (own, *(index.url for index in indexes)), by_environment=True)
-    known = (credentials_of(index, os.environ) for index in indexes if same_index(index.url, mirror) or same_index(index.url, address))
-    return Door(mirror, address, given or next(filter(None, known), None))
-
-
-async def _if_it_is_a_proxy(url: str, indexes: Sequence[UvIndex]) -> Door | None:
-    try:
-        return await _running(url, indexes)
-    except LockFailed:
-        return None
 
 
 def _settings(order: Order, upstream: str | None) -> Settings:
@@ -191,33 +167,6 @@ def _settings_or_none(order: Order) -> Settings | None:
         if error.why == no_upstream().why:
             return None
         raise
-
-
-def with_credentials_of(indexes: Sequence[UvIndex], settings: Settings) -> tuple[Settings, frozenset[str]]:
-    """Gives the settings with uv's own credentials for the mirrors that have none there, and the variables that uv takes such from.
-
-    uv is not to see these: it would send them to the proxy, in the place of those that the proxy wants.
-    """
-    upstreams: list[UpstreamSection] = []
-    without: set[str] = set()
-    for section in settings.upstream:
-        its = [index for index in indexes if same_index(index.url, section.url)]
-        without.update(variable for index in its for variable in credentials_variables(index))
-        has_some = section.token or section.username or section.password
-        upstreams.append(section if has_some else section.model_copy(update={"url": _with_all_credentials(section.url, its)}))
-    return settings.model_copy(update={"upstream": tuple(upstreams)}), frozenset(without)
-
-
-def _with_all_credentials(url: str, indexes: Sequence[UvIndex]) -> str:
-    """Return the mirror's address with those credentials that uv would use; to a user alone netrc has the password, as it has for uv."""
-    own = credentials_in(url)
-    known = (credentials_of(index, os.environ) for index in indexes)
-    found = own if own[1] else next((each for each in known if each and own[0] in {"", each[0]}), None) or own
-    if found[0] and not found[1]:
-        host = urlsplit(url).hostname or ""
-        of_netrc = netrc_credentials(host, os.environ)
-        found = of_netrc if of_netrc is not None and of_netrc[0] == found[0] else found
-    return with_credentials(without_credentials(url), found if any(found) else None)
 
 
 def _say(what: str) -> None:

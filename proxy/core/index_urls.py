@@ -1,18 +1,21 @@
-"""Addresses of package indexes, compared by what they lead to rather than by how somebody spelled them.
+"""Addresses of package indexes: which of them lead to the same one, for whom, and what may be told of them.
 
-Rules for this file: pure, and nothing here raises for an address that is none.
+Two questions are asked. A lock names an index as uv spells it, and to uv `http` and `https`, or a path with `index.html`, are other
+indexes (`same_for_uv`). The inputs of `check` and `warm` name the mirror as anybody wrote it, for programs with rules of their own
+(`same_mirror`). Both read an address by the URL Standard. Rules for this file: pure, and nothing here raises for an address that is none.
 """
 
 import re
-from dataclasses import dataclass
-from ipaddress import IPv6Address
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote_to_bytes
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+from proxy.core.url_standard import StandardUrl, is_http, parse_url
+
 _UNESCAPED = "!$&'()*+,;=:@-._~"
 """What a segment of a path may hold as it is (RFC 3986, section 3.3)."""
 _INDEX_PAGE = "index.html"
-_HOST = re.compile(r"[0-9a-z._-]+|\[[0-9a-f:.]+\]")
+_LAST_DOT = re.compile(r"\.(?=(?::[0-9]+)?\Z)")
+_USER_OR_REST = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 _PROXIED_FILE = re.compile(r"(?:[0-9a-f]+/)?[^/]+")
 """The end of a file's address at a proxy: its name, with a mark before that of a twin."""
 
@@ -36,23 +39,39 @@ class ComparableURL:
 def comparable_url(url: str) -> ComparableURL | None:
     """Return the address in its comparable form, without credentials and fragment; None where it is none of HTTP."""
     try:
-        parts = urlsplit(url.strip())
-        port = parts.port
+        parts = parse_url(url)
     except ValueError:
         return None
-    scheme, hostname = parts.scheme.lower(), parts.hostname
-    if scheme not in _DEFAULT_PORTS or not hostname:
-        return None
-    host = _comparable_host(hostname)
-    if not _HOST.fullmatch(host):
-        return None
-    return ComparableURL(host if port in {None, _DEFAULT_PORTS[scheme]} else f"{host}:{port}", _comparable_path(parts.path), parts.query)
+    return ComparableURL(_LAST_DOT.sub("", parts.place), _comparable_path(parts.path), _query(parts))
 
 
-def same_index(one: str, other: str) -> bool:
-    """Return whether two addresses lead to the same index."""
+def same_mirror(one: str, other: str) -> bool:
+    """Return whether two addresses lead to the same mirror, however they are spelled and by whichever scheme."""
     comparable = comparable_url(one)
     return comparable is not None and comparable == comparable_url(other)
+
+
+def same_for_uv(one: str, other: str) -> bool:
+    """Return whether uv takes two addresses for the same index, credentials and the end of the path left out.
+
+    uv compares the indexes of a lock with the configured ones letter by letter. Settings of mirrormend always end with a slash, and those
+    of uv often do not: slashes at the end, an empty query and the fragment do not count here.
+    """
+    try:
+        return _without_end(one) == _without_end(other)
+    except ValueError:
+        return False
+
+
+def _without_end(url: str) -> str:
+    if not is_http(url):
+        return url.rstrip("/")
+    parts = parse_url(url)
+    return str(replace(parts, user="", path=parts.path.rstrip("/"), query=_query(parts), fragment=""))
+
+
+def _query(parts: StandardUrl) -> str:
+    return "" if parts.query == "?" else parts.query
 
 
 def base_of_index(index: ComparableURL) -> ComparableURL:
@@ -75,30 +94,19 @@ def is_proxied_file(index: ComparableURL, project: str, file: ComparableURL) -> 
 
 
 def shown_url(url: str) -> str:
-    """Return the address as it may be told: without credentials, query and fragment."""
-    comparable = comparable_url(url)
-    if comparable is None:
-        return "an address that cannot be read"
-    return f"{urlsplit(url.strip()).scheme.lower()}://{comparable.host}{comparable.path}/"
-
-
-def _comparable_host(hostname: str) -> str:
-    host = hostname.lower().rstrip(".")
+    """Return the address of an index, or the path of a folder, as it may be told: without credentials, query and fragment."""
+    if not is_http(url):
+        return "".join(letter for letter in _USER_OR_REST.sub("", url) if letter.isprintable())
     try:
-        return f"[{IPv6Address(host).compressed}]" if ":" in host else host.encode("idna").decode("ascii")
+        parts = parse_url(url)
     except ValueError:
-        # A UnicodeError is one as well.
-        return host
+        # Who knows what of it is a password.
+        return "an address that cannot be read"
+    return f"{parts.scheme}://{parts.place}{parts.path}"
 
 
 def _comparable_path(path: str) -> str:
-    segments: list[str] = []
-    for written in path.split("/"):
-        segment = quote(unquote_to_bytes(written), safe=_UNESCAPED)
-        if segment == "..":
-            del segments[-1:]
-        elif segment not in {"", "."}:
-            segments.append(segment)
+    segments = [quote(unquote_to_bytes(segment), safe=_UNESCAPED) for segment in path.split("/") if segment]
     if segments and segments[-1] == _INDEX_PAGE:
         segments.pop()
     return "".join(f"/{segment}" for segment in segments)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from proxy.core.index_urls import same_for_uv
 from proxy.core.lockfile import Lock, LockedPackage
 from proxy.core.render.pages import file_path
-from proxy.locking.url_standard import parse_url
+from proxy.core.url_standard import is_http, parse_url
 from proxy.upstream.addresses import without_credentials
 
-_HTTP = re.compile(r"[\x00-\x20]*https?:", re.IGNORECASE)
 _END_OF_ADDRESS = re.compile(r"(?:[0-9a-f]+/)?[^/?]+")
 _KEPT_BY_UV = "".join(chr(each) for each in range(0x21, 0x7F) if chr(each) not in '"<>`{}\\^')
 """What a URL's path keeps unescaped when uv writes it (URL Standard, path percent-encode set)."""
@@ -57,11 +57,6 @@ def normalised(url: str) -> str:
     return str(parse_url(url)) if is_http(url) else url
 
 
-def is_http(url: str) -> bool:
-    """Return whether `url` begins as an address that is asked over HTTP does."""
-    return _HTTP.match(url) is not None
-
-
 def as_locked(url: str) -> str:
     """Return the address of an index as uv writes it into a lock: normalised, and without credentials.
 
@@ -70,19 +65,12 @@ def as_locked(url: str) -> str:
     return str(replace(parse_url(url), user="")) if is_http(url) else without_credentials(url)
 
 
-def same_index(one: str, other: str) -> bool:
-    """Return whether two addresses lead to the same index: credentials, slashes at the end, and the fragment do not matter."""
-    try:
-        return _place_of(one) == _place_of(other)
-    except ValueError:
-        return False
-
-
-def _place_of(url: str) -> str:
-    if not is_http(url):
-        return url.rstrip("/")
-    parts = parse_url(url)
-    return str(replace(parts, user="", path=parts.path.rstrip("/"), query=parts.query.removesuffix("?"), fragment=""))
+def with_credentials(url: str, credentials: tuple[str, str] | None) -> str:
+    """Return the address with user and password in it, unless it has some already or there are none."""
+    if credentials is None or "@" in urlsplit(url).netloc:
+        return url
+    user, password = (quote(each, safe="") for each in credentials)
+    return url.replace("://", f"://{user}:{password}@", 1)
 
 
 def file_of_mirror(url: str) -> str:
@@ -112,10 +100,10 @@ def through(lock: Lock, doors: Sequence[Door], proxies: Iterable[str] = (), *, w
     An index that is the mirror of a door leads to its proxy; so does one that is a proxy by its looks, or one of `proxies`.
     Files at the mirror keep their addresses unless the `whole` lock is to lead through the proxy.
     """
-    others = {*made_through_a_proxy(lock), *(each for each in lock.registries for proxy in proxies if same_index(each, proxy))}
+    others = {*made_through_a_proxy(lock), *(each for each in lock.registries for proxy in proxies if same_for_uv(each, proxy))}
     registries, files = {}, {}
     for package in lock.packages:
-        at_mirror = next((door for door in doors if same_index(door.mirror, package.registry)), None)
+        at_mirror = next((door for door in doors if same_for_uv(door.mirror, package.registry)), None)
         door = at_mirror or (_door_like(package.registry, doors) if package.registry in others else None)
         if door is None:
             continue
@@ -144,7 +132,7 @@ def back(lock: Lock, doors: Sequence[Door]) -> Mapping[str, str]:
 
 
 def _behind(package: LockedPackage, doors: Sequence[Door]) -> Door | None:
-    return next((door for door in doors if same_index(door.proxy, package.registry)), None)
+    return next((door for door in doors if same_for_uv(door.proxy, package.registry)), None)
 
 
 def _door_like(registry: str, doors: Sequence[Door]) -> Door | None:

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
 from proxy.core.errors import MirrormendError
-from proxy.locking.addresses import Door, as_locked, is_http, normalised, same_index
+from proxy.core.index_urls import same_for_uv, shown_url
+from proxy.core.url_standard import is_http
+from proxy.locking.addresses import Door, as_locked, normalised, with_credentials
 
 
 class Role(StrEnum):
@@ -54,13 +55,13 @@ class OtherIndex(MirrormendError):
         self.mirror = mirror
 
     def __str__(self) -> str:
-        named = as_locked(self.index.url)
+        named, mirror = shown_url(self.index.url), shown_url(self.mirror)
         if self.index.role is Role.EXPLICIT:
             return (
                 f"{self.index.where} has {named} as an explicit index only, for which uv takes no other address; make it the default index"
             )
         return (
-            f"{self.index.where} names {named} as uv's index, and the mirror is {self.mirror}: uv would not accept a lock that names it; "
+            f"{self.index.where} names {named} as uv's index, and the mirror is {mirror}: uv would not accept a lock that names it; "
             "write the mirror's address there"
         )
 
@@ -183,13 +184,13 @@ def detour(indexes: Sequence[UvIndex], doors: Sequence[Door]) -> Detour:
     if bound or any(id(index) in led for index in implicit):
         environment["UV_INDEX"] = " ".join(_value(index, led.get(id(index))) for index in (*implicit, *bound))
         without.add("UV_EXTRA_INDEX_URL")
-    named = any(same_index(index.url, door.mirror) for index in indexes for door in doors)
+    named = any(same_for_uv(index.url, door.mirror) for index in indexes for door in doors)
     return Detour(environment, frozenset(without), named, left)
 
 
 def _shares_its_name(index: UvIndex, indexes: Sequence[UvIndex]) -> bool:
     """Return whether another index has the name of this one: a variable would stand in the place of both."""
-    return any(each.name == index.name and not same_index(each.url, index.url) for each in indexes if index.name is not None)
+    return any(each.name == index.name and not same_for_uv(each.url, index.url) for each in indexes if index.name is not None)
 
 
 def _value(index: UvIndex, door: Door | None) -> str:
@@ -198,7 +199,7 @@ def _value(index: UvIndex, door: Door | None) -> str:
 
 def _leads_to(index: UvIndex, door: Door) -> bool:
     # A file that names the proxy itself is no use: its readers would not accept a lock that names the mirror.
-    return same_index(index.url, door.mirror) or (not index.in_file and same_index(index.url, door.proxy))
+    return same_for_uv(index.url, door.mirror) or (not index.in_file and same_for_uv(index.url, door.proxy))
 
 
 def _default(indexes: Sequence[UvIndex], led: Mapping[int, Door]) -> UvIndex | None:
@@ -211,11 +212,11 @@ def _default(indexes: Sequence[UvIndex], led: Mapping[int, Door]) -> UvIndex | N
 def hints(indexes: Sequence[UvIndex], route: Detour) -> Iterator[str]:
     """Yield what the user should know of the indexes before uv runs, since it may fail for it."""
     for index in route.left:
-        named = index.name or as_locked(index.url)
+        named = index.name or shown_url(index.url)
         yield f"note: {named} in {index.where} is an explicit index: uv asks it itself, not the proxy, and meets what is broken there"
     for index in indexes:
         if read_as_folder(index.url):
-            remedy = f"write {as_locked(index.url)} in {index.where}"
+            remedy = f"write the beginning of {shown_url(index.url)} in small letters in {index.where}"
             yield f"note: uv takes an address with HTTP:// in capitals for the path of a folder: {remedy}"
 
 
@@ -223,36 +224,10 @@ def spelled(indexes: Sequence[UvIndex], doors: Sequence[Door], locked: Sequence[
     """Gives the doors with the mirrors spelled as uv compares them: as a file has them, else the environment, else a lock's indexes."""
     result = []
     for door in doors:
-        its = sorted((index for index in indexes if same_index(index.url, door.mirror)), key=lambda index: not index.in_file)
-        spellings = [*(index.url for index in its), *(each for each in locked if same_index(each, door.mirror)), door.mirror]
+        its = sorted((index for index in indexes if same_for_uv(index.url, door.mirror)), key=lambda index: not index.in_file)
+        spellings = [*(index.url for index in its), *(each for each in locked if same_for_uv(each, door.mirror)), door.mirror]
         result.append(replace(door, mirror=as_locked(spellings[0])))
     return tuple(result)
-
-
-def credentials_of(index: UvIndex, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return user and password that uv has for an index: those of UV_INDEX_<NAME>_USERNAME and _PASSWORD before those in its address.
-
-    Without a password the user alone is returned, for whom netrc may have one.
-    """
-    of_variables = [environ.get(variable, "") for variable in credentials_variables(index)] or ["", ""]
-    user, password = credentials_in(index.url)
-    given = [(of_variables[0], of_variables[1]), (user, password), (of_variables[0] or user, of_variables[1] or password)]
-    complete = (each for each in given if all(each))
-    return next(complete, None) or next((each for each in given if any(each)), None)
-
-
-def credentials_in(url: str) -> tuple[str, str]:
-    """Return user and password in an address, each empty if it has none."""
-    parts = urlsplit(url)
-    return unquote(parts.username or ""), unquote(parts.password or "")
-
-
-def credentials_variables(index: UvIndex) -> tuple[str, ...]:
-    """Gives the variables from which uv takes user and password for an index, in this order; none for an index without a name."""
-    if index.name is None:
-        return ()
-    stem = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in index.name).upper()
-    return f"UV_INDEX_{stem}_USERNAME", f"UV_INDEX_{stem}_PASSWORD"
 
 
 def index_named(indexes: Sequence[UvIndex]) -> UvIndex | None:
@@ -260,11 +235,3 @@ def index_named(indexes: Sequence[UvIndex]) -> UvIndex | None:
     over_http = [index for index in indexes if is_http(index.url) and index.role is not Role.EXPLICIT]
     over_http.sort(key=lambda index: (index.role is not Role.DEFAULT, not index.in_file))
     return next(iter(over_http), None)
-
-
-def with_credentials(url: str, credentials: tuple[str, str] | None) -> str:
-    """Gives the address with user and password in it, unless it has some already or there are none."""
-    if credentials is None or "@" in urlsplit(url).netloc:
-        return url
-    user, password = (quote(each, safe="") for each in credentials)
-    return url.replace("://", f"://{user}:{password}@", 1)

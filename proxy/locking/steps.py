@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from proxy.core.index_urls import same_for_uv, shown_url
 from proxy.core.lockfile import Lock, LockUnreadable, read_lock, readdressed
-from proxy.locking.addresses import Door, Proxied, back, base_of, made_through_a_proxy, proxied_files, same_index, through
+from proxy.locking.addresses import Door, Proxied, back, base_of, made_through_a_proxy, proxied_files, through
 from proxy.locking.crash_guard import remove_temporaries
 from proxy.locking.errors import LockFailed
 from proxy.locking.guarding import CrashGuard, guarded
@@ -183,7 +184,7 @@ async def rename(project: Project, indexes: Sequence[UvIndex], way: Way, *, to_m
     if content == disk.before:
         say(f"{project.lock.name} stays as it is")
     for registry in read_lock(_text(content)).registries:
-        say(f"{project.lock.name} names {registry}")
+        say(f"{project.lock.name} names {shown_url(registry)}")
     return 0
 
 
@@ -200,12 +201,12 @@ def check(project: Project, mirrors: Sequence[str], proxies: Sequence[str], inde
     found = [
         registry
         for registry in locked.registries
-        if (registry in proxied or any(same_index(registry, each) for each in proxies))
-        and not any(same_index(registry, each) for each in mirrors)
+        if (registry in proxied or any(same_for_uv(registry, each) for each in proxies))
+        and not any(same_for_uv(registry, each) for each in mirrors)
     ]
     for registry in found:
         count = sum(package.registry == registry for package in locked.packages)
-        say(f"{project.lock.name} names a proxy: {registry} ({count} packages); make it name the mirror: mirrormend lock")
+        say(f"{project.lock.name} names a proxy: {shown_url(registry)} ({count} packages); make it name the mirror: mirrormend lock")
     return 1 if found else 0
 
 
@@ -241,7 +242,7 @@ def _former(locked: Lock, indexes: Sequence[UvIndex]) -> tuple[str, ...]:
     A default index that only the environment names may be a proxy, as it gives way to the one that is used.
     """
     known = [index.url for index in indexes if index.in_file or index.role is not Role.DEFAULT]
-    return tuple(each for each in locked.registries if _on_this_machine(each) and not any(same_index(each, other) for other in known))
+    return tuple(each for each in locked.registries if _on_this_machine(each) and not any(same_for_uv(each, other) for other in known))
 
 
 def _text(content: bytes) -> str:
@@ -252,7 +253,7 @@ def _text(content: bytes) -> str:
 
 
 def _tell(project: Project, route: Detour, made: Lock, doors: Sequence[Door], say: Say) -> None:
-    mirrors = [door.mirror for door in doors if door.mirror in made.registries]
+    mirrors = [shown_url(door.mirror) for door in doors if door.mirror in made.registries]
     for mirror in mirrors:
         say(f"{project.lock.name} names {mirror}")
     if mirrors and not route.named:

@@ -1,15 +1,21 @@
-"""Asking a proxy where the mirror has its files."""
+"""Asking a proxy which mirror it stands before, and where that has its files."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import aiohttp
 import msgspec
 
+from proxy.config.load import SettingsError
+from proxy.core.index_urls import same_for_uv
 from proxy.core.lockfile import LockedFile
+from proxy.core.url_standard import parse_url
 from proxy.locking.addresses import Door, Proxied, file_of_mirror
+from proxy.locking.credentials import credentials_in, credentials_of
 from proxy.locking.errors import LockFailed
+from proxy.locking.indexes import UvIndex
 from proxy.server.whereabouts import KNOWN_HEADER
 from proxy.upstream.addresses import address_digest, shown
 from proxy.upstream.credentials import basic
@@ -30,6 +36,34 @@ class _Told(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Told).decode
+
+
+async def running_proxy(url: str, indexes: Sequence[UvIndex], environ: Mapping[str, str]) -> Door:
+    """Return the door that the proxy at `url` is, with the credentials that stand there, else those of uv's index for it or its mirror.
+
+    Raise SettingsError where `url` is no address, LockFailed where no mirrormend answers there.
+    """
+    try:
+        parts = parse_url(url)
+    except ValueError:
+        raise SettingsError("--proxy", "give the whole address of the proxy's simple API, such as http://127.0.0.1:8080/simple/") from None
+    address = f"{str(replace(parts, user='', query='', fragment='')).rstrip('/')}/"
+    if not address.endswith("/simple/"):
+        address += "simple/"
+    in_address = credentials_in(str(parts))
+    given = in_address if any(in_address) else None
+    own = environ.get("MIRRORMEND_UPSTREAM_URL") or environ.get("MIRRORMEND_UPSTREAM") or ""
+    mirror = await mirror_behind(Door("", address, given), (own, *(index.url for index in indexes)), by_environment=True)
+    known = (credentials_of(index, environ) for index in indexes if same_for_uv(index.url, mirror) or same_for_uv(index.url, address))
+    return Door(mirror, address, given or next(filter(None, known), None))
+
+
+async def find_proxy(url: str, indexes: Sequence[UvIndex], environ: Mapping[str, str]) -> Door | None:
+    """Return the door that a proxy at `url` is, None where no mirrormend answers there."""
+    try:
+        return await running_proxy(url, indexes, environ)
+    except LockFailed:
+        return None
 
 
 async def mirror_behind(door: Door, known: Iterable[str] = (), *, by_environment: bool) -> str:

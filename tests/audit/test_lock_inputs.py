@@ -95,7 +95,7 @@ def test_among_indexes_of_which_none_is_known_nothing_is_guessed(
     secret = at("secret", PRIVATE.replace("://", "://reader:s3cret@"), AT_PRIVATE)
     with pytest.raises(Unreadable) as error:
         read(tmp_path / name, write([PUBLIC, secret]))
-    assert f"{PYPI}/, {PRIVATE}" in str(error.value)
+    assert f"{PYPI}, {PRIVATE.rstrip('/')}" in str(error.value).replace("/,", ",")
     assert "--lock-index" in str(error.value)
     assert "s3cret" not in str(error.value)
 

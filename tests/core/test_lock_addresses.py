@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.index_urls import same_for_uv
 from proxy.core.lockfile import LockedFile, LockedPackage, read_lock, readdressed
 from proxy.locking.addresses import (
     Door,
@@ -14,7 +15,6 @@ from proxy.locking.addresses import (
     made_through_a_proxy,
     normalised,
     proxied_files,
-    same_index,
     through,
 )
 
@@ -42,15 +42,15 @@ def test_an_index_is_spelled_as_uv_writes_it(url: str, locked: str) -> None:
 
 
 def test_credentials_and_the_slash_at_the_end_do_not_tell_indexes_apart_but_all_else_does() -> None:
-    assert same_index("https://a:b@mirror.example.com/simple", "https://MIRROR.example.com:443/simple/")
+    assert same_for_uv("https://a:b@mirror.example.com/simple", "https://MIRROR.example.com:443/simple/")
     for other in (
         "http://mirror.example.com/simple",
         "https://mirror.example.com/Simple",
         "https://mirror.example.com:8443/simple",
         "folder",
     ):
-        assert not same_index("https://mirror.example.com/simple", other)
-    assert not same_index("https://[", "https://[")
+        assert not same_for_uv("https://mirror.example.com/simple", other)
+    assert not same_for_uv("https://[", "https://[")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_every_spelling_of_an_index_counts_as_the_one_that_uv_writes(data: st.Da
     written, given_as = written + ending, given_as + spelled_ending
     assert as_locked(given_as) == written
     assert as_locked(written) == written
-    assert same_index(written, given_as)
+    assert same_for_uv(written, given_as)
     assert normalised(normalised(given_as)) == normalised(given_as)
 
 
@@ -178,7 +178,7 @@ def test_no_address_is_misread_in_silence(text: str) -> None:
     try:
         spelled = as_locked(text)
     except ValueError:
-        assert not same_index(text, text)
+        assert not same_for_uv(text, text)
     else:
         assert as_locked(spelled) == spelled
-        assert same_index(text, spelled)
+        assert same_for_uv(text, spelled)

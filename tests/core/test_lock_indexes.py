@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from proxy.locking.addresses import Door
+from proxy.locking.addresses import Door, with_credentials
+from proxy.locking.credentials import credentials_of
 from proxy.locking.indexes import (
+    Detour,
     OtherIndex,
     Role,
     UvIndex,
     configured,
-    credentials_of,
     detour,
     hints,
     index_named,
     spelled,
-    with_credentials,
 )
 
 MIRROR, PROXY, OTHER = "https://mirror.example.com/simple/", "http://127.0.0.1:20000/simple/", "https://other.example.com/simple"
@@ -90,6 +90,17 @@ def test_a_project_whose_index_is_not_the_mirror_is_told_so(table: dict[str, Any
         led(table)
     assert "pyproject.toml" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [f"{OTHER}?token=s3cret", "https://me:s3cret@mirror.example.com:port/simple", "https://me:s3cret@[::1/simple", "HTTP://s3cret@m:p/"],
+)
+@pytest.mark.parametrize("role", ["default", "explicit"])
+def test_no_message_tells_a_secret_of_an_index_or_fails_for_one_that_cannot_be_read(address: str, role: str) -> None:
+    found = indexes({"index": [index(address, **{role: True})]})
+    told = [str(OtherIndex(found[0], f"{MIRROR}?token=s3cret")), *hints(found, Detour({}, frozenset(), named=False, left=tuple(found)))]
+    assert "s3cret" not in " ".join(told)
 
 
 def test_an_explicit_index_that_stands_alone_is_left_to_uv() -> None:

@@ -80,6 +80,12 @@ async def test_a_query_is_sent_to_the_mirror_as_uv_sends_it(stocked: BrokenMirro
     assert done.ok, done
     assert f'registry = "{stocked.url}?repo=dev"' in mend.file.read_text(encoding="utf-8")
     assert (await uv.run("sync", "--locked", cwd=mend.project)).ok
+    # It may be a secret, as credentials are.
+    told = [done, await mend.lock("--check", "--proxy", f"{stocked.url}?repo=dev"), await mend.lock("--to", "mirror")]
+    assert [each.returncode for each in told] == [0, 1, 0], told
+    for each in told:
+        assert stocked.url in each.stderr
+        assert "repo=dev" not in each.stderr
 
 
 @pytest.mark.parametrize("how", ["pyproject.toml", "--upstream"])
@@ -98,3 +104,7 @@ async def test_an_index_that_is_no_address_is_refused_by_the_name_of_its_file(uv
     done = await mend.lock()
     assert done.returncode == 2
     assert done.stderr == "mirrormend: pyproject.toml: the address of its index cannot be used: its port is none\n"
+    done = await mend.lock("--upstream", "https://mirror.example.com/simple/")
+    assert done.returncode == 2
+    assert done.stderr.startswith("mirrormend: pyproject.toml names an address that cannot be read as uv's index, and the mirror is ")
+    assert done.stderr.count("\n") == 1

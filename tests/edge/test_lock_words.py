@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main
-from proxy.cli.locking import with_credentials_of
 from proxy.config import Settings
 from proxy.locking import uv
+from proxy.locking.credentials import settings_with_credentials
 from proxy.locking.errors import LockFailed
 from proxy.locking.indexes import configured
 from proxy.locking.project import NoProject, Project
@@ -118,12 +118,12 @@ def test_what_the_proxy_has_uv_need_not_send() -> None:
     table = {"index": [{"name": "corp", "url": "http://reader:s3cret@127.0.0.1:9/simple", "default": True}]}
     indexes = configured([("pyproject.toml", table)], {})
     upstream = {"url": UPSTREAM}
-    settings, without = with_credentials_of(indexes, Settings.model_validate({"upstream": upstream}))
+    settings, without = settings_with_credentials(Settings.model_validate({"upstream": upstream}), indexes, {})
     assert settings.upstream[0].url == "http://reader:s3cret@127.0.0.1:9/simple/"
     assert without == {"UV_INDEX_CORP_USERNAME", "UV_INDEX_CORP_PASSWORD"}
     for own in ({"token": "t"}, {"username": "u"}, {"url": "http://u:p@127.0.0.1:9/simple/"}):
         given = Settings.model_validate({"upstream": upstream | own})
-        assert with_credentials_of(indexes, given) == (given, without)
+        assert settings_with_credentials(given, indexes, {}) == (given, without)
 
 
 def test_no_outbound_proxy_stands_before_the_own_one() -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.core.index_urls import same_index
-from proxy.upstream.addresses import shown
+from proxy.core.index_urls import same_mirror, shown_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +16,7 @@ class Index:
     default: bool = False
 
     def __str__(self) -> str:
-        return self.name or shown(self.url)
+        return self.name or shown_url(self.url)
 
 
 def mirror_among(indexes: Iterable[Index], upstream: str) -> Index | None:
@@ -27,5 +26,5 @@ def mirror_among(indexes: Iterable[Index], upstream: str) -> Index | None:
     PyPI. Any other index is one beside it, for all that is known.
     """
     listed = list(indexes)
-    same = [each for each in listed if same_index(each.url, upstream)]
+    same = [each for each in listed if same_mirror(each.url, upstream)]
     return next(iter((*same, *(each for each in listed if each.default))), None)

@@ -1,7 +1,6 @@
-"""The spelling that uv gives to an address over HTTP: that of the URL Standard, which its parser follows.
+"""Addresses over HTTP in their one spelling: that of the URL Standard, which uv's parser follows, as browsers do.
 
-Rules for this file: pure. uv compares the indexes of a lock with the configured ones letter by letter in this spelling, credentials left
-out: there is one spelling for dot segments, default ports and the forms of a host, but a slash, query or fragment more makes another index.
+Rules for this file: pure. There is one spelling for dot segments, default ports and the forms of a host.
 """
 
 import re
@@ -13,11 +12,12 @@ from yarl import URL
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _BEGINNING = re.compile(r"(https?):[/\\]*", re.IGNORECASE)
+_HTTP = re.compile(r"[\x00-\x20]*https?:", re.IGNORECASE)
 _AUTHORITY_ENDS = re.compile(r"[/\\?#]")
 _IGNORED = str.maketrans("", "", "\t\n\r")
 _CONTROLS_AND_SPACE = "".join(map(chr, range(0x21)))
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-_NUMBER = re.compile(r"0[xX]([0-9a-fA-F]*)|0([0-7]+)|([0-9]+)")
+_NUMBER = re.compile(r"0[xX]([0-9a-fA-F]*)|0([0-7]*)|([1-9][0-9]*)")
 _NO_HOST = frozenset("\0\t\n\r #/:<>?@[\\]^|%")
 _DOT = re.compile(r"%2e", re.IGNORECASE)
 
@@ -42,6 +42,11 @@ class StandardUrl:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.user}{self.place}{self.path}{self.query}{self.fragment}"
+
+
+def is_http(url: str) -> bool:
+    """Return whether `url` begins as an address that is asked over HTTP does."""
+    return _HTTP.match(url) is not None
 
 
 def parse_url(text: str) -> StandardUrl:
@@ -132,4 +137,4 @@ def _number(text: str) -> int:
     if found is None:
         raise ValueError("its host is no IPv4 address")
     hexadecimal, octal, decimal = found.groups()
-    return int(hexadecimal or "0", 16) if hexadecimal is not None else int(octal, 8) if octal is not None else int(decimal)
+    return int(hexadecimal or "0", 16) if hexadecimal is not None else int(octal or "0", 8) if octal is not None else int(decimal)
