@@ -1,7 +1,8 @@
 """The project that is locked: where its workspace begins, and the files in which uv's settings for it stand.
 
-As uv finds them (its documentation: projects, workspaces, configuration files): the workspace of the nearest pyproject.toml;
-its uv.toml, else `[tool.uv]` of its pyproject.toml; after these the user's and the system's uv.toml.
+As uv finds them (its documentation: projects, workspaces, configuration files): the project is the nearest pyproject.toml, and of those
+above it the nearest one alone may be that of its workspace. Settings are in the workspace's uv.toml, else in `[tool.uv]` of its
+pyproject.toml; after these in the user's and the system's uv.toml.
 """
 
 import os
@@ -42,20 +43,22 @@ class Project:
 
     @classmethod
     def at(cls, folder: Path) -> Self:
-        """Finds the project that `folder` is in; raises NoProject."""
-        folder = folder.expanduser().absolute()
+        """Find the project that `folder` is in; raise NoProject."""
+        folder = folder.absolute()
         if not folder.is_dir():
             raise NoProject(folder, "there is no such folder; give one with --project DIR")
-        nearest = next((each for each in (folder, *folder.parents) if (each / "pyproject.toml").is_file()), None)
+        nearest = next(_projects_around(folder), None)
         if nearest is None:
             raise NoProject(folder, "neither this folder nor one above it has a pyproject.toml; give the project's with --project DIR")
-        root = next((each for each in (nearest, *nearest.parents) if _is_workspace_of(each, nearest)), nearest)
-        return cls(folder, root)
+        if _workspace(nearest) is not None:
+            return cls(folder, nearest)
+        above = next(_projects_around(nearest.parent), None) if nearest != nearest.parent else None
+        return cls(folder, nearest if above is None or not _is_workspace_of(above, nearest) else above)
 
     @classmethod
     def of_script(cls, script: Path, folder: Path) -> Self:
         """Find what uv takes besides the settings in the `script`: those of the project that `folder` is in, if any; raise NoProject."""
-        if folder.is_dir() and not any((each / "pyproject.toml").is_file() for each in (folder, *folder.parents)):
+        if folder.is_dir() and not any(_projects_around(folder)):
             return cls(folder, folder, script)
         around = cls.at(folder)
         return cls(around.folder, around.root, script)
@@ -68,7 +71,7 @@ class Project:
     @property
     def other_locks(self) -> tuple[Path, ...]:
         """The locks that uv writes if it takes another folder for the project's root than this says."""
-        folders = {self.root, *(each for each in (self.folder, *self.folder.parents) if (each / "pyproject.toml").is_file())}
+        folders = {self.root, *_projects_around(self.folder)}
         return tuple(sorted({each / "uv.lock" for each in folders} - {self.lock}))
 
     def projects(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -89,7 +92,7 @@ class Project:
                 left += [folder / each for each in _folders_of(table.get("sources"))]
 
     def settings(self, environ: Mapping[str, str]) -> Tables:
-        """Gives uv's settings by the name of their file, the strongest first; raises NoProject where one cannot be read."""
+        """Return uv's settings by the name of their file, the strongest first; raise NoProject where one cannot be read."""
         # Whatever else is named, a script's own settings come first.
         own = [] if self.script is None else [(str(self.script), _tool_uv_of_script(self.script))]
         return [*own, *self._settings_around(environ)]
@@ -97,7 +100,7 @@ class Project:
     def _settings_around(self, environ: Mapping[str, str]) -> Tables:
         named = environ.get("UV_CONFIG_FILE")
         if named:
-            return list(_table(Path(named)))
+            return [(named, _read(Path(named)))]
         if is_true(environ.get("UV_NO_CONFIG", "")):
             return []
         own = list(_table(self.root / "uv.toml"))
@@ -106,16 +109,28 @@ class Project:
         return [*own, *(table for path in _shared(environ) for table in _table(path))]
 
 
-def _is_workspace_of(root: Path, project: Path) -> bool:
+def _projects_around(folder: Path) -> Iterator[Path]:
+    return (each for each in (folder, *folder.parents) if (each / "pyproject.toml").is_file())
+
+
+def _workspace(root: Path) -> Mapping[str, Any] | None:
     workspace = _tool_uv(root).get("workspace")
-    if not isinstance(workspace, dict):
-        return False
-    return root == project or (_among(root, project, workspace.get("members")) and not _among(root, project, workspace.get("exclude")))
+    return workspace if isinstance(workspace, dict) else None
 
 
-def _among(root: Path, project: Path, patterns: object) -> bool:
+def _is_workspace_of(root: Path, project: Path) -> bool:
+    workspace = _workspace(root)
+    return workspace is not None and project in _matching(root, workspace.get("members")) - _matching(root, workspace.get("exclude"))
+
+
+def _matching(root: Path, patterns: object) -> set[Path]:
     words = [each.rstrip("/") for each in patterns if isinstance(each, str) and each.strip("./")] if isinstance(patterns, list) else []
-    return any(project in root.glob(each) for each in words if not each.startswith("/"))
+    found: set[Path] = set()
+    for each in words:
+        # uv has words of its own for a pattern that is none.
+        with suppress(ValueError, NotImplementedError, OSError):
+            found.update(root.glob(each))
+    return found
 
 
 def is_true(value: str) -> bool:
@@ -131,7 +146,7 @@ def _tool_uv_of_script(script: Path) -> Mapping[str, Any]:
     if found is None:
         # uv has words of its own for it.
         return {}
-    lines = (line.removeprefix("#").removeprefix(" ") for line in found["content"].splitlines())
+    lines = (line.removeprefix("#").removeprefix(" ") for line in found["content"].replace("\r\n", "\n").split("\n"))
     try:
         return _within_tool_uv(tomllib.loads("\n".join(lines)))
     except tomllib.TOMLDecodeError as error:
@@ -139,13 +154,11 @@ def _tool_uv_of_script(script: Path) -> Mapping[str, Any]:
 
 
 def _members(root: Path) -> list[Path]:
-    workspace = _tool_uv(root).get("workspace")
-    patterns = workspace.get("members") if isinstance(workspace, dict) else None
-    found: dict[Path, None] = {}
-    for each in patterns if isinstance(patterns, list) else []:
-        with suppress(ValueError, NotImplementedError, OSError):
-            found |= dict.fromkeys(root.glob(each))
-    return [each for each in sorted(found) if (each / "pyproject.toml").is_file() and _is_workspace_of(root, each)]
+    workspace = _workspace(root)
+    if workspace is None:
+        return []
+    members = _matching(root, workspace.get("members")) - _matching(root, workspace.get("exclude"))
+    return sorted(each for each in members if (each / "pyproject.toml").is_file())
 
 
 def _folders_of(sources: object) -> Iterator[str]:

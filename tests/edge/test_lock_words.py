@@ -165,6 +165,45 @@ def test_the_nearest_project_is_found_and_the_workspace_that_it_is_a_member_of(p
     assert Project.at(project).root == project
 
 
+@pytest.mark.parametrize("between", ['[project]\nname = "b"\nversion = "1"\n', "[tool.other]\n", "[tool.uv.workspace]\n"])
+def test_of_the_projects_around_one_the_nearest_alone_can_be_its_workspace(project: Path, between: str) -> None:
+    inner = project / "a" / "b"
+    inner.mkdir(parents=True)
+    for folder, text in ((inner, "[project]\n"), (project / "a", between), (project, '[tool.uv.workspace]\nmembers = ["a/b", "a/**"]\n')):
+        (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert Project.at(inner).root == inner
+    (project / "a" / "pyproject.toml").unlink()
+    assert Project.at(inner).root == project
+
+
+@pytest.mark.parametrize("members", ["packages/**a", "", "/x/*", 3, "*"])
+def test_a_pattern_that_is_none_is_left_to_uv(project: Path, members: object) -> None:
+    (project / "one").mkdir()
+    (project / "one" / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
+    (project / "pyproject.toml").write_text(f"[tool.uv.workspace]\nmembers = [{members!r}]\nexclude = [{members!r}, 3]\n", encoding="utf-8")
+    assert Project.at(project / "one").root == project / "one"
+    assert [name for name, _ in Project.at(project).projects()] == ["pyproject.toml"]
+
+
+def test_a_tilde_is_a_name_like_any_other(project: Path) -> None:
+    (project / "~nobody").mkdir()
+    (project / "~nobody" / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
+    assert Project.at(Path("~nobody")).root == project / "~nobody"
+
+
+def test_the_metadata_of_a_script_ends_lines_as_toml_does(project: Path) -> None:
+    script = project / "a.py"
+    script.write_bytes("# /// script\r\n# # \u2028 \x85\r\n# [tool.uv]\r\n# index-url = 'own'\r\n# ///\r\n".encode())
+    assert Project.of_script(script, project).settings({"UV_NO_CONFIG": "1"}) == [(str(script), {"index-url": "own"})]
+
+
+def test_a_file_of_settings_that_is_missing_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UV_CONFIG_FILE", "missing.toml")
+    assert one_line(capsys, 2, "--upstream", UPSTREAM) == f"{project / 'missing.toml'}: it cannot be read (No such file or directory)"
+
+
 def test_settings_come_from_where_uv_has_them(project: Path, tmp_path: Path) -> None:
     (project / "pyproject.toml").write_text("[tool.uv]\nindex-url = 'own'\n", encoding="utf-8")
     user = tmp_path / "config" / "uv"
