@@ -81,3 +81,15 @@ async def test_a_byte_order_mark_does_not_matter_as_it_does_not_to_uv(stocked: B
         assert OLDER in mend.file.read_text(encoding="utf-8")
         assert VANE.replace("+", "%2B") in mend.file.read_text(encoding="utf-8")
         assert WHEEL not in mend.file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("between", ['[project]\nname = "between"\nversion = "1"\n', "[tool.other]\n"])
+async def test_a_project_within_another_is_locked_by_itself_as_uv_does(stocked: BrokenMirror, mend: Mirrormend, between: str) -> None:
+    inner = mend.project / "a" / "b"
+    write_member(mend.project, "a/b", index(stocked.url), dependencies=("vane",))
+    (mend.project / "a" / "pyproject.toml").write_text(between, encoding="utf-8")
+    write_project(mend.project, [], extra='\n[tool.uv.workspace]\nmembers = ["a/b"]\n')
+    done = await mend.lock(cwd=inner)
+    assert done.ok, done
+    assert "vane" in (inner / "uv.lock").read_text(encoding="utf-8")
+    assert not mend.file.exists()

@@ -193,7 +193,7 @@ def test_a_tilde_is_a_name_like_any_other(project: Path) -> None:
 
 def test_the_metadata_of_a_script_ends_lines_as_toml_does(project: Path) -> None:
     script = project / "a.py"
-    script.write_bytes("# /// script\r\n# # \u2028 \x85\r\n# [tool.uv]\r\n# index-url = 'own'\r\n# ///\r\n".encode())
+    script.write_bytes("# /// script\r\n# # \u2028x \x85y\r\n# [tool.uv]\r\n# index-url = 'own'\r\n# ///\r\n".encode())
     assert Project.of_script(script, project).settings({"UV_NO_CONFIG": "1"}) == [(str(script), {"index-url": "own"})]
 
 
