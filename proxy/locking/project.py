@@ -2,7 +2,7 @@
 
 As uv finds them (its documentation: projects, workspaces, configuration files): the project is the nearest pyproject.toml, and of those
 above it the nearest one alone may be that of its workspace. Settings are in the workspace's uv.toml, else in `[tool.uv]` of its
-pyproject.toml; after these in the user's and the system's uv.toml.
+pyproject.toml, else in the nearest such file above; after these in the user's and the system's uv.toml.
 """
 
 import os
@@ -103,10 +103,20 @@ class Project:
             return [(named, _read(Path(named)))]
         if is_true(environ.get("UV_NO_CONFIG", "")):
             return []
-        own = list(_table(self.root / "uv.toml"))
-        if not own:
-            own = [("pyproject.toml", _tool_uv(self.root))]
-        return [*own, *(table for path in _shared(environ) for table in _table(path))]
+        return [*self._nearest_settings(), *(table for path in _shared(environ) for table in _table(path))]
+
+    def _nearest_settings(self) -> Tables:
+        for folder in (self.root, *self.root.parents):
+            own = list(_table(folder / "uv.toml"))
+            if own:
+                return own
+            path = folder / "pyproject.toml"
+            # A file above the project is nobody's business unless it can be read.
+            with suppress(*([] if folder == self.root else [NoProject])):
+                table = _table_of_uv(_read(path)) if path.is_file() else None
+                if table is not None:
+                    return [(path.name if folder == self.root else str(path), table)]
+        return []
 
 
 def _projects_around(folder: Path) -> Iterator[Path]:
@@ -148,7 +158,7 @@ def _tool_uv_of_script(script: Path) -> Mapping[str, Any]:
         return {}
     lines = (line.removeprefix("#").removeprefix(" ") for line in found["content"].replace("\r\n", "\n").split("\n"))
     try:
-        return _within_tool_uv(tomllib.loads("\n".join(lines)))
+        return _table_of_uv(tomllib.loads("\n".join(lines))) or {}
     except tomllib.TOMLDecodeError as error:
         raise NoProject(script, f"its metadata is no TOML: {error}") from error
 
@@ -170,13 +180,13 @@ def _folders_of(sources: object) -> Iterator[str]:
 
 def _tool_uv(folder: Path) -> Mapping[str, Any]:
     path = folder / "pyproject.toml"
-    return _within_tool_uv(_read(path) if path.is_file() else {})
+    return (_table_of_uv(_read(path)) if path.is_file() else None) or {}
 
 
-def _within_tool_uv(table: object) -> Mapping[str, Any]:
+def _table_of_uv(table: object) -> Mapping[str, Any] | None:
     for key in ("tool", "uv"):
         table = table.get(key) if isinstance(table, dict) else None
-    return table if isinstance(table, dict) else {}
+    return table if isinstance(table, dict) else None
 
 
 def _table(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -93,3 +93,20 @@ async def test_a_project_within_another_is_locked_by_itself_as_uv_does(stocked: 
     assert done.ok, done
     assert "vane" in (inner / "uv.lock").read_text(encoding="utf-8")
     assert not mend.file.exists()
+
+
+@pytest.mark.parametrize("name", ["uv.toml", "pyproject.toml"])
+async def test_settings_above_a_project_that_has_none_are_its_own_as_for_uv(
+    stocked: BrokenMirror, mend: Mirrormend, uv: Uv, name: str
+) -> None:
+    stocked.remove(DEAD)
+    inner = write_project(mend.project / "inner", ["vane"])
+    settings = index(stocked.url)
+    (mend.project / "pyproject.toml").unlink()
+    (mend.project / name).write_text(settings.replace("tool.uv.", "") if name == "uv.toml" else settings, encoding="utf-8")
+    assert (await uv.run("lock", cwd=inner)).ok
+    by_uv = (inner / "uv.lock").read_bytes()
+    (inner / "uv.lock").unlink()
+    done = await mend.lock(cwd=inner)
+    assert done.ok, done
+    assert (inner / "uv.lock").read_bytes() == by_uv

@@ -221,6 +221,23 @@ def test_settings_come_from_where_uv_has_them(project: Path, tmp_path: Path) -> 
     assert urls(UV_CONFIG_FILE=str(user / "uv.toml")) == ["user"]
 
 
+def test_a_project_without_settings_has_those_of_the_nearest_folder_above(project: Path, tmp_path: Path) -> None:
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "none"), "XDG_CONFIG_DIRS": str(tmp_path / "none")}
+    inner = project / "a" / "b"
+    inner.mkdir(parents=True)
+    (inner / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
+    (project / "pyproject.toml").write_text("[tool.uv]\nindex-url = 'above'\n", encoding="utf-8")
+
+    def found() -> object:
+        return Project.at(inner).settings(environ)[0]
+
+    assert found() == (str(project / "pyproject.toml"), {"index-url": "above"})
+    (project / "a" / "uv.toml").write_text("index-url = 'nearer'\n", encoding="utf-8")
+    assert found() == (str(project / "a" / "uv.toml"), {"index-url": "nearer"})
+    (inner / "pyproject.toml").write_text("[tool.uv]\n", encoding="utf-8")
+    assert found() == ("pyproject.toml", {})
+
+
 @pytest.mark.parametrize("content", [b"[tool", b"\xff", b"tool = 1"])
 def test_a_pyproject_that_cannot_be_read_is_told_so_or_passed_over(project: Path, content: bytes) -> None:
     (project / "pyproject.toml").write_bytes(content)
