@@ -19,6 +19,9 @@ from proxy.core.index_urls import same_for_uv, shown_url
 from proxy.core.url_standard import is_http
 from proxy.locking.addresses import Door, as_locked, normalised, with_credentials
 
+_LIMIT = "exclude-newer"
+_IGNORED_ERRORS = "ignore-error-codes"
+
 
 class Role(StrEnum):
     """When uv asks an index: for everything after the others, for everything, or only for what is bound to it."""
@@ -33,6 +36,7 @@ class UvIndex:
     """An index of uv as it was configured; `where` names the file or the variable, `in_file` says which of both it is.
 
     `of_sources` says that it is no setting: it stands in the file of a project whose sources bind something to it.
+    `only_in_files` names the keys of its table that no variable has a place for, and that change what uv locks.
     """
 
     url: str
@@ -41,6 +45,7 @@ class UvIndex:
     name: str | None = None
     in_file: bool = True
     of_sources: bool = False
+    only_in_files: frozenset[str] = frozenset()
 
     def at(self, url: str) -> str:
         """Gives the value for a variable that puts `url` in the place of this index."""
@@ -63,6 +68,20 @@ class OtherIndex(MirrormendError):
         return (
             f"{self.index.where} names {named} as uv's index, and the mirror is {mirror}: uv would not accept a lock that names it; "
             "write the mirror's address there"
+        )
+
+
+class LimitLost(MirrormendError):
+    """The file limits what uv takes of `index` by its time, and uv would not for a proxy in its place: newer versions would be locked."""
+
+    def __init__(self, index: UvIndex) -> None:
+        self.index = index
+
+    def __str__(self) -> str:
+        named = self.index.name or shown_url(self.index.url)
+        return (
+            f"{self.index.where} has {_LIMIT} for the index {named} alone, which uv does not take for the proxy in its place; "
+            f"write {_LIMIT} for all indexes, or {_LIMIT}-package for some projects"
         )
 
 
@@ -131,7 +150,8 @@ def _of_table(where: str, table: Mapping[str, Any]) -> Iterator[UvIndex]:
         if isinstance(index, dict) and isinstance(index.get("url"), str) and index.get("format") != "flat":
             role = Role.DEFAULT if index.get("default") is True else Role.EXPLICIT if index.get("explicit") is True else Role.IMPLICIT
             name = index.get("name")
-            yield UvIndex(index["url"], role, where, name if isinstance(name, str) else None)
+            keys = frozenset({_LIMIT, _IGNORED_ERRORS} & index.keys())
+            yield UvIndex(index["url"], role, where, name if isinstance(name, str) else None, only_in_files=keys)
     extra = table.get("extra-index-url", [])
     yield from (UvIndex(url, Role.IMPLICIT, where) for url in (extra if isinstance(extra, list) else []) if isinstance(url, str))
 
@@ -150,18 +170,21 @@ class Detour:
     """How uv is led through the proxy: `environment` are variables to be set, `without` those to be removed.
 
     `named` says whether uv's settings name a mirror at all; `left` are explicit indexes at a mirror that uv goes on asking itself.
+    `restated` are those of files for which a variable stands.
     """
 
     environment: Mapping[str, str]
     without: frozenset[str]
     named: bool
     left: tuple[UvIndex, ...] = ()
+    restated: tuple[UvIndex, ...] = ()
 
 
 def detour(indexes: Sequence[UvIndex], doors: Sequence[Door]) -> Detour:
-    """Decides how uv gets to the proxies of `doors` wherever it would ask their mirrors; raises OtherIndex where it would ask no mirror.
+    """Decide how uv gets to the proxies of `doors` wherever it would ask their mirrors.
 
     A default index that only the environment names gives way where it is no mirror; one that a file names stays.
+    Raise OtherIndex where uv would ask no mirror, LimitLost where it would take more from one index than it is to.
     """
     led = {id(index): door for index in indexes for door in doors if _leads_to(index, door)}
     implicit = [index for index in indexes if index.role is Role.IMPLICIT]
@@ -174,18 +197,32 @@ def detour(indexes: Sequence[UvIndex], doors: Sequence[Door]) -> Detour:
             raise OtherIndex(refused, doors[0].mirror)
         door = doors[0]
     # An index that is asked for everything does no harm just before a default that is the same mirror.
-    bound = [index for index in explicit if led[id(index)] is door and not _shares_its_name(index, indexes)]
+    bound = [
+        index for index in explicit if led[id(index)] is door and _LIMIT not in index.only_in_files and not _shares_its_name(index, indexes)
+    ]
     left = tuple(index for index in explicit if index not in bound)
     environment: dict[str, str] = {}
     without: set[str] = set()
+    restated = [] if default is None or door is None else [default]
     if door is not None:
         environment["UV_DEFAULT_INDEX"] = _value(default or UvIndex("", Role.DEFAULT, ""), door)
         without.add("UV_INDEX_URL")
     if bound or any(id(index) in led for index in implicit):
-        environment["UV_INDEX"] = " ".join(_value(index, led.get(id(index))) for index in (*implicit, *bound))
+        in_variable = [*(implicit if bound else _up_to_the_last_led(implicit, led)), *bound]
+        environment["UV_INDEX"] = " ".join(_value(index, led.get(id(index))) for index in in_variable)
         without.add("UV_EXTRA_INDEX_URL")
+        restated += in_variable
+    limited = next((index for index in restated if _LIMIT in index.only_in_files), None)
+    if limited is not None:
+        raise LimitLost(limited)
     named = any(same_for_uv(index.url, door.mirror) for index in indexes for door in doors)
-    return Detour(environment, frozenset(without), named, left)
+    return Detour(environment, frozenset(without), named, left, tuple(index for index in restated if index.in_file))
+
+
+def _up_to_the_last_led(implicit: Sequence[UvIndex], led: Mapping[int, Door]) -> list[UvIndex]:
+    """Return what has to be in UV_INDEX: those of files behind the last one that is led stay where they are, with all that they say."""
+    last = max(at for at, index in enumerate(implicit) if id(index) in led or not index.in_file)
+    return list(implicit[: last + 1])
 
 
 def _shares_its_name(index: UvIndex, indexes: Sequence[UvIndex]) -> bool:
@@ -214,6 +251,10 @@ def hints(indexes: Sequence[UvIndex], route: Detour) -> Iterator[str]:
     for index in route.left:
         named = index.name or shown_url(index.url)
         yield f"note: {named} in {index.where} is an explicit index: uv asks it itself, not the proxy, and meets what is broken there"
+    for index in route.restated:
+        if _IGNORED_ERRORS in index.only_in_files:
+            named = index.name or shown_url(index.url)
+            yield f"note: {_IGNORED_ERRORS} of {named} in {index.where} does not hold for this run, as uv takes it from a file only"
     for index in indexes:
         if read_as_folder(index.url):
             remedy = f"write the beginning of {shown_url(index.url)} in small letters in {index.where}"

@@ -8,6 +8,7 @@ from proxy.locking.addresses import Door, with_credentials
 from proxy.locking.credentials import credentials_of
 from proxy.locking.indexes import (
     Detour,
+    LimitLost,
     OtherIndex,
     Role,
     UvIndex,
@@ -197,3 +198,44 @@ def test_an_explicit_index_stays_where_a_variable_with_its_name_would_stand_for_
 def test_an_explicit_index_of_a_member_alone_does_not_refuse_the_mirror() -> None:
     found = configured([], {}, [in_member()])
     assert detour(found, [DOOR]).environment == {"UV_DEFAULT_INDEX": PROXY, "UV_INDEX": f"corp={PROXY}"}
+
+
+LIMIT, IGNORED = {"exclude-newer": "2025-01-01T00:00:00Z"}, {"ignore-error-codes": [403]}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        [index(MIRROR, "corp", default=True) | LIMIT],
+        [index(MIRROR, "corp") | {"exclude-newer": False}],
+        [index(OTHER, "corp") | LIMIT, index(MIRROR)],
+    ],
+)
+def test_no_index_loses_its_limit_of_time_in_silence(table: list[dict[str, Any]]) -> None:
+    with pytest.raises(LimitLost, match=r"pyproject\.toml has exclude-newer for the index corp alone"):
+        led({"index": table})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        [index(MIRROR), index(OTHER) | LIMIT],
+        [index(OTHER) | LIMIT, index(MIRROR, default=True)],
+        [index(MIRROR, default=True), index(MIRROR, "bound", explicit=True) | LIMIT],
+    ],
+)
+def test_an_index_that_stays_in_its_file_keeps_its_limit(table: list[dict[str, Any]]) -> None:
+    assert set(led({"index": table}).values()) == {PROXY}
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_it_is_told_which_index_has_no_errors_to_ignore_for_this_run(default: bool) -> None:
+    found = indexes({"index": [index(OTHER, "first") | IGNORED, index(MIRROR, "corp", default=default), index(OTHER, "last") | IGNORED]})
+    route = detour(found, [DOOR])
+    note = "note: ignore-error-codes of first in pyproject.toml does not hold for this run, as uv takes it from a file only"
+    assert list(hints(found, route)) == ([] if default else [note])
+    assert "last" not in "".join(route.environment.values())
+
+
+def test_what_the_environment_names_behind_the_mirror_stays_there() -> None:
+    assert led({}, UV_INDEX=f"corp={MIRROR} a={OTHER}") == {"UV_INDEX": f"corp={PROXY} a={OTHER}"}
