@@ -76,11 +76,11 @@ class Lock:
 
 
 def read_lock(text: str) -> Lock:
-    """Reads a uv.lock; raises LockUnreadable."""
+    """Read a uv.lock; raise LockUnreadable."""
     packages = _parsed(text).get("package", [])
     try:
         return Lock(text, tuple(_package(each) for each in packages if "registry" in each["source"]))
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LockUnreadable("a package is not written as uv writes it") from error
 
 
@@ -103,12 +103,26 @@ def _parsed(text: str) -> dict[str, Any]:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise LockUnreadable(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise LockUnreadable("it has a number or a nesting that is beyond reason") from error
 
 
 def _package(table: Mapping[str, Any]) -> LockedPackage:
     files = [*([table["sdist"]] if "sdist" in table else []), *table.get("wheels", [])]
-    locked = tuple(LockedFile(each["url"], each.get("hash"), each.get("size")) for each in files if "url" in each)
-    return LockedPackage(table["name"], table.get("version"), table["source"]["registry"], locked)
+    locked = tuple(LockedFile(_address(each["url"]), each.get("hash"), each.get("size")) for each in files if "url" in each)
+    return LockedPackage(_text(table["name"]), table.get("version"), _address(table["source"]["registry"]), locked)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _address(value: object) -> str:
+    """Return the address; raise ValueError if it has no parts."""
+    urlsplit(_text(value))
+    return _text(value)
 
 
 def _exchanged(found: re.Match[str], new: Mapping[str, str]) -> str:

@@ -161,6 +161,8 @@ def _tool_uv_of_script(script: Path) -> Mapping[str, Any]:
         return _table_of_uv(tomllib.loads("\n".join(lines))) or {}
     except tomllib.TOMLDecodeError as error:
         raise NoProject(script, f"its metadata is no TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise NoProject(script, "its metadata has a number or a nesting that is beyond reason") from error
 
 
 def _members(root: Path) -> list[Path]:
@@ -202,6 +204,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise NoProject(path, f"it cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8'})") from error
     except tomllib.TOMLDecodeError as error:
         raise NoProject(path, f"it is no TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise NoProject(path, "it has a number or a nesting that is beyond reason") from error
 
 
 def _shared(environ: Mapping[str, str]) -> Iterator[Path]:

@@ -136,7 +136,20 @@ def test_multi_line_strings_hide_nothing() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["not toml at all", "[[package]]\nname = 1\n", '[[package]]\nname = "a"\nsource = { registry = "x" }\nwheels = [1]\n', "package = 5\n"],
+    [
+        "not toml at all",
+        "[[package]]\nname = 1\n",
+        '[[package]]\nname = "a"\nsource = { registry = "x" }\nwheels = [1]\n',
+        '[[package]]\nname = 3\nsource = { registry = "x" }\n',
+        '[[package]]\nname = "a"\nsource = { registry = 4 }\n',
+        '[[package]]\nname = "a"\nsource = { registry = "http://[" }\n',
+        '[[package]]\nname = "a"\nsource = { registry = "x" }\nwheels = [{ url = 5 }]\n',
+        '[[package]]\nname = "a"\nsource = { registry = "x" }\nsdist = { url = "http://[" }\n',
+        "package = 5\n",
+        f"package = {'9' * 5000}\n",
+        f"package = {'[' * 5000}{']' * 5000}\n",
+    ],
+    ids=lambda text: text[-40:],
 )
 def test_what_is_no_lock_is_told_so(text: str) -> None:
     with pytest.raises(LockUnreadable) as raised:

@@ -238,7 +238,7 @@ def test_a_project_without_settings_has_those_of_the_nearest_folder_above(projec
     assert found() == ("pyproject.toml", {})
 
 
-@pytest.mark.parametrize("content", [b"[tool", b"\xff", b"tool = 1"])
+@pytest.mark.parametrize("content", [b"[tool", b"\xff", b"tool = 1", b"x = " + b"9" * 5000, b"x = " + b"[" * 5000])
 def test_a_pyproject_that_cannot_be_read_is_told_so_or_passed_over(project: Path, content: bytes) -> None:
     (project / "pyproject.toml").write_bytes(content)
     if content == b"tool = 1":
