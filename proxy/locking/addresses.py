@@ -146,6 +146,12 @@ def base_of(simple: str) -> str:
     return simple.rstrip("/").removesuffix("simple")
 
 
+def marks_of(proxy: str) -> tuple[str, ...]:
+    """Return texts of which a lock has one wherever it names the proxy with this simple API; the mirror may be at the same host."""
+    ends = (f"{index}{quotation_mark}" for index in (proxy, proxy.rstrip("/")) for quotation_mark in ('"', "'"))
+    return f"{base_of(proxy)}files/", *ends
+
+
 def _key_at(registry: str, project: str, url: str) -> str | None:
     """Return the key of a file whose address is that of `project` at a proxy with the simple API `registry`, None where it is another."""
     base = base_of(registry)

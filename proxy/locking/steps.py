@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from proxy.core.index_urls import same_for_uv, shown_url
 from proxy.core.lockfile import Lock, LockUnreadable, read_lock, readdressed
-from proxy.locking.addresses import Door, Proxied, back, base_of, made_through_a_proxy, proxied_files, through
+from proxy.locking.addresses import Door, Proxied, back, made_through_a_proxy, marks_of, proxied_files, through
 from proxy.locking.crash_guard import remove_temporaries
 from proxy.locking.errors import LockFailed
 from proxy.locking.guarding import CrashGuard, guarded
@@ -78,7 +78,7 @@ class _Attempt:
         self._project, self._indexes, self._way, self._run, self._say = project, indexes, way, run, say
         self._verification = way.verification
         self._route = detour(indexes, way.doors)
-        self._proxies = [base_of(door.proxy) for door in way.doors]
+        self._proxies = [mark for door in way.doors for mark in marks_of(door.proxy)]
         self._disk = LockOnDisk(project.lock, self._proxies)
         self._others = list(_readable_locks(project.other_locks, self._proxies))
         self._before = _readable(self._disk.before)
@@ -229,7 +229,7 @@ async def _named_after_mirrors(content: bytes, doors: Sequence[Door], *, by_envi
     locked = read_lock(_text(content))
     files = await at_mirror(proxied_files(locked, doors), by_environment=by_environment)
     text = readdressed(locked, back(locked, doors), files)
-    left = next((door for door in doors if f'"{base_of(door.proxy)}' in text), None)
+    left = next((door for door in doors if any(mark in text for mark in marks_of(door.proxy))), None)
     if left is not None:
         remedy = "require packages by their names, and see that no index of [tool.uv.sources] is the proxy"
         raise LockFailed(f"the lock names {left.proxy} for something else than an index", remedy)

@@ -13,6 +13,7 @@ from proxy.locking.addresses import (
     file_at,
     file_of_mirror,
     made_through_a_proxy,
+    marks_of,
     normalised,
     proxied_files,
     through,
@@ -115,6 +116,20 @@ def test_only_what_the_lock_names_by_the_address_of_the_proxy_is_asked_for() -> 
     (file,) = proxied_files(lock, [DOOR])
     assert (file.url, file.door, file.project, file.filename) == (url, DOOR, "demo", "demo-1.0+cu1.whl")
     assert back(lock, [DOOR]) == {PROXY: MIRROR}
+
+
+@pytest.mark.parametrize("quotation_mark", ['"', "'"])
+def test_a_lock_shows_that_it_names_a_proxy_though_the_mirror_is_at_the_same_host(quotation_mark: str) -> None:
+    def named(registry: str, url: str) -> bool:
+        text = package(registry, url).replace('"', quotation_mark)
+        return any(mark in text for mark in marks_of("https://host.example.com/simple/"))
+
+    mirror, file = "https://host.example.com/artifactory/simple", "https://host.example.com/artifactory/demo-1.0.whl"
+    assert not named(mirror, file)
+    assert not named("https://host.example.com/simple/team/simple/", file)
+    assert named("https://host.example.com/simple/", file)
+    assert named("https://host.example.com/simple", file)
+    assert named(mirror, "https://host.example.com/files/demo/demo-1.0.whl")
 
 
 def test_the_address_of_a_file_that_has_twins_keeps_its_mark() -> None:
