@@ -155,8 +155,11 @@ def _settings_for(order: Order, index: UvIndex) -> Settings:
 
 
 def _normalised(settings: Settings) -> Settings:
-    """Return the settings with the mirrors spelled as uv spells them, so that what is compared is alike."""
-    upstream = tuple(each.model_copy(update={"url": normalised(each.url)}) for each in settings.upstream)
+    """Return the settings with the mirrors spelled as uv spells them, so that what is compared is alike; raise SettingsError."""
+    try:
+        upstream = tuple(each.model_copy(update={"url": normalised(each.url)}) for each in settings.upstream)
+    except ValueError as error:
+        raise SettingsError("", f"uv does not take the address of the mirror: {error}; give another one") from None
     return settings.model_copy(update={"upstream": upstream})
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
+
+from proxy.core.url_standard import parse_url
 
 
 class Unit(StrEnum):
@@ -69,7 +71,20 @@ def simple_api_url(url: str) -> str:
         raise ValueError("give the whole address of the mirror's simple API, starting with https:// or http://")
     if parts.query or parts.fragment:
         raise ValueError("leave out the query and the fragment")
-    return url.rstrip("/") + "/"
+    return _with_ascii_host(url).rstrip("/") + "/"
+
+
+def _with_ascii_host(url: str) -> str:
+    """Return the address with its host as it is dialled (UTS #46), all else as it is spelled; raise ValueError if no name can be such."""
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    if place.isascii() and (place.startswith("[") or "%" not in place):
+        return url
+    try:
+        place = parse_url(url).place
+    except ValueError:
+        raise ValueError("its host is no name that can be asked for") from None
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{place}"))
 
 
 def proxy_url(address: str) -> str:

@@ -100,7 +100,7 @@ def _path(text: str) -> str:
 def _place(text: str, scheme: str) -> str:
     if text.startswith("["):
         host, bracket, port = text.partition("]")
-        host = f"[{IPv6Address(host[1:]).compressed}]"
+        host = f"[{_ipv6(host[1:])}]"
         if not bracket or (port and not port.startswith(":")):
             raise ValueError("its host is not spelled as one")
         port = port[1:]
@@ -123,6 +123,16 @@ def _host(text: str) -> str:
         raise ValueError("it names no host")
     last = name.removesuffix(".").rpartition(".")[2]
     return str(_ipv4(name.removesuffix("."))) if last.isdigit() or _NUMBER.fullmatch(last) else name
+
+
+def _ipv6(text: str) -> str:
+    # The scope of one is no part of an address here.
+    if "%" in text:
+        raise ValueError("its host is no IPv6 address")
+    address = IPv6Address(text)
+    mapped = address.ipv4_mapped
+    # From Python 3.13 on it would have dots.
+    return address.compressed if mapped is None else f"::ffff:{int(mapped) >> 16:x}:{int(mapped) & 0xFFFF:x}"
 
 
 def _ipv4(text: str) -> IPv4Address:

@@ -235,6 +235,19 @@ def test_an_option_is_named_like_it_was_typed() -> None:
     assert complaint(upstream="mirror.example.com").startswith("--upstream: give the whole address")
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("http://me:p%40@stra\u00dfe.example:8080/a%2Fb//simple", "http://me:p%40@xn--strae-oqa.example:8080/a%2Fb//simple/"),
+        ("http://%6dirror.example.com/simple", "http://mirror.example.com/simple/"),
+        ("http://Mirror.example.com/%73imple/", "http://Mirror.example.com/%73imple/"),
+        ("http://[fe80::1%25eth0]/simple", "http://[fe80::1%25eth0]/simple/"),
+    ],
+)
+def test_the_name_of_a_host_is_kept_as_it_is_dialled(given: str, kept: str) -> None:
+    assert load(upstream=given).upstream[0].url == kept
+
+
 def test_without_a_mirror_it_is_said_how_to_give_one() -> None:
     said = complaint()
     assert all(way in said for way in ("--upstream", "MIRRORMEND_UPSTREAM", "[upstream]", "--config"))
