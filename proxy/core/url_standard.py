@@ -115,7 +115,7 @@ def _place(text: str, scheme: str) -> str:
 
 def _host(text: str) -> str:
     name = unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode()
-    if not name.isascii() or "xn--" in name.lower():
+    if not name.isascii():
         # UTS #46, as browsers have it.
         name = URL.build(scheme="http", host=name).raw_host or ""
     name = name.lower()

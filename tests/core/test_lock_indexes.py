@@ -180,6 +180,12 @@ def test_an_index_in_a_member_to_which_nothing_is_bound_is_none(bound: object) -
     assert configured([], {}, [in_member(bound=bound)]) == []
 
 
+def test_an_index_that_is_a_setting_already_is_not_found_twice() -> None:
+    table = {"index": [index(MIRROR, "corp", default=True)], "sources": {"vane": {"index": "corp"}}}
+    found = configured([("pyproject.toml", table)], {}, [("pyproject.toml", table)])
+    assert [each.role for each in found] == [Role.DEFAULT]
+
+
 def test_an_index_of_a_member_gives_way_to_one_of_the_environment_with_its_name() -> None:
     assert [each.url for each in configured([], {"UV_INDEX": f"corp={OTHER}"}, [in_member()])] == [OTHER]
 
