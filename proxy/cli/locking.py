@@ -25,10 +25,17 @@ from proxy.locking.indexes import UvIndex, configured, index_named
 from proxy.locking.project import Project
 from proxy.locking.serving import proxy_for_a_while
 from proxy.locking.steps import UvRun, Way, check, lock, rename
-from proxy.locking.uv import Errand, errand_of, find_uv, refused, run_uv, script_of
+from proxy.locking.uv import KILLED, Errand, errand_of, find_uv, refused, run_uv, script_of
 from proxy.locking.uv_location import UvLocation
 from proxy.locking.uv_version import refuse_too_old
 from proxy.locking.whereabouts import find_proxy, running_proxy
+
+_INSTEAD = {
+    "--project": "say --project DIR before the --",
+    "--directory": "say --project DIR before the --",
+    "--config-file": "set UV_CONFIG_FILE",
+    "--no-config": "set UV_NO_CONFIG=1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +59,19 @@ def run_lock(order: Order) -> int:
     Raises SettingsError and its like for what the user wrote, click.ClickException for what could not be done.
     """
     script, arguments = script_of(order.arguments)
+    if order.script is not None and script is not None:
+        raise click.UsageError(f"{order.script} and {script}: one script at a time can be locked; give one with --script FILE")
     order = replace(order, script=order.script or script, arguments=tuple(arguments))
     _refuse_contradictions(order)
     location = UvLocation.of(order.folder, order.script, os.environ)
-    if order.script is None or location.script is None:
-        project = Project.at(location.folder)
-    else:
-        project = Project.of_script(location.script, location.folder)
-    indexes = configured(project.settings(location.environ), location.environ, project.projects())
     try:
-        return run_loop(_until_told_to_end(order, location, project, indexes))
+        return run_loop(_until_told_to_end(order, location))
     except (LockFailed, LockUnreadable) as error:
         raise click.ClickException(str(error)) from error
-    except asyncio.CancelledError:
-        return 128 + signal.SIGTERM
+
+
+def _project_at(location: UvLocation) -> Project:
+    return Project.at(location.folder) if location.script is None else Project.of_script(location.script, location.folder)
 
 
 def _refuse_contradictions(order: Order) -> None:
@@ -80,21 +86,42 @@ def _refuse_contradictions(order: Order) -> None:
     if order.proxy and order.upstream and not order.check:
         raise click.UsageError("give either --upstream or --proxy: a proxy that runs knows its mirror")
     option = refused(order.arguments)
+    if option == "--script":
+        raise click.UsageError("--script names no file, or a second one; give one with --script FILE")
     if option is not None:
-        instead = (
-            "say --project DIR before the --" if option in {"--project", "--directory"} else "the index is the mirror: say --upstream URL"
-        )
-        raise click.UsageError(f"{option} cannot be passed on to uv; {instead}")
+        raise click.UsageError(f"{option} cannot be passed on to uv; {_INSTEAD.get(option, 'the index is the mirror: say --upstream URL')}")
 
 
-async def _until_told_to_end(order: Order, location: UvLocation, project: Project, indexes: Sequence[UvIndex]) -> int:
+async def _until_told_to_end(order: Order, location: UvLocation) -> int:
     this = asyncio.current_task()
-    if this is not None:
-        # Windows has no such handlers.
-        with suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    errand = errand_of(order.arguments, location.environ)
-    async with only_run(project.lock, _say) as exclusion:
+    told: list[int] = []
+
+    def end(number: int) -> None:
+        # Keys repeat: a second one is not to cut off what puts the lock back.
+        if not told and this is not None:
+            told.append(number)
+            this.cancel()
+
+    # Windows has no such handlers.
+    with suppress(NotImplementedError):
+        for each in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(each, end, each)
+    try:
+        return await _carried_out(order, location)
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        return KILLED + told[0]
+
+
+async def _carried_out(order: Order, location: UvLocation) -> int:
+    errand, lock_file = errand_of(order.arguments, location.environ), _project_at(location).lock
+    async with only_run(lock_file, _say) as exclusion:
+        # Whoever was waited for may have changed it.
+        project = _project_at(location)
+        if project.lock != lock_file:
+            raise LockFailed(f"the lock is {project.lock} by now, and was {lock_file}", "run this again")
+        indexes = configured(project.settings(location.environ), location.environ, project.projects())
         if order.check:
             mirrors = [url for url in (order.upstream, os.environ.get("MIRRORMEND_UPSTREAM")) if url]
             return check(project, mirrors, [order.proxy] if order.proxy else [], indexes, _say)
@@ -106,7 +133,7 @@ async def _until_told_to_end(order: Order, location: UvLocation, project: Projec
         async with _way(order, indexes) as way:
             if order.to:
                 return await rename(project, indexes, way, to_mirror=order.to == "mirror", say=_say)
-            run = UvRun(order.arguments, errand, location.arguments, location.directory, location.environ, exclusion)
+            run = UvRun(order.arguments, errand, location, exclusion)
             return await lock(project, indexes, way, run, _say)
 
 

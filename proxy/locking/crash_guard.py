@@ -1,26 +1,29 @@
 """Restore lock files, also after the process that changed them was killed.
 
 Run as a script, this is a process of its own that outlives `mirrormend lock`: it reads from its standard input which files to restore,
-and restores them when that ends before it was told that all is done. Rules for this file: it imports the standard library alone, so that
-it starts within milliseconds.
+and when that ends before it was told that all is done, it restores them and ends what is left of uv. Rules for this file: it imports the
+standard library alone, so that it starts within milliseconds.
 """
 
 import base64
 import json
 import os
 import select
+import shutil
 import signal
 import stat
 import sys
 import tempfile
-import time
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_PATIENCE = 10.0
+_BETWEEN_SIGNALS = 10.0
+_LONGEST_BUILD = 600.0
+"""Seconds that are waited for what is left of uv where its processes cannot be found: it may build something before it writes the lock."""
+
 _TEMPORARY = "-mirrormend-"
 
 
@@ -54,12 +57,28 @@ def restore(path: Path, before: bytes | None, proxies: Iterable[str], *, cut_sho
         return
     if before is None:
         path.unlink(missing_ok=True)
-    else:
+        return
+    try:
         replace(path, before)
+    except OSError:
+        spare = _spare(path)
+        if not spare.is_file() or spare.read_bytes() != before:
+            raise
+        spare.replace(path)
+
+
+def keep_spare(path: Path) -> None:
+    """Keep a copy beside the file, so that it can be restored when the disk is full."""
+    with suppress(OSError):
+        shutil.copy2(path, _spare(path))
+
+
+def _spare(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_TEMPORARY}before")
 
 
 def remove_temporaries(path: Path) -> None:
-    """Remove what a killed process left beside the file; nobody may be replacing it meanwhile."""
+    """Remove what this run or a killed one keeps beside the file; nobody may be replacing it meanwhile."""
     with suppress(OSError):
         for left in path.parent.iterdir():
             if left.name.startswith(f".{path.name}{_TEMPORARY}"):
@@ -73,7 +92,7 @@ def order_to_restore(files: Mapping[Path, bytes | None], proxies: Iterable[str])
 
 
 def news_of_uv(process: int | None) -> bytes:
-    """Return the line that tells a guard which process of uv runs, or that none does."""
+    """Return the line that tells a guard which process of uv runs, or that it ended by itself."""
     return _line({"uv": process})
 
 
@@ -113,32 +132,48 @@ def _main(uv_runs: int) -> None:
             told |= json.loads(line)
     if told.get("done") or "files" not in told:
         return
+    # The lock is right at once, and not only when a uv has ended that takes its time.
     _restore_all(told)
-    if not _ended(uv_runs, 0):
-        _end(told.get("uv"), signal.SIGTERM)
-        if not _ended(uv_runs, _PATIENCE):
-            _end(told.get("uv"), signal.SIGKILL)
-            _ended(uv_runs, _PATIENCE)
-    _restore_all(told)
+    if told.get("uv") is not None:
+        _end_uv(uv_runs, told["uv"])
+        _restore_all(told)
+    for name in told["files"]:
+        remove_temporaries(Path(name))
 
 
 def _restore_all(told: Mapping[str, Any]) -> None:
     for name, before in told["files"].items():
         with suppress(OSError):
-            remove_temporaries(Path(name))
             restore(Path(name), None if before is None else base64.b64decode(before), told["proxies"], cut_short=True)
+
+
+def _end_uv(uv_runs: int, process: int) -> None:
+    """End what holds the other end of the pipe: uv, and also one whose wrapper was killed and left it."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        if _ended(uv_runs, 0):
+            return
+        for each in _holders(uv_runs) or [process]:
+            with suppress(OSError):
+                os.kill(each, how)
+        if _ended(uv_runs, _BETWEEN_SIGNALS):
+            return
+    _ended(uv_runs, _LONGEST_BUILD)
+
+
+def _holders(pipe: int) -> list[int]:
+    """Return the other processes that have the pipe open for writing, none where the system does not tell."""
+    this = Path(f"pipe:[{os.fstat(pipe).st_ino}]")
+    found: set[int] = set()
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if entry.readlink() == this and entry.lstat().st_mode & stat.S_IWUSR:
+                found.add(int(entry.parts[2]))
+    return sorted(found - {os.getpid()})
 
 
 def _ended(uv_runs: int, within: float) -> bool:
     """Wait until no process holds the other end of the pipe that uv inherits, for so many seconds; return whether none does."""
-    until = time.monotonic() + within
-    return bool(select.select([uv_runs], [], [], max(0.0, until - time.monotonic()))[0])
-
-
-def _end(process: int | None, how: int) -> None:
-    if process is not None:
-        with suppress(OSError):
-            os.kill(process, how)
+    return bool(select.select([uv_runs], [], [], within)[0])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One run at a time for each lock file, whoever runs it and whichever link leads to the file.
+"""One run at a time for the lock files of a folder, whoever runs it and whichever link leads there.
 
 The folder of the lock file is what is locked (flock): it is there already, may be read-only, is the same for all users,
 and the kernel lets go of it when a process is killed. If the system cannot lock a folder (Windows, some network file systems),
@@ -26,7 +26,7 @@ _BETWEEN_TRIES = 0.1
 
 @asynccontextmanager
 async def only_run(lock: Path, say: Callable[[str], None]) -> AsyncIterator[int]:
-    """Keep other runs for the same lock file waiting until the block ends; wait for one that is under way, and say so.
+    """Keep other runs for lock files of the same folder waiting until the block ends; wait for one that is under way, and say so.
 
     Yield the descriptor that holds them off: it does so until every process that inherited it has closed it. Raise LockFailed.
     """
@@ -35,7 +35,7 @@ async def only_run(lock: Path, say: Callable[[str], None]) -> AsyncIterator[int]
         waiting = False
         while not _taken(descriptor):
             if not waiting:
-                say(f"another mirrormend lock works on {lock.name} in {lock.parent}; waiting until it has ended (Ctrl-C to give up)")
+                say(f"another mirrormend lock works in {lock.parent}; waiting until it has ended (Ctrl-C to give up)")
             waiting = True
             await asyncio.sleep(_BETWEEN_TRIES)
         yield descriptor
@@ -52,7 +52,12 @@ def _open(lock: Path) -> int:
                 return descriptor
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
         user = "" if sys.platform == "win32" else f"-{os.getuid()}"
-        return os.open(Path(tempfile.gettempdir()) / f"mirrormend{user}-{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        file = Path(tempfile.gettempdir()) / f"mirrormend{user}-{name}.lock"
+        # Anybody may have put a link under this name.
+        return os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except RuntimeError:
+        # So Path.resolve tells of a loop.
+        raise LockFailed(f"{lock} is a link to itself", "remove it") from None
     except OSError as error:
         raise LockFailed(
             f"{lock.parent} cannot be kept for one run at a time ({error.strerror})", "see that you may read this folder"

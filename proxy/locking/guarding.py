@@ -1,4 +1,4 @@
-"""A process beside this one that restores lock files if this one is killed."""
+"""A process beside this one that restores lock files and ends uv where this one is killed, or cannot do so itself."""
 
 import os
 import subprocess
@@ -8,17 +8,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from proxy.locking import crash_guard
+from proxy.locking.errors import LockFailed
+
+_UNTIL_UV_IS_ENDED = 25.0
+"""Seconds within which the guard has ended what is left of uv, wherever it finds the processes."""
 
 
 class CrashGuard:
-    """Tells the guard what goes on; `inherited` are descriptors that each uv has to inherit, so that the guard sees when it has ended."""
+    """The guard's ears; `inherited` are descriptors that each uv has to inherit, so that the guard sees when it has ended."""
 
     def __init__(self, process: "subprocess.Popen[bytes] | None", inherited: tuple[int, ...]) -> None:
         self._process = process
         self.inherited = inherited
+        self.uv_may_live = False
+        """What was started as uv may have left processes: it did not end by itself."""
 
     def uv_runs(self, process: int | None) -> None:
-        """Tell the guard which process of uv runs now, None where it has ended."""
+        """Tell the guard which process of uv runs now, None where it ended by itself."""
+        self.uv_may_live = process is not None
         self.tell(crash_guard.news_of_uv(process))
 
     def tell(self, line: bytes) -> None:
@@ -32,9 +39,10 @@ class CrashGuard:
 
 @contextmanager
 def guarded(files: Mapping[Path, bytes | None], proxies: Sequence[str], exclusion: int) -> Iterator[CrashGuard]:
-    """Have the files restored to these bytes where they name one of the proxies and this process is killed within the block.
+    """Have the files restored to these bytes where they name one of the proxies and the block does not end well, or is killed within.
 
-    The descriptor `exclusion` keeps other runs waiting until that is done.
+    What is left of a uv that did not end by itself is ended then. The descriptor `exclusion` keeps other runs waiting until that is done.
+    Raise LockFailed where no process can be started.
     """
     if sys.platform == "win32":
         # Its processes inherit no descriptors: there the next run repairs the lock.
@@ -52,17 +60,21 @@ def guarded(files: Mapping[Path, bytes | None], proxies: Sequence[str], exclusio
             start_new_session=True,
             pass_fds=(ends, exclusion),
         )
-    except BaseException:
+    except OSError as error:
         os.close(uv_runs)
-        raise
+        raise LockFailed(
+            f"no process can be started that guards the lock ({error.strerror})", "see the limits on processes and open files (ulimit -a)"
+        ) from error
     finally:
         os.close(ends)
     guard = CrashGuard(process, (uv_runs,))
     guard.tell(crash_guard.order_to_restore(files, proxies))
     try:
         yield guard
+        if not guard.uv_may_live:
+            guard.tell(crash_guard.all_done())
     finally:
-        guard.tell(crash_guard.all_done())
+        # Untold that all is done, it looks after the files itself, and cannot be interrupted.
         os.close(uv_runs)
-        with suppress(OSError):
-            process.communicate()
+        with suppress(OSError, subprocess.TimeoutExpired):
+            process.communicate(timeout=_UNTIL_UV_IS_ENDED)

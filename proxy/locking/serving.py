@@ -40,7 +40,7 @@ async def proxy_for_a_while(settings: Settings, say: Callable[[str], None]) -> A
     app = create_app(settings)
     indexes: dict[Door, Index] = {}
     verification = Verification(indexes, say, verdict.confirm)
-    app.middlewares.append(verification.wait_for_confirmation)
+    app.middlewares.append(verification.note)
     runner = WarmRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -1,6 +1,6 @@
 """From a lock to a lock: through the proxy while uv runs, and named after the mirror when it is done."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from proxy.core.index_urls import same_for_uv, shown_url
 from proxy.core.lockfile import Lock, LockUnreadable, read_lock, readdressed
 from proxy.locking.addresses import Door, Proxied, back, made_through_a_proxy, marks_of, proxied_files, through
-from proxy.locking.crash_guard import remove_temporaries
 from proxy.locking.errors import LockFailed
 from proxy.locking.guarding import CrashGuard, guarded
 from proxy.locking.indexes import Detour, Role, UvIndex, detour, hints, spelled
 from proxy.locking.project import Project
-from proxy.locking.uv import Errand, comparing, environment_of, run_uv
+from proxy.locking.uv import KILLED, Errand, environment_of, run_uv, without_dry_run
+from proxy.locking.uv_location import UvLocation
 from proxy.locking.verifying import Verification
 from proxy.locking.whereabouts import at_mirror
 from proxy.locking.writing import LockOnDisk
@@ -23,8 +23,8 @@ from proxy.upstream.addresses import is_loopback
 Say = Callable[[str], None]
 
 _SHOWN = 5
-_KILLED = 128
-"""Exit statuses above this one tell of a signal."""
+_RUNS = 20
+"""Runs of uv at most: each one after the first comes from a release or a file that left the pages, or came back to them, for good."""
 
 _ERRANDS_BY_VARIABLE = frozenset({"UV_LOCKED", "UV_FROZEN"})
 _LOCKED_BY_OTHERS = (
@@ -49,16 +49,14 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class UvRun:
-    """A `uv lock` as it was asked for: its `arguments`, its kind, and the `directory` and the environment that it starts in.
+    """A `uv lock` as it was asked for: its `arguments`, its kind, and where it works.
 
-    `place` are the arguments that name the project. The descriptor `exclusion` keeps other runs for the same lock file waiting.
+    The descriptor `exclusion` keeps other runs for the same lock file waiting.
     """
 
     arguments: tuple[str, ...]
     errand: Errand
-    place: tuple[str, ...]
-    directory: Path
-    environ: Mapping[str, str]
+    location: UvLocation
     exclusion: int
 
 
@@ -90,7 +88,6 @@ class _Attempt:
         """Let no lock name a proxy after the block, however it ends."""
         # Somebody else may be locking another project through a proxy that runs for many.
         disks = (*self._others, self._disk) if self._way.own else (self._disk,)
-        remove_temporaries(self._disk.path)
         with ExitStack() as stack:
             guard = stack.enter_context(guarded({disk.path: disk.before for disk in disks}, self._proxies, self._run.exclusion))
             for disk in disks:
@@ -99,43 +96,66 @@ class _Attempt:
 
     async def status(self, guard: CrashGuard) -> int:
         """Do it, and return the exit status."""
+        writes = self._run.errand is Errand.WRITE
         if self._before is not None:
-            proxied = readdressed(self._before, *through(self._before, self._doors, self._former, whole=False)).encode()
+            # uv compares a new resolution, which has the proxy's files, with the whole of the lock.
+            proxied = readdressed(self._before, *through(self._before, self._doors, self._former, whole=not writes)).encode()
             self._disk.exchange(self._disk.before, proxied)
         for hint in hints(self._indexes, self._route):
             self._say(hint)
-        status = await self._uv(self._run.arguments, guard)
-        while 0 < status < _KILLED and self._verification is not None and await self._verification.confirm_absences():
-            self._say("locking again without")
-            status = await self._uv(self._run.arguments, guard)
-        if self._run.errand is Errand.DRY_RUN and status == 0:
-            status = min(1, await self._uv(comparing(self._run.arguments), guard, quiet=True))
-        if self._run.errand is not Errand.WRITE:
-            return status or await self._difference()
-        dead: list[Proxied] = []
-        if status == 0 and self._verification is not None:
-            dead = await self._verification.undelivered(read_lock(_text(self._made())))
-        if dead:
-            self._say(f"the mirror does not deliver {_these(dead)}; locking again without")
-            again = [f"--refresh-package={name}" for name in sorted({file.project for file in dead})]
-            status = await self._uv([*self._run.arguments, *again], guard)
+        return await (self._write(guard) if writes else self._compare(guard))
+
+    async def _write(self, guard: CrashGuard) -> int:
+        status = await self._until_settled(guard)
         if status != 0:
             self._tell_left_out(None)
-            self._disk.restore(cut_short=status > _KILLED)
+            self._disk.restore(cut_short=status > KILLED)
             return status
         made = self._made()
         self._tell_left_out(read_lock(_text(made)))
         final = await _named_after_mirrors(made, self._doors, by_environment=not self._way.own)
         self._disk.exchange(made, final)
         _tell(self._project, self._route, read_lock(_text(final)), self._doors, self._say)
-        if final != self._disk.before and self._project.script is None:
+        if self._disk.before is None and self._project.script is None:
             self._say(_LOCKED_BY_OTHERS)
         return 0
 
+    async def _compare(self, guard: CrashGuard) -> int:
+        status = await self._until_settled(guard)
+        if self._run.errand is Errand.COMPARE:
+            return status or await self._difference("it does not name the mirror; update it")
+        if status == 0:
+            # A dry run tells by no status whether anything would change, and --locked does not go with every option.
+            status = await self._uv(without_dry_run(self._run.arguments), guard, quiet=True)
+        return status or await self._difference("change it")
+
+    async def _until_settled(self, guard: CrashGuard) -> int:
+        """Run uv until it neither fails for nor locks what is proven meanwhile not to be delivered; return the status of the last run."""
+        arguments = [*self._run.arguments]
+        for _ in range(_RUNS - 1):
+            status = await self._uv(arguments, guard)
+            if self._verification is None or status > KILLED:
+                return status
+            if status != 0:
+                if not await self._verification.confirm_absences():
+                    return status
+                self._say("locking again")
+                continue
+            if self._run.errand is not Errand.WRITE:
+                return status
+            dead = await self._verification.undelivered(read_lock(_text(self._made())))
+            if not dead:
+                return status
+            self._say(f"the mirror does not deliver {_these(dead)}; locking again without")
+            again = [f"--refresh-package={name}" for name in sorted({file.project for file in dead})]
+            arguments = [*self._run.arguments, *again]
+        return await self._uv(arguments, guard)
+
     async def _uv(self, arguments: Sequence[str], guard: CrashGuard, *, quiet: bool = False) -> int:
         without = self._route.without | self._way.without | (_ERRANDS_BY_VARIABLE if quiet else frozenset())
-        environment = environment_of(self._run.environ, self._route.environment, without, loopback=self._way.own)
-        status = await run_uv([*self._run.place, *arguments], self._run.directory, environment, guard, quiet=quiet)
+        location = self._run.location
+        environment = environment_of(location.environ, self._route.environment, without, loopback=self._way.own)
+        status = await run_uv([*location.arguments, *arguments], location.directory, environment, guard, quiet=quiet)
         elsewhere = next((other for other in self._others if other.is_detoured), None)
         if elsewhere is not None:
             raise LockFailed(
@@ -158,11 +178,13 @@ class _Attempt:
         for each in () if self._verification is None else self._verification.left_out(made):
             self._say(each)
 
-    async def _difference(self) -> int:
-        """Say if a lock that uv is content with would not stay as it is; return 1 then, else 0."""
-        final = await _named_after_mirrors(self._made(), self._doors, by_environment=not self._way.own)
+    async def _difference(self, remedy: str) -> int:
+        """Put the lock back that there was, and say if uv's, named after the mirrors, is another one; return 1 then, else 0."""
+        made = self._made()
+        final = await _named_after_mirrors(made, self._doors, by_environment=not self._way.own)
+        self._disk.undo(made)
         if final != self._disk.before:
-            self._say(f"{self._project.lock.name} would change: it does not name the mirror; update it: mirrormend lock")
+            self._say(f"{self._project.lock.name} would change: {remedy}: mirrormend lock")
             return 1
         return 0
 

@@ -1,6 +1,7 @@
 """The real uv, as the user has it: its settings are respected, and only what leads it through the proxy is added."""
 
 import asyncio
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,13 @@ class Errand(Enum):
     LOOK = "look"
 
 
-_PATIENCE = 10.0
+KILLED = 128
+"""Exit statuses above this one tell of a signal."""
+
+_UNTIL_KILLED = 10.0
+_SHORT_QUESTION = re.compile(r"-[nqvU]*[hV]")
+"""`-h` or `-V`, also joined with options that take no value."""
+
 _OPTIONS_OF_ERRANDS = {
     Errand.LOOK: {"--frozen", "--check-exists", "--help", "-h", "--version", "-V"},
     Errand.COMPARE: {"--check", "--locked"},
@@ -72,7 +79,7 @@ def script_of(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 def errand_of(arguments: Sequence[str], environ: Mapping[str, str]) -> Errand:
     """Return the kind of the `uv lock` with these arguments: options come before UV_LOCKED and UV_FROZEN, as in uv."""
-    words = set(arguments)
+    words = {f"-{each[-1]}" if _SHORT_QUESTION.fullmatch(each) else each for each in arguments}
     for errand, options in _OPTIONS_OF_ERRANDS.items():
         if words & options:
             return errand
@@ -81,9 +88,9 @@ def errand_of(arguments: Sequence[str], environ: Mapping[str, str]) -> Errand:
     return Errand.LOOK if is_true(environ.get("UV_FROZEN", "")) else Errand.WRITE
 
 
-def comparing(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a dry run for a run that compares instead."""
-    return ["--locked" if each == "--dry-run" else each for each in arguments]
+def without_dry_run(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a dry run for a run that writes."""
+    return [each for each in arguments if each != "--dry-run"]
 
 
 def environment_of(environ: Mapping[str, str], added: Mapping[str, str], without: frozenset[str], *, loopback: bool) -> dict[str, str]:
@@ -134,17 +141,20 @@ async def run_uv(
     finally:
         if process.returncode is None:
             await _end(process)
-        if guard is not None:
-            guard.uv_runs(None)
-    return status if status >= 0 else 128 - status
+    if status < 0:
+        return KILLED - status
+    if guard is not None and status <= KILLED:
+        guard.uv_runs(None)
+    return status
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         process.terminate()
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_UNTIL_KILLED):
             await process.wait()
     except TimeoutError:
-        process.kill()
+        with suppress(ProcessLookupError):
+            process.kill()
         await process.wait()

@@ -1,7 +1,7 @@
 """The place that uv works at: its working directory, its project, and a script.
 
 As uv finds them (0.9 to 0.13): it changes to UV_WORKING_DIR, else UV_WORKING_DIRECTORY, and takes all other paths from there;
-`--project` comes before UV_PROJECT, which may name a pyproject.toml as well.
+`--project` comes before UV_PROJECT. Both may name a pyproject.toml as well, and a tilde is a name like any other.
 """
 
 import os
@@ -32,11 +32,11 @@ class UvLocation:
     def of(cls, folder: Path | None, script: Path | None, environ: Mapping[str, str]) -> Self:
         """Find the place from what was typed and from the environment; raise NoProject."""
         named = next((variable for variable in _DIRECTORY if environ.get(variable)), None)
-        directory = _absolute(Path.cwd(), environ[named]) if named else Path.cwd()
+        directory = _absolute(_current(), environ[named]) if named else _current()
         if named and not directory.is_dir():
             raise NoProject(directory, f"there is no such folder; correct {named}")
         project = _absolute(directory, folder or environ.get(_PROJECT) or ".")
-        if folder is None and project.is_file():
+        if project.is_file():
             project = project.parent
         found = None if script is None else _absolute(directory, script)
         if found is not None and not found.is_file():
@@ -55,4 +55,11 @@ class UvLocation:
 
 def _absolute(start: Path, path: Path | str) -> Path:
     # As uv does, dots are resolved by the words and not by the links that they lead through.
-    return Path(os.path.normpath(start / Path(path).expanduser()))
+    return Path(os.path.normpath(start / path))
+
+
+def _current() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise NoProject(Path(), "the current folder was removed; change to another one") from None

@@ -4,33 +4,35 @@ A page waits for the newest release and for little else, so that a lock may name
 lock's pages any more, and later on no proxy stands between it and the mirror: now there is time to ask.
 
 The last files of a release leave a page only if two proofs of their absence lie some time apart. A proxy that serves takes minutes for it,
-as clients ask again. uv asks once, would meet a release whose metadata nobody has, and fail: so the pages of this lock wait for the second
-proof, which comes soon after the first, and late enough to outlast a mirror that fails for some seconds.
+as clients ask again. uv asks once, meets a release whose metadata nobody has, and fails: then the second proof is asked for, soon after the
+first, and late enough to outlast a mirror that fails for some seconds, and uv runs again. No page waits for it: uv's patience may be
+shorter, and many projects need another release.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.core.errors import MirrormendError
 from proxy.core.lockfile import Lock
-from proxy.core.page import parsed_version
+from proxy.core.page import normalised_name, parsed_version
 from proxy.core.verdict.judge import Cause
-from proxy.core.verdict.plan import newest
 from proxy.core.verdict.settle import Held, Mended
 from proxy.index import Index
 from proxy.locking.addresses import Door, Proxied, proxied_files
 from proxy.server.context import index_of
+from proxy.server.files import distribution_file
 from proxy.server.pages import project_page
 
 CONFIRMED_AFTER = 10.0
 """Seconds between the two proofs that drop the last file of a release, while a lock is made."""
 
 _AT_ONCE = 8
-_PATIENCE = 60.0
+_LONGEST = 60.0
 """Seconds after which what is not known by then counts as delivered."""
 
 _NAMED = 3
@@ -51,9 +53,11 @@ class Verification:
         self._confirm_after = confirm
         self._told: set[str] = set()
         self._missing: dict[tuple[Index, str], frozenset[str]] = {}
+        self._refused: set[tuple[Index, str]] = set()
+        self._undelivered: set[str] = set()
 
     async def undelivered(self, lock: Lock) -> list[Proxied]:
-        """Return the files that the lock names by the proxy's address and that the mirror is proven not to deliver.
+        """Return the files that the lock names by the proxy's address and that the mirror is proven not to deliver, if any is news.
 
         It costs the mirror what its kind bears (`[probe] budget`): where a probe is a download, next to nothing.
         """
@@ -77,30 +81,36 @@ class Verification:
                 found.extend(file for file in locked if file.filename in dropped)
 
         with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(_LONGEST), asyncio.TaskGroup() as group:
                 for (door, project), locked in files.items():
                     group.create_task(look(door, project, locked))
-        return found
+        news = {file.filename for file in found} - self._undelivered
+        self._undelivered |= news
+        return found if news else []
 
     async def confirm_absences(self) -> bool:
-        """Prove once more that those releases are absent that uv may have failed for.
+        """Ask once more for the releases that uv may have failed for, since it was refused a file of their project.
 
-        Return whether one left its page, so that uv should run again.
+        Return whether one left its page or is delivered again, so that uv should run again.
         """
+        refused, self._refused = self._refused, set()
 
-        async def left(index: Index, name: str) -> bool:
+        async def changed(index: Index, name: str) -> bool:
             with suppress(MirrormendError):
                 mended = await index.warm(name)
-                if mended.awaiting and _something_is_left(mended):
+                asked_for = {file.key for file in mended.awaiting}
+                if asked_for and _something_is_left(mended):
                     mended = await self._confirm(index, name, mended)
-                return not self._missing.get((index, name), frozenset()).issuperset(mended.lost)
+                came_back = asked_for - {file.key for file in mended.awaiting} - {each.file.key for each in mended.dropped}
+                left = frozenset(mended.lost) - self._missing.get((index, name), frozenset())
+                self._missing[index, name] = frozenset(mended.lost)
+                return bool(came_back or left)
             return False
 
         await asyncio.gather(*(index.settled() for index in self._indexes.values()))
-        asked = [left(index, name) for index in self._indexes.values() for name in _denied(index)]
         with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                return any(await asyncio.gather(*asked))
+            async with asyncio.timeout(_LONGEST):
+                return any(await asyncio.gather(*(changed(index, name) for index, name in refused)))
         return False
 
     async def _confirm(self, index: Index, name: str, mended: Mended) -> Mended:
@@ -111,16 +121,22 @@ class Verification:
         return await index.confirm(name)
 
     @web.middleware
-    async def wait_for_confirmation(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a page of the own proxy wait until it is certain that a release is absent which uv is likely to read."""
-        response = await handler(request)
-        if request.match_info.handler is not project_page:
+    async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note which releases were missing from a page that uv read, and of which projects it was refused a file."""
+        if request.match_info.handler not in {project_page, distribution_file}:
+            return await handler(request)
+        index, name = index_of(request), normalised_name(request.match_info["project"])
+        if request.match_info.handler is distribution_file:
+            delivered = False
+            try:
+                response = await handler(request)
+                delivered = response.status < HTTPStatus.BAD_REQUEST
+            finally:
+                if not delivered:
+                    self._refused.add((index, name))
             return response
-        index, name = index_of(request), request.match_info["project"]
+        response = await handler(request)
         mended = index.known(name)
-        if mended is not None and _something_is_left(mended) and _awaits(mended):
-            await self._confirm(index, name, mended)
-            response, mended = await handler(request), index.known(name)
         if mended is not None:
             self._missing[index, name] = frozenset(mended.lost)
         return response
@@ -143,18 +159,9 @@ class Verification:
                     yield f"{_releases(name, lost)} left out: the mirror does not deliver the files ({_reasons(mended)})"
 
 
-def _denied(index: Index) -> list[str]:
-    return [name for name in index.known_names if (mended := index.known(name)) is not None and (mended.awaiting or mended.lost)]
-
-
 def _something_is_left(mended: Mended) -> bool:
     """Return whether anything stays on the page if all that awaits another proof leaves it."""
     return len(mended.page.files) > len(mended.awaiting)
-
-
-def _awaits(mended: Mended) -> bool:
-    likely = {release.spelling for release in newest(mended.page)}
-    return any(mended.page.release_of(file).spelling in likely for file in mended.awaiting)
 
 
 def _releases(project: str, versions: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from proxy.locking.crash_guard import replace, restore
+from proxy.locking.crash_guard import keep_spare, remove_temporaries, replace, restore
 from proxy.locking.errors import LockFailed
 
 
@@ -52,6 +52,13 @@ class LockOnDisk:
             raise LockFailed(f"{self.path.name} was changed by something else meanwhile, and is left as it is now", "run this again")
         self.write(content)
 
+    def undo(self, made: bytes) -> None:
+        """Put what was there at the beginning into the place of what uv `made`; raise LockFailed as `exchange` does."""
+        if self.before is not None:
+            self.exchange(made, self.before)
+        elif self.content() == made:
+            self.path.unlink(missing_ok=True)
+
     def restore(self, *, cut_short: bool = False) -> None:
         """Make it what it was at the beginning, if it was changed for this run. `cut_short`: a writer may have been killed."""
         try:
@@ -64,9 +71,14 @@ class LockOnDisk:
     @contextmanager
     def put_back_unless_done(self) -> Iterator[None]:
         """Restore it at the end of the block, if it names a proxy, or is half a file after an exception."""
+        remove_temporaries(self.path)
+        if self.before is not None:
+            keep_spare(self.path)
         try:
             yield
         except BaseException:
             self.restore(cut_short=True)
+            remove_temporaries(self.path)
             raise
         self.restore()
+        remove_temporaries(self.path)

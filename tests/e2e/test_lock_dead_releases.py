@@ -49,8 +49,41 @@ async def test_an_older_release_is_locked_and_the_dead_one_is_named(mirror: Brok
     assert done.ok, done
     assert read_lock(mend.file)[0] == {"storm": "6.4.2", "other": "1.0"}
     assert "mirrormend: the mirror denies every file of storm 6.5.0; it is asked once more 10 s later" in done.stderr
+    assert "mirrormend: locking again\n" in done.stderr
     assert "mirrormend: storm 6.5.0 left out: the mirror does not deliver the files (404)" in done.stderr
-    assert "error" not in done.stderr
+
+
+async def test_no_page_waits_longer_than_uv_does(mirror: BrokenMirror, mend: Mirrormend) -> None:
+    deny(mirror, NEWEST, SDIST)
+    done = await mend.lock(UV_HTTP_TIMEOUT="3")
+    assert done.ok, done
+    assert read_lock(mend.file)[0] == {"storm": "6.4.2", "other": "1.0"}
+
+
+async def test_a_dead_release_that_nobody_needs_is_neither_waited_for_nor_told(mirror: BrokenMirror, mend: Mirrormend) -> None:
+    write_project(mend.project, ["storm<6.5", "other"], extra=index(mirror.url))
+    deny(mirror, NEWEST, SDIST)
+    done = await mend.lock()
+    assert done.ok, done
+    assert "6.5.0" not in done.stderr
+    write_project(mend.project, ["storm<6.5", "other", "unheard-of"], extra=index(mirror.url))
+    done = await mend.lock("--", "--upgrade")
+    assert done.returncode == 1
+    assert "6.5.0" not in done.stderr
+    assert done.stderr.count("unheard-of was not found") == 1
+
+
+async def test_each_dead_release_is_told_once_however_often_uv_fails(mirror: BrokenMirror, mend: Mirrormend, tmp_path: Path) -> None:
+    deny(mirror, NEWEST, SDIST)
+    (tmp_path / "bin").mkdir()
+    # As where another index is down by then.
+    words = f'[ -e {tmp_path}/ran ] && exit 2\ntouch {tmp_path}/ran\nexec "$REAL_UV" "$@"\n'
+    (tmp_path / "bin" / "uv").write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec "$REAL_UV" --version\n{words}', encoding="utf-8")
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{mend.environment['PATH']}"
+    done = await mend.lock(PATH=path, REAL_UV=Uv(tmp_path).command, MIRRORMEND_VERDICT_CONFIRM="1")
+    assert done.returncode == 2
+    assert done.stderr.count("mirrormend: locking again") == 1
 
 
 async def test_a_release_that_is_denied_for_some_seconds_is_locked(mirror: BrokenMirror, mend: Mirrormend) -> None:

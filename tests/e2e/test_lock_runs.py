@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ class Begun:
         return await self.process.wait() if how is None else status
 
 
-async def begun(mend: Mirrormend, mirror: BrokenMirror) -> Begun:
+async def begun(mend: Mirrormend, mirror: BrokenMirror, *, start_new_session: bool = False) -> Begun:
     opened, asked = asyncio.Event(), asyncio.Event()
 
     async def held(_: Target) -> None:
@@ -69,7 +70,11 @@ async def begun(mend: Mirrormend, mirror: BrokenMirror) -> Begun:
 
     mirror.fault("page:other", held)
     process = await asyncio.create_subprocess_exec(
-        *mend.arguments(), env=mend.environment, cwd=mend.project, stderr=asyncio.subprocess.DEVNULL
+        *mend.arguments(),
+        env=mend.environment,
+        cwd=mend.project,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=start_new_session,
     )
     await until(lambda: process.returncode is not None or asked.is_set(), within=30)
     assert process.returncode is None
@@ -93,7 +98,7 @@ async def test_a_second_run_waits_and_begins_with_what_the_first_one_left(mirror
     second = await asyncio.create_subprocess_exec(
         *mend.arguments("--", "--upgrade-package", "unheard-of>=2"), env=mend.environment, cwd=mend.project, stderr=asyncio.subprocess.PIPE
     )
-    await said(second, b"mirrormend: another mirrormend lock works on uv.lock in")
+    await said(second, b"mirrormend: another mirrormend lock works in ")
     assert await first.ends() == 0
     assert await second.wait() == 0
     assert locked(mend.file, mirror) == {OLDER, OTHER}
@@ -112,7 +117,7 @@ async def test_who_waits_can_give_up_and_changes_nothing(
         second = await asyncio.create_subprocess_exec(
             *mend.arguments(*words), env=mend.environment, cwd=mend.project, stderr=asyncio.subprocess.PIPE
         )
-        await said(second, b"another mirrormend lock works on uv.lock")
+        await said(second, b"another mirrormend lock works in ")
         os.kill(second.pid, ending)
         _, rest = await second.communicate()
         assert (second.returncode, rest.strip()) == (status, b"")
@@ -166,6 +171,70 @@ def uv_of(process: int) -> int:
 
 def is_uv(process: str) -> bool:
     return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[1:2] == [b"lock"]
+
+
+WRAPPED = '#!/bin/sh\n[ "$1" = --version ] && exec "$REAL_UV" --version\n{}\n'
+STUBBORN = {
+    "a wrapper that waits": '"$REAL_UV" "$@"\nexit $?',
+    "a wrapper that leaves uv alone": '"$REAL_UV" "$@" &\necho $! > "$PIDS"\nwait $!\nexit $?',
+    "a uv that is deaf": 'trap "" TERM INT HUP\nexec "$REAL_UV" "$@"',
+}
+KEYS = [(signal.SIGTERM,), (signal.SIGINT,) * 20, (signal.SIGKILL,)]
+
+
+def put_first(folder: Path, mend: Mirrormend, uv: Uv, words: str) -> dict[str, str]:
+    """Put a uv before the real one; return the variables that it needs."""
+    folder.mkdir()
+    (folder / "uv").write_text(WRAPPED.format(words), encoding="utf-8")
+    (folder / "uv").chmod(0o755)
+    return {"PATH": f"{folder}:{mend.environment['PATH']}", "REAL_UV": uv.command, "PIDS": str(folder / "pids")}
+
+
+@pytest.mark.parametrize("keys", KEYS, ids=[f"{keys[0].name} x {len(keys)}" for keys in KEYS])
+@pytest.mark.parametrize("uv_is", STUBBORN)
+async def test_no_uv_outlives_a_run_that_was_ended_and_writes_a_lock_later(
+    mirror: BrokenMirror, mend: Mirrormend, uv: Uv, tmp_path: Path, uv_is: str, keys: tuple[signal.Signals, ...]
+) -> None:
+    assert (await mend.lock()).ok
+    made = mend.file.read_bytes()
+    needing(mirror, mend.project, "storm", "other")
+    mend.environment |= put_first(tmp_path / "bin", mend, uv, STUBBORN[uv_is])
+    run = await begun(mend, mirror)
+    started = uvs_of(mend.project)
+    assert started
+    for each in keys:
+        if run.process.returncode is None:
+            os.kill(run.process.pid, each)
+        await asyncio.sleep(0.002)
+    status = await run.process.wait()
+    assert status == (-keys[0] if keys[0] is signal.SIGKILL else 128 + keys[0])
+    # It waits for the guard of a killed one.
+    assert (await mend.lock("--check")).ok
+    assert uvs_of(mend.project) == []
+    assert mend.file.read_bytes() == made
+    nothing_is_left(mend.project)
+
+
+def uvs_of(project: Path) -> list[str]:
+    """Return the processes of uv that lock this project."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (each / "cmdline").read_bytes().split(b"\0")
+            if b"lock" in words and os.fsencode(project) in words and b"proxy" not in words:
+                found.append(each.name)
+    return found
+
+
+async def test_all_processes_of_a_terminal_may_be_killed_at_once(mirror: BrokenMirror, mend: Mirrormend) -> None:
+    assert (await mend.lock()).ok
+    made = mend.file.read_bytes()
+    needing(mirror, mend.project, "storm", "other")
+    run = await begun(mend, mirror, start_new_session=True)
+    os.killpg(run.process.pid, signal.SIGKILL)
+    await run.process.wait()
+    assert (await mend.lock("--check")).ok
+    assert mend.file.read_bytes() == made
 
 
 # Where it locks
@@ -271,6 +340,44 @@ async def test_a_run_that_is_not_to_write_tells_by_its_status_whether_the_lock_w
     mend.file.write_bytes(fits)
     needing(mirror, mend.project, "unheard-of")
     assert (await look()).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--locked", "--refresh"),
+        ("--check", "--upgrade-package", "storm"),
+        ("--check", "--refresh-package", "storm"),
+        ("--check", "--upgrade"),
+        ("--dry-run", "--upgrade"),
+        ("--dry-run", "--refresh"),
+        ("--dry-run", "--upgrade-package", "storm==6.4.1"),
+    ],
+)
+async def test_a_lock_that_uv_resolves_anew_to_the_same_is_not_accused(
+    mirror: BrokenMirror, mend: Mirrormend, uv: Uv, words: tuple[str, ...]
+) -> None:
+    mirror.remove("storm-6.4.2-cp39-abi3-macosx_10_9_universal2.whl")
+    assert (await mend.lock()).ok
+    fits = mend.file.read_bytes()
+    direct = await uv.run("lock", *words, cwd=mend.project)
+    done = await mend.lock("--", *words)
+    # uv's own status of a dry run is 0 whatever would change.
+    changes = "storm==6.4.1" in words
+    assert done.returncode == (1 if changes else direct.returncode), done
+    assert ("uv.lock would change: change it: mirrormend lock" in done.stderr) == changes
+    assert mend.file.read_bytes() == fits
+
+
+async def test_a_dry_run_undoes_a_lock_that_names_no_index(mirror: BrokenMirror, mend: Mirrormend) -> None:
+    assert (await mend.lock()).ok
+    fits = mend.file.read_bytes()
+    needing(mirror, mend.project)
+    for before in (fits, None):
+        if before is None:
+            mend.file.unlink()
+        assert (await mend.lock("--", "--dry-run")).returncode == 1
+        assert (mend.file.read_bytes() if mend.file.exists() else None) == before
 
 
 @pytest.mark.parametrize("how", ["--check-exists", "--frozen", "UV_FROZEN"])

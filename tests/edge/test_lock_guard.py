@@ -15,8 +15,8 @@ from proxy.locking.crash_guard import order_to_restore, remove_temporaries, rest
 from proxy.locking.errors import LockFailed
 from proxy.locking.exclusion import only_run
 from proxy.locking.guarding import guarded
-from proxy.locking.project import Project
-from proxy.locking.uv import Errand, comparing, errand_of, script_of
+from proxy.locking.project import NoProject, Project
+from proxy.locking.uv import Errand, errand_of, script_of, without_dry_run
 from proxy.locking.uv_location import UvLocation
 from proxy.locking.writing import LockOnDisk
 
@@ -95,6 +95,77 @@ def test_a_guard_whose_master_is_gone_ends_its_uv_and_restores_what_that_wrote(t
     assert path.read_bytes() == OLD
 
 
+def test_the_lock_is_right_while_a_uv_goes_on_that_does_not_end(tmp_path: Path) -> None:
+    path = tmp_path / "uv.lock"
+    path.write_bytes(OURS)
+    ends, uv_runs = os.pipe()
+    deaf = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); sys.stdin.read()"
+    guarding = [sys.executable, "-I", "-S", crash_guard.__file__, str(ends)]
+    with (
+        subprocess.Popen([sys.executable, "-c", deaf], pass_fds=(uv_runs,), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as uv,
+        subprocess.Popen(guarding, stdin=subprocess.PIPE, pass_fds=(ends,)) as guard,
+    ):
+        assert uv.stdout is not None
+        uv.stdout.readline()
+        os.close(uv_runs)
+        os.close(ends)
+        assert guard.stdin is not None
+        guard.stdin.write(order_to_restore({path: OLD}, [PROXY]) + crash_guard.news_of_uv(uv.pid))
+        guard.stdin.close()
+        while path.read_bytes() != OLD:
+            assert guard.poll() is None
+        assert uv.poll() is None
+        # It writes its lock all the same, and ends.
+        path.write_bytes(OURS)
+        assert uv.stdin is not None
+        uv.stdin.close()
+        assert guard.wait(30) == 0
+    assert path.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("uv_ended", [True, False])
+def test_where_the_lock_could_not_be_put_back_the_guard_does_it(tmp_path: Path, uv_ended: bool) -> None:
+    path = tmp_path / "uv.lock"
+    path.write_bytes(OLD)
+
+    def interrupted() -> None:
+        with guarded({path: OLD}, [PROXY], os.open(tmp_path, os.O_RDONLY)) as guard:
+            guard.uv_runs(1)
+            path.write_bytes(OURS)
+            if uv_ended:
+                guard.uv_runs(None)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == OLD
+
+
+def test_on_a_full_disk_the_old_lock_is_put_back_from_the_copy_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "uv.lock"
+    path.write_bytes(OLD)
+    path.chmod(0o640)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with LockOnDisk(path, [PROXY]).put_back_unless_done():
+        path.write_bytes(OURS)
+        monkeypatch.setattr(os, "fsync", full)
+    assert path.read_bytes() == OLD
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in tmp_path.iterdir()] == ["uv.lock"]
+
+
+def test_a_guard_that_cannot_be_started_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+    with (
+        pytest.raises(LockFailed, match=r"no process can be started that guards the lock .*; see the limits"),
+        guarded({}, [PROXY], os.open(tmp_path, os.O_RDONLY)),
+    ):
+        pytest.fail("unguarded")
+
+
 def test_a_guard_that_is_not_needed_any_more_or_was_told_half_does_nothing(tmp_path: Path) -> None:
     path = tmp_path / "uv.lock"
     path.write_bytes(OURS)
@@ -150,6 +221,29 @@ async def test_a_folder_that_cannot_be_locked_is_stood_for_by_a_file_elsewhere(t
     assert len(list((tmp_path / "temporary").iterdir())) == 1
 
 
+async def test_no_link_of_somebody_else_is_followed_to_the_file_that_stands_for_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.locking.exclusion._open_folder", lambda _: None)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    async with only_run(tmp_path / "uv.lock", lambda _: None):
+        (file,) = (tmp_path / "temporary").iterdir()
+    file.unlink()
+    file.symlink_to(tmp_path / "made")
+    with pytest.raises(LockFailed, match="cannot be kept for one run at a time"):
+        async with only_run(tmp_path / "uv.lock", lambda _: None):
+            pytest.fail("by a link")
+    assert not (tmp_path / "made").exists()
+
+
+async def test_a_lock_that_is_a_link_to_itself_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "uv.lock").symlink_to("uv.lock")
+    with pytest.raises(LockFailed, match=r"uv\.lock is a link to itself; remove it"):
+        async with only_run(tmp_path / "uv.lock", lambda _: None):
+            pytest.fail("nowhere")
+
+
 # What is asked of uv
 
 
@@ -165,6 +259,9 @@ async def test_a_folder_that_cannot_be_locked_is_stood_for_by_a_file_elsewhere(t
         (("--frozen",), {"UV_LOCKED": "1"}, Errand.LOOK),
         ((), {"UV_FROZEN": "yes"}, Errand.LOOK),
         (("--help",), {}, Errand.LOOK),
+        (("-qh",), {}, Errand.LOOK),
+        (("-qU",), {}, Errand.WRITE),
+        (("-Ph",), {}, Errand.WRITE),
     ],
 )
 def test_the_kind_of_a_run_is_known_as_uv_knows_it(arguments: tuple[str, ...], environ: dict[str, str], errand: Errand) -> None:
@@ -172,7 +269,7 @@ def test_the_kind_of_a_run_is_known_as_uv_knows_it(arguments: tuple[str, ...], e
 
 
 def test_arguments_for_uv_are_taken_apart() -> None:
-    assert comparing(["-U", "--dry-run"]) == ["-U", "--locked"]
+    assert without_dry_run(["-U", "--dry-run"]) == ["-U"]
     assert script_of(["-U", "--script", "a.py", "-q"]) == (Path("a.py"), ["-U", "-q"])
     assert script_of(["--script=a.py"]) == (Path("a.py"), [])
     assert script_of(["--script"]) == (None, ["--script"])
@@ -193,6 +290,17 @@ def test_what_leads_uv_elsewhere_is_honoured_and_taken_out(tmp_path: Path, monke
     assert location.environ == {"UV_CONFIG_FILE": str(tmp_path / "x.toml"), "UV_CACHE_DIR": "c"}
     assert location.arguments == ("--project", str(tmp_path / "a" / "b"))
     assert UvLocation.of(Path("../z/.."), None, environ).folder == tmp_path
+    (tmp_path / "pyproject.toml").touch()
+    assert UvLocation.of(Path("../pyproject.toml"), None, environ).folder == tmp_path
+    assert UvLocation.of(Path("~nosuchuser"), None, {}).folder == tmp_path / "~nosuchuser"
+
+
+def test_a_current_folder_that_was_removed_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(NoProject, match="the current folder was removed; change to another one"):
+        UvLocation.of(None, None, {})
 
 
 @pytest.mark.parametrize(

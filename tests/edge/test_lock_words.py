@@ -60,6 +60,11 @@ def one_line(capsys: pytest.CaptureFixture[str], status: int, *words: str) -> st
         (("--", "-ihttp://x"), "-ihttp://x cannot be passed on"),
         (("--", "--index=x"), "--index cannot be passed on to uv"),
         (("--", "--project", "x"), "--project cannot be passed on to uv; say --project DIR before the --"),
+        (("--", "--script"), "--script names no file, or a second one; give one with --script FILE"),
+        (("--", "--script", "a.py", "--script=b.py"), "--script names no file, or a second one"),
+        (("--script", "a.py", "--", "--script", "b.py"), "a.py and b.py: one script at a time can be locked"),
+        (("--", "--config-file", "x"), "--config-file cannot be passed on to uv; set UV_CONFIG_FILE"),
+        (("--", "--no-config"), "--no-config cannot be passed on to uv; set UV_NO_CONFIG=1"),
         (("-U",), "No such option '-U'"),
     ],
 )

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.clients import clean_environment, run_command, write_project
@@ -48,6 +48,13 @@ runs = st.builds(
     st.sampled_from([0.0, 0.01, 0.03, 0.1, 0.25, 0.5]),
     st.booleans(),
 )
+
+
+unhurried = Run(0.8, "fails before", (0.0, 0.0), None, 0.0, waits_for_uv=False)
+
+
+def killed_while_uv(*, waits: int) -> Run:
+    return Run(0.0, "succeeds", (1.0, 0.0) if waits == 0 else (0.0, 1.0), signal.SIGKILL, 0.3, waits_for_uv=True)
 
 
 async def carry_out(run: Run, version: str, project: Path, environment: dict[str, str]) -> int:
@@ -113,6 +120,10 @@ async def race(both: tuple[Run, Run], *, with_old: bool, folder: Path) -> None:
 # Each example takes seconds: to make a failing one smaller would take minutes.
 @settings(max_examples=10, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.tuples(runs, runs), st.booleans())
+# The lock names the proxy while uv waits, and half of it is written while it waits for the second time.
+@example((killed_while_uv(waits=0), unhurried), with_old=True)
+@example((killed_while_uv(waits=1), unhurried), with_old=True)
+@example((killed_while_uv(waits=1), unhurried), with_old=False)
 def test_however_two_runs_race_the_lock_is_the_old_one_or_a_good_new_one(both: tuple[Run, Run], with_old: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(race(both, with_old=with_old, folder=Path(folder)))
