@@ -10,10 +10,12 @@ import pytest
 from proxy.cli import main
 from proxy.config import Settings
 from proxy.locking import uv
+from proxy.locking.addresses import Door
 from proxy.locking.credentials import settings_with_credentials
 from proxy.locking.errors import LockFailed
 from proxy.locking.indexes import configured
 from proxy.locking.project import NoProject, Project
+from proxy.locking.steps import Way, rename
 from proxy.locking.uv import environment_of, find_uv, refused
 from proxy.locking.writing import LockOnDisk
 
@@ -116,6 +118,24 @@ def test_the_check_knows_a_proxy_and_no_mirror_by_that_name(project: Path, capsy
     assert "https://mirror.example.com/simple" in one_line(
         capsys, 1, "--check", "--upstream", UPSTREAM, "--proxy", "https://mirror.example.com/simple/"
     )
+
+
+async def test_the_mirror_may_be_on_the_host_of_the_proxy(project: Path) -> None:
+    way = Way((Door("https://pypi.example.com/mirror/simple/", "https://pypi.example.com/simple/"),), own=False)
+    said: list[str] = []
+
+    async def renamed(url: str) -> int:
+        (project / "uv.lock").write_text(
+            'version = 1\n[[package]]\nname = "x"\nversion = "1"\nsource = { registry = "https://pypi.example.com/mirror/simple/" }\n'
+            f'[[package]]\nname = "y"\nversion = "1"\nsource = {{ url = "{url}" }}\n',
+            encoding="utf-8",
+        )
+        return await rename(Project.at(project), [], way, to_mirror=True, say=said.append)
+
+    assert await renamed("https://pypi.example.com/mirror/files/y-1.tar.gz") == 0
+    assert said[0] == "uv.lock stays as it is"
+    with pytest.raises(LockFailed, match="for something else than an index"):
+        await renamed("https://pypi.example.com/files/y/y-1.tar.gz")
 
 
 def test_an_option_for_uv_that_leads_it_elsewhere_is_found() -> None:

@@ -121,9 +121,9 @@ async def race(both: tuple[Run, Run], *, with_old: bool, folder: Path) -> None:
 @settings(max_examples=10, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.tuples(runs, runs), st.booleans())
 # The lock names the proxy while uv waits, and half of it is written while it waits for the second time.
-@example((killed_while_uv(waits=0), unhurried), with_old=True)
-@example((killed_while_uv(waits=1), unhurried), with_old=True)
-@example((killed_while_uv(waits=1), unhurried), with_old=False)
+@example((killed_while_uv(waits=0), unhurried), True)
+@example((killed_while_uv(waits=1), unhurried), True)
+@example((killed_while_uv(waits=1), unhurried), False)
 def test_however_two_runs_race_the_lock_is_the_old_one_or_a_good_new_one(both: tuple[Run, Run], with_old: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(race(both, with_old=with_old, folder=Path(folder)))
