@@ -48,6 +48,27 @@ def guarded(files: Mapping[Path, bytes | None], proxies: Sequence[str], exclusio
         # Its processes inherit no descriptors: there the next run repairs the lock.
         yield CrashGuard(None, ())
         return
+    try:
+        process, uv_runs = _started(exclusion)
+    except OSError as error:
+        raise LockFailed(
+            f"no process can be started that guards the lock ({error.strerror})", "see the limits on processes and open files (ulimit -a)"
+        ) from error
+    guard = CrashGuard(process, (uv_runs,))
+    guard.tell(crash_guard.order_to_restore(files, proxies))
+    try:
+        yield guard
+        if not guard.uv_may_live:
+            guard.tell(crash_guard.all_done())
+    finally:
+        # Untold that all is done, it looks after the files itself, and cannot be interrupted.
+        os.close(uv_runs)
+        with suppress(OSError, subprocess.TimeoutExpired):
+            process.communicate(timeout=_UNTIL_UV_IS_ENDED)
+
+
+def _started(exclusion: int) -> "tuple[subprocess.Popen[bytes], int]":
+    """Start the guard; return it and the end of a pipe that uv is to inherit. Raise OSError."""
     ends, uv_runs = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S603 - this Python, and a file of this package
@@ -60,21 +81,9 @@ def guarded(files: Mapping[Path, bytes | None], proxies: Sequence[str], exclusio
             start_new_session=True,
             pass_fds=(ends, exclusion),
         )
-    except OSError as error:
+    except BaseException:
         os.close(uv_runs)
-        raise LockFailed(
-            f"no process can be started that guards the lock ({error.strerror})", "see the limits on processes and open files (ulimit -a)"
-        ) from error
+        raise
     finally:
         os.close(ends)
-    guard = CrashGuard(process, (uv_runs,))
-    guard.tell(crash_guard.order_to_restore(files, proxies))
-    try:
-        yield guard
-        if not guard.uv_may_live:
-            guard.tell(crash_guard.all_done())
-    finally:
-        # Untold that all is done, it looks after the files itself, and cannot be interrupted.
-        os.close(uv_runs)
-        with suppress(OSError, subprocess.TimeoutExpired):
-            process.communicate(timeout=_UNTIL_UV_IS_ENDED)
+    return process, uv_runs

@@ -156,7 +156,7 @@ class Verification:
                     yield f"the mirror delivers no file of {name} that it lists"
                 lost = [version for version in mended.lost if _is_newer(version, locked.get(name))]
                 if lost:
-                    yield f"{_releases(name, lost)} left out: the mirror does not deliver the files ({_reasons(mended)})"
+                    yield f"{_releases(name, lost)} not offered to uv: the mirror does not deliver the files ({_reasons(mended)})"
 
 
 def _something_is_left(mended: Mended) -> bool:

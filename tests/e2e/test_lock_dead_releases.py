@@ -50,7 +50,7 @@ async def test_an_older_release_is_locked_and_the_dead_one_is_named(mirror: Brok
     assert read_lock(mend.file)[0] == {"storm": "6.4.2", "other": "1.0"}
     assert "mirrormend: the mirror denies every file of storm 6.5.0; it is asked once more 10 s later" in done.stderr
     assert "mirrormend: locking again\n" in done.stderr
-    assert "mirrormend: storm 6.5.0 left out: the mirror does not deliver the files (404)" in done.stderr
+    assert "mirrormend: storm 6.5.0 not offered to uv: the mirror does not deliver the files (404)" in done.stderr
 
 
 async def test_no_page_waits_longer_than_uv_does(mirror: BrokenMirror, mend: Mirrormend) -> None:
@@ -95,7 +95,7 @@ async def test_a_release_that_is_denied_for_some_seconds_is_locked(mirror: Broke
     # It was proven absent once, and not the second time.
     assert "the mirror denies every file of storm 6.5.0" in done.stderr
     assert set(read_lock(mend.file)[1]) == {NEWEST, SDIST, "other-1.0-py3-none-any.whl"}
-    assert "left out" not in done.stderr
+    assert "not offered" not in done.stderr
 
 
 async def test_in_an_outage_no_release_is_left_out_and_the_lock_stays(mirror: BrokenMirror, mend: Mirrormend) -> None:
@@ -105,7 +105,7 @@ async def test_in_an_outage_no_release_is_left_out_and_the_lock_stays(mirror: Br
     done = await mend.lock("--", "--upgrade", "--refresh")
     assert not done.ok
     assert mend.file.read_bytes() == made
-    assert "left out" not in done.stderr
+    assert "not offered" not in done.stderr
     assert "asked once more" not in done.stderr
 
 
@@ -115,7 +115,7 @@ async def test_a_dead_release_that_no_page_waited_for_is_left_out_as_well(mirror
     done = await mend.lock(MIRRORMEND_PROBE_BUDGET="1", MIRRORMEND_VERDICT_CONFIRM="1")
     assert done.ok, done
     assert read_lock(mend.file)[0] == {"storm": "6.4.1", "other": "1.0"}
-    assert "mirrormend: storm 6.4.2 left out: the mirror does not deliver the files (404)" in done.stderr
+    assert "mirrormend: storm 6.4.2 not offered to uv: the mirror does not deliver the files (404)" in done.stderr
 
 
 async def test_a_release_of_which_only_the_metadata_is_delivered_does_not_stay_in_the_lock(mirror: BrokenMirror, mend: Mirrormend) -> None:

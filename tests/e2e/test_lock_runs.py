@@ -105,6 +105,19 @@ async def test_a_second_run_waits_and_begins_with_what_the_first_one_left(mirror
     nothing_is_left(mend.project)
 
 
+async def test_a_run_that_waited_reads_the_project_as_it_is_by_then(mirror: BrokenMirror, mend: Mirrormend, tmp_path: Path) -> None:
+    needing(mirror, mend.project, "storm", "other")
+    first = await begun(mend, mirror)
+    write_project(mend.project, ["other"], extra=index("http://127.0.0.1:9/simple/"))
+    second = await asyncio.create_subprocess_exec(*mend.arguments(), env=mend.environment, cwd=mend.project, stderr=asyncio.subprocess.PIPE)
+    await said(second, b"mirrormend: another mirrormend lock works in ")
+    needing(mirror, mend.project, "other")
+    assert await first.ends() == 0
+    _, rest = await second.communicate()
+    assert second.returncode == 0, rest
+    assert locked(mend.file, mirror) == {OTHER}
+
+
 @pytest.mark.parametrize(("ending", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_who_waits_can_give_up_and_changes_nothing(
     mirror: BrokenMirror, mend: Mirrormend, tmp_path: Path, ending: signal.Signals, status: int
@@ -164,9 +177,12 @@ async def test_where_uv_was_killed_the_status_says_so(mirror: BrokenMirror, mend
 
 
 def uv_of(process: int) -> int:
-    children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
-    (uv,) = [int(each) for each in children if is_uv(each)]
+    (uv,) = [int(each) for each in children_of(process) if is_uv(each)]
     return uv
+
+
+def children_of(process: int) -> list[str]:
+    return Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
 
 
 def is_uv(process: str) -> bool:
@@ -224,6 +240,19 @@ def uvs_of(project: Path) -> list[str]:
             if b"lock" in words and os.fsencode(project) in words and b"proxy" not in words:
                 found.append(each.name)
     return found
+
+
+async def test_a_uv_whose_wrapper_was_killed_is_ended(mirror: BrokenMirror, mend: Mirrormend, uv: Uv, tmp_path: Path) -> None:
+    assert (await mend.lock()).ok
+    made = mend.file.read_bytes()
+    needing(mirror, mend.project, "storm", "other")
+    mend.environment |= put_first(tmp_path / "bin", mend, uv, STUBBORN["a wrapper that waits"])
+    run = await begun(mend, mirror)
+    (wrapper,) = set(uvs_of(mend.project)) & set(children_of(run.process.pid))
+    os.kill(int(wrapper), signal.SIGTERM)
+    assert await run.process.wait() == 143
+    assert uvs_of(mend.project) == []
+    assert mend.file.read_bytes() == made
 
 
 async def test_all_processes_of_a_terminal_may_be_killed_at_once(mirror: BrokenMirror, mend: Mirrormend) -> None:
