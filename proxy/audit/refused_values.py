@@ -87,7 +87,10 @@ def refused_in_json(body: bytes) -> Iterator[RefusedValue]:
 def refused_in_html(body: bytes, project: str) -> Iterator[RefusedValue]:
     """Find what uv refuses of the HTML page of a project."""
     base, anchors = links_in_html(body)
-    yield from (RefusedValue("", each) for each in base_refusals(base))
+    links = [
+        href for attributes in anchors if (href := attributes.get("href")) and filename_of(href.partition("#")[0], project) is not None
+    ]
+    yield from (RefusedValue("", each) for each in base_refusals(base, links))
     for attributes in anchors:
         refusals = list(anchor_refusals(attributes))
         if refusals:

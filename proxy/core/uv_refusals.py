@@ -8,13 +8,14 @@ Rules for this file: pure, and no rule that the real uv was not asked for.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from proxy.core.parse.hashes import READ_BY_UV, hashes_in_fragment, is_digest
+from proxy.core.parse.links import has_scheme, is_base
 from proxy.core.parse.moments import is_moment
 from proxy.core.parse.specifiers import is_specifiers
 
@@ -55,9 +56,7 @@ class Refusal:
 
 
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-_ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):[/\\]*(.*)", re.DOTALL)
-"""A scheme, and what comes after any number of slashes (URL Standard)."""
-_PASSED_OVER = str.maketrans("", "", "\t\r\n")
+_OF_OTHER_SCHEME = re.compile(r"(?!https?:)[A-Za-z][A-Za-z0-9+.-]*:", re.IGNORECASE)
 _LARGEST_SIZE = 2**64 - 1
 _SHOWN = 60
 _ABSENT = "missing"
@@ -236,25 +235,11 @@ def _is_name_in_utf8(link: str) -> bool:
     return True
 
 
-def _is_absolute(link: str) -> bool:
-    found = _ABSOLUTE.match(link.strip().translate(_PASSED_OVER))
-    if found is None:
-        return False
-    if found[1].lower() not in {"http", "https"}:
-        return True
-    try:
-        parts = urlsplit(f"http://{found[2]}")
-        # A port that is no number raises an error, too.
-        return bool(parts.hostname) and parts.port != -1
-    except ValueError:
-        return False
-
-
 def _is_size(text: str) -> bool:
     return re.fullmatch(r"\+?[0-9]{1,40}", text) is not None and int(text) <= _LARGEST_SIZE
 
 
-BASE = Rule("<base href>", "an absolute address", Loss.PAGE, _is_absolute)
+BASE = Rule("<base href>", "an absolute address of http or https", Loss.PAGE, is_base)
 FRAGMENT = Rule(
     "the fragment of a link",
     "none, or one hash: md5, sha256, sha384, sha512 or blake2b, =, and its hexadecimal digits",
@@ -271,9 +256,10 @@ _RULES_OF_ATTRIBUTES = (DATA_SPECIFIERS, DATA_UPLOAD_TIME, DATA_SIZE)
 HTML_RULES = (BASE, *_RULES_OF_LINKS, *_RULES_OF_ATTRIBUTES)
 
 
-def base_refusals(href: str | None) -> Iterator[Refusal]:
-    """Find out whether uv refuses an HTML page for the address in its `<base>`."""
-    return iter(()) if href is None else _broken((BASE,), href)
+def base_refusals(href: str | None, links: Iterable[str]) -> Iterator[Refusal]:
+    """Find out whether uv refuses an HTML page for the address in its `<base>`, or cannot join its `links` to files to that."""
+    if href is not None and not (_OF_OTHER_SCHEME.match(href.strip()) and all(map(has_scheme, links))):
+        yield from _broken((BASE,), href)
 
 
 def anchor_refusals(attributes: Mapping[str, str | None]) -> Iterator[Refusal]:

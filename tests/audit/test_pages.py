@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from proxy.audit.findings import Fault, Level
+from proxy.audit.refused_values import refused_in_html
+from proxy.core.uv_refusals import BASE
 from tests.audit.conftest import OLD, Audit, Check
 from tests.clients import Uv, write_project
 from tests.listing import HTML_TYPE, JSON_TYPE
@@ -150,3 +152,9 @@ async def test_a_lost_requires_python_is_told_by_the_metadata(one: BrokenMirror,
     assert await faults(audit) == [(Fault.PAGE_LACKS_REQUIRES_PYTHON, Level.WARNING)]
     one.add(OLD, make_wheel(OLD, metadata=text), upload_time="2024-01-01T00:00:00Z", requires_python=">=3.9")
     assert await faults(audit) == []
+
+
+@pytest.mark.parametrize(("link", "refused"), [("packages/", True), ("https://mirror.example.com/packages/", False)])
+def test_a_base_of_another_scheme_costs_the_page_only_where_a_link_is_joined_to_it(link: str, refused: bool) -> None:
+    body = f'<base href="mailto:x"><a href="{link}{OLD}">x</a><a href="../">up</a>'.encode()
+    assert [each.refusal.rule is BASE for each in refused_in_html(body, "demo")] == [True] * refused

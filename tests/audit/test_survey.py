@@ -15,6 +15,7 @@ from proxy.store import open_store
 from proxy.upstream import Mirror
 from tests.audit.conftest import LINUX, MAC, OLD, SDIST, Audit
 from tests.faults import ANYTHING, Target, artifactory_404, hang, lies_on_head, quota, status, wrong_type
+from tests.listing import HTML_TYPE
 from tests.mirror import BrokenMirror
 from tests.wheels import make_wheel
 
@@ -180,6 +181,15 @@ async def test_metadata_that_is_advertised_and_absent_is_an_error_while_the_whee
     assert (found.level, found.fault, found.filename) == (Level.ERROR, Fault.METADATA_UNDELIVERABLE, OLD)
     assert found.exchange is not None
     assert (found.exchange.url, found.exchange.status) == (f"{mirror.file_url(OLD)}.metadata", 404)
+
+
+async def test_metadata_is_called_absent_in_html_only_where_uv_asks_for_it(mirror: BrokenMirror, audit: Audit) -> None:
+    listed = mirror.add(OLD)
+    found = []
+    for said in ("true", "sha256=short"):
+        mirror.set_page("demo", f'<a href="{listed.link}" data-core-metadata="{said}">{OLD}</a>'.encode(), HTML_TYPE)
+        found.append(Fault.METADATA_UNDELIVERABLE in {each.fault for each in (await audit("demo")).findings})
+    assert found == [True, False]
 
 
 async def test_metadata_that_fails_in_passing_is_a_warning(mirror: BrokenMirror, audit: Audit) -> None:

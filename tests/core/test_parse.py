@@ -8,7 +8,7 @@ import pytest
 from proxy.core.errors import PageUnreadable
 from proxy.core.page import File, Page, Sha256, SourceForm
 from proxy.core.parse import parse_page
-from proxy.core.parse.links import Joiner
+from proxy.core.parse.links import Joiner, is_base
 from proxy.core.render import Form, proxied_links, render_page
 from tests.core.files import each
 
@@ -369,3 +369,37 @@ def test_a_base_that_leads_nowhere_is_passed_over(base: str) -> None:
 def test_blanks_in_a_base_are_escaped_as_in_links() -> None:
     (file,) = html(f'<base href="/a b/"><a href="{WHEEL}">x</a>').files
     assert file.url == f"https://mirror.example.com/a%20b/{WHEEL}"
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["", "#", "#sha256=short", "?", " ", ".", "./", "..", "../", "../../simple/demo/", "/", URL, URL + "#x", "//", "http://", "\t\n"],
+)
+@pytest.mark.parametrize("start", ["", "../../packages/", "https://mirror.example.com/packages/", "/packages/"])
+def test_an_entry_that_leads_to_the_page_itself_or_above_it_is_no_file(link: str, start: str) -> None:
+    files = [{"filename": f"demo-{number}.0-py3-none-any.whl", "hashes": {"sha256": SHA256}} for number in (1, 2)]
+    links = (f"{start}{files[0]['filename']}", link)
+    body = {"files": [{**file, "url": url} for file, url in zip(files, links, strict=True)]}
+    page = parse_page(json.dumps(body).encode(), None, URL, "demo")
+    assert ([each.filename for each in page.files], page.skipped) == ([files[0]["filename"]], 1)
+
+
+@pytest.mark.parametrize("link", ["?file=demo-1.0-py3-none-any.whl", "x", "demo/", "../other/", "/simple/demo/", f"{WHEEL}/", "%23"])
+def test_an_entry_that_leads_elsewhere_is_a_file_whatever_its_address(link: str) -> None:
+    assert entry(url=link) is not None
+
+
+@pytest.mark.parametrize(
+    "base", ["mailto:x", "data:,x", "x:/y/", "ftp://h/x/", "http:", "http://a b/", "http://h:x/", "http://h:99999/", "http://1.2.3.999/"]
+)
+def test_a_base_that_no_link_can_be_joined_to_is_passed_over(base: str) -> None:
+    (file,) = html(f'<base href="{base}"><a href="{WHEEL}">x</a>').files
+    assert file.url == URL + WHEEL
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["http://h/", "HTTP://h:80/", "http:\\\\h\\", "https://u:p@h/", "http://[::1]/", "http://1.2.3.4/", "http://0x7f.1/", "http://%41/"],
+)
+def test_an_address_of_http_is_a_base(base: str) -> None:
+    assert is_base(base)

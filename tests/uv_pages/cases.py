@@ -198,9 +198,16 @@ STATUSES = (
 )
 NO_STATUSES = (None, 3, "archived", {"status": None}, {"status": 3}, {"status": "active", "reason": 1}, ["archived", 3], ["a", "b", "c"])
 
+METADATA_ATTRIBUTES = (
+    *("false", "", "x", "True", " true", "sha256", "sha256=", "sha256=short", f"sha256-{SHA256}", f"sha256%3D{SHA256}", "a=b=c"),
+    *(f"SHA256={SHA256}", f"sha1={'a' * 40}", f"sha256={SHA256}&amp;md5={MD5}"),
+)
+"""Values that uv takes as that there is no core metadata."""
+ADVERTISEMENTS = ("true", f"sha256={SHA256}", f"sha256={'A' * 64}", f"md5={MD5}", f"blake2b={BLAKE2B}")
+
 CASES: tuple[Case, ...] = (
     *_entries("filename", ABSENT, None, 3),
-    *_entries("url", ABSENT, None, 3),
+    *_entries("url", ABSENT, None, 3, "", "#sha256=short", " ", ".", "../", "?"),
     *_entries("requires-python", None, *SPECIFIERS, *NO_SPECIFIERS, 3, True, []),
     *_entries("upload-time", ABSENT, *MOMENTS, *NO_MOMENTS, None, 1704164645),
     *_entries("size", ABSENT, 0, 1, 2**64 - 1, 2**64, -1, 1.0, 1e30, None, "12", True),
@@ -243,12 +250,25 @@ CASES: tuple[Case, ...] = (
     *_attribute("data-requires-python", "", "&gt;=3.8", "&gt;=3.8,", "nonsense", "&gt;=3.x", "&amp;gt;=3.8", " "),
     *_attribute("data-upload-time", "2024-01-02T03:04:05Z", "20240102T030405Z", "", "yesterday", "2024-01-02", "2024-01-02T03:04:05"),
     *_attribute("data-size", "12", "+12", "012", " 12", "-1", "x", "", str(2**64)),
-    *_attribute("data-core-metadata", "false", "", "x", "sha256=short"),
+    *_attribute("data-core-metadata", *METADATA_ATTRIBUTES),
     *_attribute("data-gpg-sig", "x"),
     *(in_html("another link", each, more=f'<a href="{each}">x</a>') for each in ("", "#", "..", "javascript:x", "http://[", "?C=N;O=D")),
     *(in_html("another link", each, more=f'<a href="{each}">x</a>') for each in ("help.html#a=b", "%ff", "x#%ff")),
     *(
         in_html("<base href>", each, head=f'<base href="{each}">')
-        for each in ("", "./", "../x/", "/artifactory/api/pypi/pypi/simple/x/", "http://[")
+        for each in (
+            "",
+            "./",
+            "../x/",
+            "/artifactory/api/pypi/pypi/simple/x/",
+            "http://[",
+            "http://a b/",
+            "http://h:99999/",
+            "http://1.2.3.999/",
+        )
+    ),
+    *(
+        in_html("<base href>", each, head=f'<base href="{each}">')
+        for each in ("mailto:x", "data:,x", "about:blank", "x:/y/", "file:///x/", "ftp://h/x/")
     ),
 )

@@ -23,7 +23,8 @@ silently costs a file. `mirrormend check` reports the first two of these losses 
 | the value | the lock lacks a hash, a size or an upload time |
 
 Through mirrormend uv reads each of these pages that lists files. A value that makes sense is corrected, and one that costs the page is
-left out. `requires-python` that makes no sense stays, so that uv chooses the same release as at the mirror.
+left out. `requires-python` that makes no sense stays, so that uv chooses the same release as at the mirror; an entry whose address is that
+of the page or of a folder that the page is in is left out for the same reason.
 
 uv {version} was asked, with each page at a mirror itself and through the proxy.
 
@@ -34,7 +35,8 @@ uv {version} was asked, with each page at a mirror itself and through the proxy.
 """
 
 _CASES_HEAD = """
-Other fields, and other names in these objects, uv passes over. In HTML it passes over `data-core-metadata` that makes no sense.
+Other fields, and other names in these objects, uv passes over. In HTML it passes over `data-core-metadata` that is
+neither `true` nor one hash as in the fragment of a link, and asks for no metadata then.
 
 ## Values
 

@@ -11,15 +11,17 @@ from urllib.parse import urljoin
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
-from proxy.core.page import LARGEST, File, Fragment, Page, SourceForm
+from proxy.core.page import LARGEST, File, Fragment, Page, Sha256, SourceForm
 from proxy.core.parse.files import fragment, is_of_later_major, make_file
-from proxy.core.parse.hashes import core_metadata, hashes_in_fragment, read_by_pip
+from proxy.core.parse.hashes import core_metadata, hashes_in_fragment, is_advertisement, read_by_pip
 from proxy.core.parse.index import why_no_index
 from proxy.core.parse.links import (
     Joiner,
     filename_by_egg,
     filename_of,
+    has_scheme,
     is_address,
+    is_base,
     plain_filename_of,
     split_fragment,
     without_breaks,
@@ -125,6 +127,8 @@ def _as_written(attributes: Attributes) -> Attributes:
 def _base(document: LexborHTMLParser, url: str) -> str:
     base = document.css_first("base[href]")
     href = (base.attributes.get("href") or "") if base is not None else ""
+    if has_scheme(href) and not is_base(href):
+        return url
     try:
         joined = urljoin(url, href.strip().replace(" ", "%20"))
     except ValueError:
@@ -151,13 +155,22 @@ def _file(attributes: Attributes, joiner: Joiner, project: str) -> File | None:
         {},
         size=_size(attributes["data-size"]) if "data-size" in attributes else None,
         requires_python=unescaped_specifiers(html.unescape(attributes.get("data-requires-python") or "")) or None,
-        core_metadata=core_metadata(attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))),
+        core_metadata=_core_metadata(attributes, filename),
         upload_time=sound_moment(attributes.get("data-upload-time")),
         yanked=attributes["data-yanked"] or True if "data-yanked" in attributes else None,
         gpg_sig=signed == "true" if signed in {"true", "false"} else None,
         provenance=attributes.get("data-provenance") or None,
         link_fragment=_kept(told),
     )
+
+
+def _core_metadata(attributes: Attributes, filename: str) -> bool | Sha256 | None:
+    """Return what an anchor says of core metadata; of a wheel as uv reads it, since pages offer that of wheels anyway.
+
+    pip reads more values as that there is some, and would build an sdist that has none.
+    """
+    said = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))
+    return core_metadata(said) if said is None or not filename.endswith(".whl") or is_advertisement(said) else False
 
 
 def _kept(told: str) -> Fragment | None:

@@ -23,7 +23,7 @@ _STEP = 2000
 _SPLIT = 12
 _RAW_STEP = 400
 _READ_AT_ONE_GO = 6 * 1024 * 1024
-_OURS_IN_ORDER = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata", "data-core-metadata")
+_OURS_IN_ORDER = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
 _encode = msgspec.json.Encoder().encode
 
 _HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -236,12 +236,14 @@ def _odd_file(raw: bytes | msgspec.Raw, joiner: Joiner) -> File | None:
         return None
     link, mark, link_fragment = without_breaks(link.strip()).partition("#")
     address = joiner.join(link.replace(" ", "%20"))
-    if address is None:
+    if address is None or joiner.is_of_page(address):
         return None
     hashes = sound_hashes(_value(entry.pop("hashes", None)))
     if mark and not hashes:
         hashes = hashes_in_fragment(link_fragment)
     requires_python = _typed(entry, "requires-python", str)
+    # In JSON no client reads this spelling, which is that of HTML.
+    entry.pop("data-core-metadata", None)
     advertised = [core_metadata(_value(entry.pop(key, None))) for key in _OURS_IN_ORDER]
     return make_file(
         filename,

@@ -75,6 +75,12 @@ def read_by_pip(fragment: str) -> str:
     return "&".join(_READ_BY_PIP.findall(fragment))
 
 
+def is_advertisement(text: str) -> bool:
+    """True if uv reads `text` in an attribute of HTML as that there is core metadata: `true`, or one hash that it knows."""
+    name, _, digest = text.partition("=")
+    return text == "true" or (name in READ_BY_UV and is_digest(name, digest))
+
+
 def core_metadata(given: object) -> bool | Sha256 | None:
     """Gives what a page says of a file's core metadata (PEP 658, 714): its hash, whether there is any, or nothing."""
     if isinstance(given, bool) or given is None:

@@ -32,6 +32,12 @@ _VERSIONED = re.compile(r"(.+?)-v?[0-9].*\.(?!html?$|php$|aspx?$|jsp$)[a-z0-9]+"
 """The name of a project, a version, and an ending that no page for people has."""
 _TOLD_IN_FRAGMENTS = re.compile(r"(?:egg|subdirectory|size|md5|sha[0-9_]+|blake[0-9a-z_]+)(?:=|-|%3D)", re.IGNORECASE)
 _PLACE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
+_ABSOLUTE = re.compile(r"(https?):[/\\]*(.*)", re.DOTALL | re.IGNORECASE)
+"""An address of http or https, and what comes after any number of slashes (URL Standard)."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_FORBIDDEN_IN_HOSTS = re.compile(r"[\x00-\x20\x7f#%/:<>?@\\^|\[\]]")
+"""What no host can have, escaped or not (URL Standard, forbidden domain code points)."""
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 
 
 class Joiner:
@@ -39,6 +45,7 @@ class Joiner:
 
     def __init__(self, base: str) -> None:
         self._base = base
+        self._page = base.partition("#")[0].partition("?")[0]
         self._up: dict[str, str] = {}
 
     def join_plain(self, links: Sequence[str]) -> list[str] | None:
@@ -54,12 +61,11 @@ class Joiner:
         if not _PLAIN_IN_LINKS.make(joined) or (not up and ":" in joined):
             return None
         # Every link begins alike and goes on with a name, and none goes up or stays in its folder later.
-        if not _NO_NAMES.isdisjoint(map(_first, tails)) or _DOTTED.search(joined):
+        if not _NO_NAMES.isdisjoint(map(_first, tails)) or _DOTTED.search(joined) or any(map(str.endswith, tails, repeat("/"))):
             return None
-        if up in _SCHEMES:
-            return list(links)
-        start = urljoin(self._base, up or ".")
-        return [start + tail for tail in tails]
+        start = "" if up in _SCHEMES else urljoin(self._base, up or ".")
+        addresses = [start + tail for tail in tails] if start else list(links)
+        return None if self._page in addresses else addresses
 
     def join(self, link: str) -> str | None:
         """Gives the absolute address, percent-escapes untouched; None where the link leads to no http or https address."""
@@ -72,7 +78,7 @@ class Joiner:
             if start is None:
                 start = self._up[up] = urljoin(self._base, up)
             return start + link[len(up) :]
-        if link.startswith("https://") and "/." not in link:
+        if link.startswith("https://") and link[8:9].isalnum() and "/." not in link:
             return link
         try:
             joined = urljoin(self._base, link)
@@ -80,14 +86,58 @@ class Joiner:
             return None
         return joined if is_address(joined) else None
 
+    def is_of_page(self, address: str) -> bool:
+        """True if an absolute `address` is the page's own, or that of a folder that the page is in: no file can be there."""
+        path = address.partition("#")[0]
+        return path == self._page or (path.endswith("/") and self._page.startswith(path))
+
 
 def is_address(url: str) -> bool:
     """Whether `url` is absolute, of http or https, and can be sent as it is."""
     try:
-        scheme, host, _, _, _ = urlsplit(url)
+        parts = urlsplit(url)
+        # A port that is no number raises an error, too.
+        return parts.scheme in {"http", "https"} and parts.port != -1 and _is_host(parts.hostname or "") and not _UNSENDABLE.search(url)
     except ValueError:
         return False
-    return scheme in {"http", "https"} and bool(host) and not _UNSENDABLE.search(url)
+
+
+def is_base(href: str) -> bool:
+    """True if uv can join the links of a page to `href`, read as by the URL Standard: an absolute address of http or https."""
+    found = _ABSOLUTE.match(without_breaks(href.strip()))
+    return found is not None and is_address(f"{found[1].lower()}://{_UNSENDABLE.sub('%20', found[2].replace(chr(92), '/'))}")
+
+
+def has_scheme(link: str) -> bool:
+    """True if a link begins with a scheme, and so is not relative."""
+    return _SCHEME.match(without_breaks(link.strip())) is not None
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host:
+        return True
+    decoded = unquote(host, errors="replace")
+    if not decoded or _FORBIDDEN_IN_HOSTS.search(decoded):
+        return False
+    # A host that ends in a number is an IPv4 address.
+    return _NUMBER.fullmatch(decoded.rstrip(".").rpartition(".")[2]) is None or _is_ipv4(decoded.rstrip("."))
+
+
+def _is_ipv4(host: str) -> bool:
+    pieces = host.split(".")
+    if len(pieces) > 4 or not all(map(_NUMBER.fullmatch, pieces)):
+        return False
+    try:
+        numbers = [_number(piece) for piece in pieces]
+    except ValueError:
+        return False
+    return all(number < 256 for number in numbers[:-1]) and numbers[-1] < 256 ** (5 - len(pieces))
+
+
+def _number(piece: str) -> int:
+    if piece[:2].lower() == "0x":
+        return int(piece[2:] or "0", 16)
+    return int(piece, 8 if piece.startswith("0") else 10)
 
 
 def split_fragment(link: str, project: str = "") -> tuple[str, str]:
