@@ -4,7 +4,7 @@ Rules for this file: pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from proxy.audit.platforms import PLATFORMS, Platform, fits, spelled_python
@@ -44,6 +44,14 @@ class Row:
         """Gives the Pythons that meet the worst there."""
         return tuple(python for python, cell in self.cells[platform].items() if cell is self.worst(platform))
 
+    def beside_other_indexes(self) -> "Row":
+        """Return the row of a package that another index may have as well: what is not here is not known."""
+        cells = {
+            platform: {python: Cell.UNKNOWN if cell is Cell.NONE else cell for python, cell in row.items()}
+            for platform, row in self.cells.items()
+        }
+        return replace(self, cells=cells)
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -55,6 +63,10 @@ class Matrix:
     def verdict(self, platform: str) -> Cell:
         """Gives whether the whole lock can be installed there: the worst of all rows."""
         return worst(row.worst(platform) for row in self.rows)
+
+    def beside_other_indexes(self) -> "Matrix":
+        """Return the matrix for a lock that may take from another index what is not here: no cell says that nothing fits."""
+        return Matrix(self.pythons, tuple(row.beside_other_indexes() for row in self.rows))
 
     def worst_first(self) -> list[Row]:
         """Gives the rows, those that cannot be installed somewhere before those that can be."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from proxy.audit.findings import Exchange, Fault, Finding, Level
 from proxy.audit.refused_values import RefusedValue, names_of_readable_entries, refused_in_html, refused_in_json
+from proxy.audit.wanted import Place
 from proxy.core.page import File, Page, SourceForm
 from proxy.core.parse.hashes import READ_BY_UV
 from proxy.core.parse.links import is_safe
@@ -19,10 +20,10 @@ JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 _NAMED = 3
 
 
-def page_findings(page: Page, body: bytes, content_type: str | None, exchange: Exchange) -> list[Finding]:
-    """Gives what is wrong with `page`, read from `body` that came as `content_type`."""
+def page_findings(page: Page, body: bytes, content_type: str | None, exchange: Exchange, place: Place | None = None) -> list[Finding]:
+    """Return what is wrong with `page`, read from `body` that came as `content_type`; `place` is where the project is wanted."""
     found = [*_label(page, content_type), *_forgiven(page, body), *_lacking(page)]
-    return [replace(finding, exchange=exchange) for finding in found]
+    return [replace(finding, exchange=exchange, place=place) for finding in found]
 
 
 def _label(page: Page, content_type: str | None) -> Iterator[Finding]:

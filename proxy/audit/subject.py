@@ -44,7 +44,7 @@ class Subject:
         """Notes the page, and what it says by itself."""
         self.page, self.fetched, self.exchange = page, fetched, exchange
         self.pinned = pinned_on(page, self.want)
-        self.findings += page_findings(page, fetched.body, fetched.content_type, exchange)
+        self.findings += page_findings(page, fetched.body, fetched.content_type, exchange, self.want.place)
         self.findings += lock_findings(page, self.pinned, exchange)
 
     @property

@@ -172,7 +172,8 @@ class Survey:
             return None
         pythons = pythons_of(self._order.requires_python)
         rows = [row for want in self._order.wants if want.pins for row in self._subject(want).rows(pythons)]
-        return Matrix(tuple(map(spelled_python, pythons)), tuple(rows))
+        matrix = Matrix(tuple(map(spelled_python, pythons)), tuple(rows))
+        return matrix.beside_other_indexes() if self._order.other_indexes else matrix
 
     def _subject(self, want: Want) -> Subject:
         return self._subjects.get(want.project) or Subject(want, f"{self.mirror.address}{want.project}/")

@@ -12,9 +12,11 @@ import click
 from rich.console import Console
 
 from proxy.audit import Order, Report, Survey
+from proxy.audit.findings import Level
 from proxy.audit.formats import FORMATS
 from proxy.audit.formats.table import print_report
 from proxy.audit.inputs import read_order
+from proxy.audit.wording import how_many
 from proxy.cli.interrupting import ended_by_signals
 from proxy.cli.lock_inputs import known_mirror
 from proxy.cli.progress import Telling
@@ -43,7 +45,7 @@ class Asked:
 def run_check(config: Path | None, options: Mapping[str, str | None], asked: Asked) -> int:
     """Looks at the mirror and writes the report; gives 0 where it is sound, 1 where something was found, 2 where it could not be checked.
 
-    Raises MirrormendError for what the user wrote, click.UsageError where the report cannot be written.
+    Raises MirrormendError for what the user wrote, click.UsageError if the report cannot be written: status 2.
     """
     if not (asked.words or asked.locks or asked.requirements):
         raise click.UsageError("nothing is given to check; name projects, or give --lock FILE or -r FILE")
@@ -84,4 +86,8 @@ def _write(report: Report, asked: Asked) -> None:
     try:
         asked.output.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise click.UsageError(f"the report cannot be written to {asked.output} ({reason(error)}); choose another --output") from error
+        levels = report.by_level
+        found = f"{how_many(levels[Level.ERROR], 'error')} and {how_many(levels[Level.WARNING], 'warning')} found"
+        raise click.UsageError(
+            f"the report cannot be written to {asked.output} ({reason(error)}); choose another --output ({found})"
+        ) from error

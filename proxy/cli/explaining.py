@@ -53,7 +53,8 @@ def run_explain(
     if looked.told is None:
         raise click.UsageError(looked.failure.says if looked.failure is not None else "the mirror gave no page; try again")
     if form == "json":
-        data = {**looked.told, "asked": [exchange_data(each) for each in looked.asked]}
+        metadata = None if looked.metadata is None else looked.metadata.says
+        data = {**looked.told, "metadata": metadata, "asked": [exchange_data(each) for each in looked.asked]}
         click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
     else:
         for label, text in _lines(looked.told, looked):
@@ -111,7 +112,8 @@ def _lines(told: dict[str, Any], looked: LookedAt) -> Iterator[tuple[str, str]]:
         yield "storm", "files known to be good fail: nothing is dropped until the mirror delivers again"
     if told["nearest"]:
         yield "nearest", ", ".join(told["nearest"])
-    yield "listed", f"{'yes' if told['listed'] else 'no'}: {told['says']}"
+    but = "" if looked.metadata is None else f", but {looked.metadata.says}"
+    yield "listed", f"{'yes' if told['listed'] else 'no'}: {told['says']}{but}"
 
 
 def _of_page(file: dict[str, Any]) -> str:

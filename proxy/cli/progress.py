@@ -8,14 +8,19 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from proxy.audit.wording import how_many
+
 _EVERY = 5.0
 """Seconds between two plain lines."""
 
 
 class Telling:
-    """Tells how far it is while the block runs; what it is told follows `Watch` of the audit. `found` names what is counted."""
+    """Tells how far it is while the block runs; what it is told follows `Watch` of the audit.
 
-    def __init__(self, what: str, *, found: str = "findings", quiet: bool = False) -> None:
+    `found` names one and several of what is counted.
+    """
+
+    def __init__(self, what: str, *, found: tuple[str, str] = ("finding", "findings"), quiet: bool = False) -> None:
         self._found = found
         self._what = what
         self._quiet = quiet
@@ -66,8 +71,8 @@ class Telling:
         self._show()
 
     def _show(self) -> None:
-        files = f"{min(self._answered, self._files)} of {self._files} files, " if self._files else ""
-        more = f"projects, {files}{self._findings} {self._found}"
+        files = f"{min(self._answered, self._files)} of {how_many(self._files, 'file')}, " if self._files else ""
+        more = f"{'project' if self._projects == 1 else 'projects'}, {files}{self._findings} {self._found[self._findings != 1]}"
         if self._bar is not None:
             self._bar.update(self._task, total=self._projects or None, completed=self._done, more=more)
             return

@@ -52,7 +52,7 @@ def run_warm(config: Path | None, options: Mapping[str, str | None], wanted: Wan
         raise click.UsageError("a store in memory is forgotten at the end of this command; give --store sqlite or redis://HOST:PORT/DB")
     begin_command(settings, quiet_log(settings, options.get("log_level")))
     order = read_order(wanted.words, wanted.locks, wanted.requirements, mirror, closure=wanted.closure)
-    with Telling("warming", found="files dropped", quiet=wanted.quiet) as telling:
+    with Telling("warming", found=("file dropped", "files dropped"), quiet=wanted.quiet) as telling:
         learned, lost, interrupted = run_loop(_warm(settings, order, telling))
     _tell(learned, interrupted=interrupted)
     for line in left_out_lines(order.sources):

@@ -53,7 +53,7 @@ async def test_the_table_names_the_file_the_answer_and_the_line_that_repeats_it(
     assert "macOS arm64" in done.stdout
     assert "the mirror lists it and answers 404; the proxy drops it" in done.stdout
     assert f"curl -sSL -o /dev/null -w '%{{http_code}} %{{content_type}}\\n' -r 0-0 {broken.file_url(MAC)}\n" in done.stdout
-    assert "checking: 1 of 1 projects" in done.stderr
+    assert "checking: 1 of 1 project, " in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
 
 
@@ -67,7 +67,7 @@ async def test_a_mirror_that_is_down_ends_with_2(stocked: BrokenMirror, check: C
     await stocked.stop()
     done = await check("demo", "-q")
     assert done.returncode == 2
-    assert "1 of 1 projects could not be checked" in done.stdout
+    assert "1 of 1 project could not be checked" in done.stdout
 
 
 async def test_the_json_follows_its_schema(broken: BrokenMirror, check: Check, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_the_report_goes_to_the_file_that_is_named(broken: BrokenMirror, c
     assert done.returncode == 2
     assert done.stderr == (
         f"mirrormend: the report cannot be written to {tmp_path / 'none' / 'report.txt'} (no such file or directory); "
-        "choose another --output\n"
+        "choose another --output (1 error and 0 warnings found)\n"
     )
 
 

@@ -157,3 +157,13 @@ async def test_secrets_in_the_mirrors_links_are_told_nobody(stocked: BrokenMirro
     done = await explain(hidden)
     assert f"http://127.0.0.1:9/d/{hidden}" in done.stdout
     assert "geheim" not in done.stdout + done.stderr
+
+
+async def test_metadata_at_fault_is_said_in_the_last_line_and_in_json(mirror: BrokenMirror, explain: Explain) -> None:
+    mirror.add(OLD, core_metadata=True)
+    mirror.fault(f"metadata:{OLD}", status(404))
+    done = await explain(OLD)
+    assert done.returncode == 1
+    said = "its metadata is advertised, and the mirror answered 404: uv gives up over it"
+    assert done.stdout.splitlines()[-1] == f"listed     yes: the mirror delivers it, but {said}"
+    assert json.loads((await explain(OLD, "--format", "json")).stdout)["metadata"] == said

@@ -14,10 +14,13 @@ from proxy.audit.findings import Effect, Exchange, Fault, Finding, Level, Projec
 from proxy.audit.formats import FORMATS
 from proxy.audit.formats.table import print_report
 from proxy.audit.matrix import Cell, Matrix, Row
+from proxy.audit.pages import page_findings
 from proxy.audit.platforms import PLATFORMS
-from proxy.audit.wanted import Place, Source
+from proxy.audit.wanted import LeftOut, Omission, Place, Source
+from proxy.core.parse import parse_page
 from tests.audit.conftest import MAC, Audit, Check
 from tests.faults import artifactory_404
+from tests.listing import JSON_TYPE
 from tests.mirror import BrokenMirror
 
 NASTY = "<script>alert(1)</script>&\"'%,:\x1b[31m]]>\r\n::error::x {{ 7*7 }} [bold]"
@@ -125,7 +128,7 @@ def test_annotations_are_one_command_a_line_at_the_line_of_the_lock() -> None:
     )
     assert "%25,:" in lines[0]
     assert "%0D%0A::error::x" in lines[0]
-    assert lines[-1] == f"::notice title=mirrormend check::{URL}: 1 errors, 0 warnings, 1 projects not checked"
+    assert lines[-1] == f"::notice title=mirrormend check::{URL}: 1 error, 0 warnings, 1 project not checked"
 
 
 @pytest.mark.parametrize("width", [60, 200])
@@ -166,3 +169,89 @@ async def test_a_mirror_without_macos_is_one_line_of_the_table(mirror: BrokenMir
     assert text.getvalue().count("macOS arm64") == 1
     assert "29.0, 28.0, 27.0 and 26 more" in text.getvalue()
     assert text.getvalue().count("curl") == 1
+
+
+SOUND = replace(REPORT, projects=(ProjectReport("demo", f"{URL}demo/", files=1, deliverable=1),), matrix=None, requests=1)
+EVERYWHERE = {each.name: {"3.12": Cell.WHEEL} for each in PLATFORMS}
+
+
+def table_of(report: Report, width: int = 160) -> str:
+    text = StringIO()
+    print_report(report, Console(file=text, width=width))
+    return text.getvalue()
+
+
+def row(name: str, cell: Cell, *platforms: str) -> Row:
+    return Row(name, "1.0", {**EVERYWHERE, **{platform: {"3.12": cell} for platform in platforms}})
+
+
+def noted(count: int) -> Report:
+    return replace(SOUND, projects=(replace(SOUND.projects[0], findings=(NOTE,) * count),))
+
+
+LACKING = "not all of it can be installed on"
+MAC_ARM, WINDOWS = PLATFORMS[4], PLATFORMS[5]
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        (SOUND, "Sound: nothing was found."),
+        (noted(1), "No error and no warning; 1 note."),
+        (noted(2), "No error and no warning; 2 notes."),
+        (replace(SOUND, matrix=Matrix(("3.12",), (row("a", Cell.SDIST, WINDOWS.name),))), "Sound: nothing was found."),
+        (
+            replace(noted(1), matrix=Matrix(("3.12",), (row("a", Cell.NONE, WINDOWS.name), row("b", Cell.UNKNOWN, MAC_ARM.name)))),
+            f"No error and no warning; 1 note; {LACKING} {WINDOWS.title}; not known whether all of it can be installed on {MAC_ARM.title}.",
+        ),
+    ],
+)
+def test_a_report_is_simply_sound_only_if_there_is_nothing_to_say_against_it(report: Report, said: str) -> None:
+    assert report.exit_status == 0
+    assert table_of(report, 400).splitlines()[-1] == said
+    headline = LexborHTMLParser(FORMATS["html"](report)).css_first("h1").text()
+    assert headline == f"{'Sound:' if said.startswith('Sound') else 'No error and no warning at'} {URL}"
+
+
+@pytest.mark.parametrize("form", ["table", *FORMATS])
+def test_one_is_counted_as_one(form: str) -> None:
+    warning = replace(DEAD, level=Level.WARNING, says="it is slow")
+    one = replace(
+        REPORT,
+        sources=(Source("uv.lock", "uv.lock", elsewhere=1), Source("requirements", "r.txt", left_out=(LeftOut(Omission.OPTION, "--pre"),))),
+        projects=(ProjectReport("demo", URL, files=2, deliverable=1, findings=(replace(DEAD, says="dead"), warning)),),
+        requests=1,
+        matrix=Matrix(("3.12",), (row("a", Cell.WHEEL), row("b", Cell.NONE, WINDOWS.name))),
+    )
+    interrupted = replace(one, interrupted=True, unreached=1)
+    for report in (one, interrupted, replace(one, projects=(ProjectReport("other", URL, findings=(UNCHECKED,)),))):
+        text = table_of(report) if form == "table" else FORMATS[form](report)
+        assert not re.search(r"\b1 (?:packages|projects|errors|warnings|notes|requests|files|lines)\b", text), text
+
+
+def test_packages_that_a_lock_does_not_take_from_the_mirror_are_of_no_index_in_particular() -> None:
+    said = "2 packages come from a folder, a URL, Git or another index, and were left out."
+    assert said in table_of(replace(SOUND, sources=(Source("uv.lock", "uv.lock", elsewhere=2),)))
+
+
+def test_no_line_that_repeats_a_finding_stands_there_twice() -> None:
+    page = Exchange(f"{URL}demo/", "GET", 200, 0.0)
+    found = tuple(replace(DEAD, fault=fault, exchange=page, effect=Effect.NONE) for fault in (Fault.HASH_DIFFERS, Fault.SIZE_DIFFERS))
+    text = table_of(replace(SOUND, projects=(replace(SOUND.projects[0], findings=found),)))
+    assert (text.count("curl "), "To repeat it:" in text) == (1, True)
+
+
+def test_packages_are_more_only_than_those_that_stand_there() -> None:
+    plain, lacking = (row("a", Cell.WHEEL), row("b", Cell.WHEEL)), row("c", Cell.NONE, WINDOWS.name)
+    alone, beside = (table_of(replace(SOUND, matrix=Matrix(("3.12",), rows))) for rows in (plain, (*plain, lacking)))
+    assert ("2 packages more" in alone, "2 packages " in alone) == (False, True)
+    assert "2 packages more" in beside
+
+
+def test_a_finding_of_a_page_stands_at_the_line_of_the_lock() -> None:
+    body = b'{"files": [{"filename": "demo-1.0.tar.gz", "url": "demo-1.0.tar.gz", "hashes": {}}]}'
+    page = parse_page(body, JSON_TYPE, URL, "demo")
+    found = page_findings(page, body, JSON_TYPE, Exchange(URL, "GET", 200, 0.0), Place("uv.lock", 7))
+    lines = FORMATS["github"](replace(SOUND, projects=(replace(SOUND.projects[0], findings=tuple(found)),))).splitlines()
+    assert len(lines) > 2
+    assert all(" file=uv.lock,line=7," in line for line in lines[:-1])

@@ -142,3 +142,21 @@ def test_the_worst_cell_decides() -> None:
     assert worst([Cell.WHEEL, Cell.NOT_NEEDED]) is Cell.WHEEL
     assert worst([Cell.WHEEL, Cell.SDIST, Cell.UNKNOWN]) is Cell.UNKNOWN
     assert worst([]) is Cell.NOT_NEEDED
+
+
+async def test_a_finding_of_the_page_of_a_locked_package_stands_at_its_line(mirror: BrokenMirror, audit: Audit, tmp_path: Path) -> None:
+    mirror.add(LINUX)
+    found = [each for each in (await audit(lock=write(mirror, tmp_path, LINUX))).findings if each.fault is Fault.PAGE_LACKS_UPLOAD_TIME]
+    assert [each.place is not None and each.place.line for each in found] == [4]
+
+
+async def test_what_another_index_may_have_is_not_called_uninstallable(stocked: BrokenMirror, audit: Audit, tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text("absent==1.0\ndemo==2.0 ; python_version >= '3.12'\n", encoding="utf-8")
+    alone = (await audit(lock=path)).matrix
+    path.write_text(f"--extra-index-url https://other.example.com/simple/\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    beside = (await audit(lock=path)).matrix
+    assert alone is not None
+    assert beside is not None
+    assert {alone.verdict(each.name) for each in PLATFORMS} == {Cell.NONE}
+    assert {beside.verdict(each.name) for each in PLATFORMS} == {Cell.UNKNOWN}

@@ -8,6 +8,7 @@ from proxy.audit.findings import Level, Report
 from proxy.audit.formats.left_out import left_out_lines
 from proxy.audit.grouping import Group, grouped
 from proxy.audit.wanted import OMISSIONS, LeftOut
+from proxy.audit.wording import how_many
 
 _COMMANDS = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "notice", Level.UNCHECKED: "warning"}
 _NAMED = 5
@@ -17,9 +18,12 @@ def github_of(report: Report) -> str:
     """Gives a workflow command on each line, the gravest first, and one that says how it went."""
     lines = [_annotation(group) for group in grouped(report.findings, by_release=True)]
     levels = report.by_level
-    said = (
-        f"{report.mirror}: {levels[Level.ERROR]} errors, {levels[Level.WARNING]} warnings, {levels[Level.UNCHECKED]} projects not checked"
+    counts = (
+        how_many(levels[Level.ERROR], "error"),
+        how_many(levels[Level.WARNING], "warning"),
+        how_many(levels[Level.UNCHECKED], "project"),
     )
+    said = f"{report.mirror}: {', '.join(counts)} not checked"
     lines += [_left_out(each) for each in report.incomplete]
     said = "; ".join([said, *(each.rstrip(".") for each in left_out_lines(report.sources))])
     if report.interrupted:

@@ -11,6 +11,7 @@ from proxy.audit.formats.left_out import incomplete_line, left_out_lines
 from proxy.audit.grouping import grouped
 from proxy.audit.matrix import Cell
 from proxy.audit.platforms import PLATFORMS
+from proxy.audit.wording import how_many, reservations
 from proxy.index.explaining import moment
 
 WORDS = {Cell.WHEEL: "wheel", Cell.SDIST: "sdist", Cell.NONE: "none", Cell.UNKNOWN: "not known", Cell.NOT_NEEDED: "not needed"}
@@ -35,6 +36,7 @@ def html_of(report: Report) -> str:
         left_out=list(left_out_lines(report.sources)),
         incomplete=incomplete_line(report.incomplete),
         headline=_headline(report),
+        how_many=how_many,
         facts=_facts(report),
         projects=projects,
         rows=[] if report.matrix is None else report.matrix.worst_first(),
@@ -47,7 +49,8 @@ def html_of(report: Report) -> str:
 
 
 def _headline(report: Report) -> str:
-    return {0: "Sound:", 1: "Findings at", 2: "Not fully checked:"}[report.exit_status]
+    sound = "No error and no warning at" if any(reservations(report)) else "Sound:"
+    return {0: sound, 1: "Findings at", 2: "Not fully checked:"}[report.exit_status]
 
 
 def _facts(report: Report) -> list[tuple[str, int, str]]:

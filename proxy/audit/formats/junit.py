@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 from proxy.audit.curl import curl_line
 from proxy.audit.findings import Finding, Level, ProjectReport, Report
 from proxy.audit.wanted import OMISSIONS
+from proxy.audit.wording import how_many
 from proxy.index.explaining import moment
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -31,7 +32,7 @@ def _whole(report: Report) -> ET.Element:
     cases = []
     if report.interrupted:
         case = ET.Element("testcase", classname="mirrormend", name="the check came to its end")
-        ET.SubElement(case, "error", message=f"it was interrupted; {report.unreached} projects were not come to", type="interrupted")
+        ET.SubElement(case, "error", message=f"it was interrupted; {how_many(report.unreached, 'project')} not come to", type="interrupted")
         cases.append(case)
     for source in report.sources:
         for each in source.left_out:

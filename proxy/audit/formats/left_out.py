@@ -12,7 +12,8 @@ def left_out_lines(sources: Sequence[Source]) -> Iterator[str]:
     entries = [each for source in sources for each in source.left_out]
     unnamed = sum(source.elsewhere for source in sources) - sum(each.omission in ELSEWHERE for each in entries)
     if unnamed > 0:
-        yield f"{unnamed} packages come from another registry, and were left out."
+        come = "packages come" if unnamed > 1 else "package comes"
+        yield f"{unnamed} {come} from a folder, a URL, Git or another index, and {'were' if unnamed > 1 else 'was'} left out."
     for omission in Omission:
         found = [each.text for each in entries if each.omission is omission]
         if found:

@@ -11,6 +11,7 @@ from proxy.audit.grouping import Group as Findings
 from proxy.audit.grouping import grouped
 from proxy.audit.matrix import Cell, Matrix, Row
 from proxy.audit.platforms import PLATFORMS
+from proxy.audit.wording import how_many, reservations
 from proxy.config.complaints import on_one_line
 
 _STYLES = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan", Level.UNCHECKED: "magenta"}
@@ -49,15 +50,16 @@ def _plain(text: str, style: str = "") -> Text:
 def _head(report: Report) -> RenderableType:
     files = sum(each.files for each in report.projects)
     asked = files - sum(each.unasked for each in report.projects)
+    projects, requests = how_many(len(report.projects), "project"), how_many(report.requests, "request")
     lines = [
         _plain(f"{report.mirror} ({report.kind})", "bold"),
-        _plain(f"{len(report.projects)} projects, {asked} of {files} files asked about, {report.requests} requests"),
+        _plain(f"{projects}, {asked} of {how_many(files, 'file')} asked about, {requests}"),
     ]
     partial = [each for each in report.projects if each.unasked and each.checked]
     if partial and not report.interrupted:
         lines.append(
             _plain(
-                f"Of {len(partial)} projects some files were not asked about: beyond the budget (see --budget), or in vain.",
+                f"Of {how_many(len(partial), 'project')} some files were not asked about: beyond the budget (see --budget), or in vain.",
                 "dim",
             )
         )
@@ -79,15 +81,17 @@ def _print_groups(level: Level, groups: list[Findings], console: Console) -> Non
         table.add_row(*(_plain(cell) for cell in cells))
     console.print(table)
     if len(groups) > _MOST:
-        console.print(_plain(f"… and {len(groups) - _MOST} lines more: --format json has all", "dim"))
-    lines = {
+        console.print(_plain(f"… and {how_many(len(groups) - _MOST, 'line')} more: --format json has all", "dim"))
+    by_kind = {
         (group.first.project, group.first.fault, group.status): curl_line(group.first.exchange)
         for group in reversed(groups[:_MOST])
         if group.first.exchange is not None
     }
+    # What differs in kind may have been seen in one answer.
+    lines = dict.fromkeys(reversed(by_kind.values()))
     if lines:
         console.print(_plain("To repeat them, one of a kind:" if len(lines) > 1 else "To repeat it:", "dim"))
-    for line in reversed(lines.values()):
+    for line in lines:
         # In one piece whatever the width, so that it can be copied.
         console.print(_plain(f"  {line}"), soft_wrap=True)
 
@@ -112,10 +116,13 @@ def _matrix(matrix: Matrix) -> RenderableType:
     for platform in PLATFORMS:
         table.add_column(platform.title, header_style="bold")
     plain = [row for row in matrix.rows if all(row.worst(each.name) in {Cell.WHEEL, Cell.NOT_NEEDED} for each in PLATFORMS)]
-    for row in (each for each in matrix.worst_first() if each not in plain):
+    others = [each for each in matrix.worst_first() if each not in plain]
+    for row in others:
         table.add_row(_plain(f"{row.project} {row.version}"), *(_cell(row, platform.name) for platform in PLATFORMS))
     if plain:
-        table.add_row(_plain(f"{len(plain)} packages more", "dim"), *(Text("wheel", style="green") for _ in PLATFORMS))
+        table.add_row(
+            _plain(how_many(len(plain), "package") + (" more" if others else ""), "dim"), *(Text("wheel", style="green") for _ in PLATFORMS)
+        )
     verdicts = [matrix.verdict(platform.name) for platform in PLATFORMS]
     table.add_section()
     table.add_row(Text("the whole lock", style="bold"), *(_whole(verdict) for verdict in verdicts))
@@ -142,14 +149,18 @@ def _conclusion(report: Report) -> Text:
     found = levels[Level.ERROR] + levels[Level.WARNING]
     unchecked = levels[Level.UNCHECKED]
     if report.interrupted:
-        left = f"; {report.unreached} projects were not come to" if report.unreached else ""
+        left = f"; {how_many(report.unreached, 'project')} not come to" if report.unreached else ""
         return _plain(f"Interrupted: this is what is known so far{left}.", "bold yellow")
     if found:
         return _plain(
-            f"{levels[Level.ERROR]} errors and {levels[Level.WARNING]} warnings.", "bold red" if levels[Level.ERROR] else "yellow"
+            f"{how_many(levels[Level.ERROR], 'error')} and {how_many(levels[Level.WARNING], 'warning')}.",
+            "bold red" if levels[Level.ERROR] else "yellow",
         )
     if report.incomplete and not unchecked:
         return _plain(incomplete_line(report.incomplete), "bold magenta")
     if unchecked:
-        return _plain(f"{unchecked} of {len(report.projects)} projects could not be checked.", "bold magenta")
+        return _plain(f"{unchecked} of {how_many(len(report.projects), 'project')} could not be checked.", "bold magenta")
+    reserved = list(reservations(report))
+    if reserved:
+        return _plain(f"No error and no warning; {'; '.join(reserved)}.", "bold green")
     return _plain("Sound: nothing was found.", "bold green")
