@@ -152,7 +152,8 @@ def _end_uv(uv_runs: int, process: int) -> None:
     for how in (signal.SIGTERM, signal.SIGKILL):
         if _ended(uv_runs, 0):
             return
-        for each in _holders(uv_runs) or [process]:
+        # The number of a process that has ended may be another one's by now.
+        for each in _holders(uv_runs) if Path("/proc/self/fd").is_dir() else [process]:
             with suppress(OSError):
                 os.kill(each, how)
         if _ended(uv_runs, _BETWEEN_SIGNALS):
@@ -161,7 +162,7 @@ def _end_uv(uv_runs: int, process: int) -> None:
 
 
 def _holders(pipe: int) -> list[int]:
-    """Return the other processes that have the pipe open for writing, none where the system does not tell."""
+    """Return the other processes that have the pipe open for writing, as Linux tells."""
     this = Path(f"pipe:[{os.fstat(pipe).st_ino}]")
     found: set[int] = set()
     for entry in Path("/proc").glob("[0-9]*/fd/*"):

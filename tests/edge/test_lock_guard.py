@@ -130,7 +130,7 @@ def test_where_the_lock_could_not_be_put_back_the_guard_does_it(tmp_path: Path, 
 
     def interrupted() -> None:
         with guarded({path: OLD}, [PROXY], os.open(tmp_path, os.O_RDONLY)) as guard:
-            guard.uv_runs(1)
+            guard.uv_runs(os.getpid())
             path.write_bytes(OURS)
             if uv_ended:
                 guard.uv_runs(None)
