@@ -113,7 +113,8 @@ class Survey:
         if order.closure:
             await self._follow(order)
         await asyncio.gather(*(self._look_at(want) for want in self._order.wants))
-        if not self.verifier.head_tells:
+        await self.verifier.promises_looked_at()
+        if self.verifier.head.lies:
             # What HEAD said before that was seen is worth nothing either.
             await asyncio.gather(*(self._ask(subject, subject.of_head_alone()) for subject in self._subjects.values()))
         self._ended = True
@@ -269,7 +270,7 @@ class Survey:
         verdicts = subject.project.verdicts
         passing = [file for file in wanted if file.key in verdicts and verdicts[file.key].cause in PASSING]
         if passing and self._section.retries:
-            await self._ask(subject, passing)
+            await self._ask(subject, passing, believe_head=False)
         if budget != 0:
             first = read_first(page, subject.releases, subject.project)
             self._watch.asks(len(first))
@@ -279,7 +280,7 @@ class Survey:
     async def _confirm(self, subject: Subject, page: Page) -> None:
         """Ask by a GET for some of the files of which HEAD alone was asked: mirrors promise by it what they do not deliver."""
         alone, verdicts = subject.of_head_alone(), subject.project.verdicts
-        if self.verifier.head_tells:
+        if self.verifier.head.is_asked:
             chosen = {file.key for file in confirmed_by_get(page, alone, subject.releases, BUDGETS[self.mirror.kind].confirmed)}
             # If HEAD fails, GET may deliver the file.
             failed = {file.key for file in alone if file.key in verdicts and verdicts[file.key].kind is Kind.UNKNOWN}

@@ -21,7 +21,7 @@ from proxy.core.flows.exchange import Flow
 from proxy.core.flows.probe import probe_alone
 from proxy.core.identity import Identity
 from proxy.core.page import File
-from proxy.core.verdict.judge import PROOF, Cause, Kind, cause_of, is_undeliverable
+from proxy.core.verdict.judge import PROOF, Cause, cause_of, is_undeliverable
 from proxy.core.verdict.proof import PLATFORM_FILES, Suspicion, missing_answers, platform_tag, proves_absence
 from proxy.index.flights import Tasks
 from proxy.index.project import Project
@@ -102,8 +102,8 @@ class DenialProver:
         self.suspects: dict[Key, Suspect] = {}
         """The files whose denial is being proven, by project and name."""
 
-    def suspect(self, project: Project, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect:
-        """Begin to prove that `file`, denied by `evidence`, is absent, unless that is under way."""
+    def suspect(self, project: Project, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency, known_good: bool) -> Suspect:
+        """Begin to prove that `file`, denied by `evidence`, is absent, unless that is under way; `known_good` is as in Suspect."""
         known = self.suspects.get((project.name, file.key))
         if known is not None and known.project is project:
             if urgency < known.urgency:
@@ -120,7 +120,7 @@ class DenialProver:
             evidence,
             cause,
             urgency,
-            known_good=previous is not None and previous.kind is Kind.DELIVERABLE,
+            known_good=known_good,
             proven_before=is_undeliverable(previous),
             delivered_before=self._standing.delivered_count,
         )
@@ -177,7 +177,7 @@ class DenialProver:
         unready = [suspect for suspect in chunk if not self._lacks_only_alone(suspect)]
         if unready:
             outcome = await self._ask(unready)
-            await self._look_closer(outcome)
+            await self._look_closer(outcome, unready[0].project)
             self._take(unready, outcome)
         await self._ask_alone([suspect for suspect in chunk if suspect.key in self.suspects and self._lacks_only_alone(suspect)])
 
@@ -278,7 +278,6 @@ class DenialProver:
         if suspect is None:
             if cause is Cause.AVAILABLE:
                 outcome.good += 1
-                self._standing.delivered_by_get.append(file.url)
                 self._standing.delivered(file, evidence.at)
             elif cause in PROOF:
                 outcome.bad.append((file, evidence))
@@ -305,7 +304,7 @@ class DenialProver:
         if cause is Cause.ABSENT:
             self._standing.platforms.denied(suspect.file)
 
-    async def _look_closer(self, outcome: Outcome) -> None:
+    async def _look_closer(self, outcome: Outcome, project: Project) -> None:
         """Find out whether good files that were denied are gone, or are delivered to who asks alone."""
         plain_only = self._standing.plain_only(self._clock())
         bad, outcome.bad = outcome.bad, []
@@ -316,6 +315,8 @@ class DenialProver:
                 outcome.flickers = True
             else:
                 outcome.bad.append((file, evidence))
+        for file, evidence in {file.url: (file, evidence) for file, evidence in outcome.bad}.values():
+            await self._ledger.known_good_failed(project, file, evidence)
 
     def _take(self, chunk: list[Suspect], outcome: Outcome) -> None:
         """Draw the conclusions of a round."""
@@ -330,8 +331,6 @@ class DenialProver:
                 contradicted |= suspect.denials > 0 and not self._ledger.is_young(suspect.project, suspect.file)
             self._finish(suspect)
             self._ledger.note(suspect.project, suspect.file, evidence)
-        for file, evidence in outcome.bad:
-            self._ledger.known_good_failed(chunk[0].project, file, evidence)
         if outcome.delivered or outcome.bad or outcome.flickers:
             self._start_over(crowded=contradicted)
         elif outcome.good:

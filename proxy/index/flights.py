@@ -100,6 +100,11 @@ class SingleFlight(Generic[Key, Value]):
             task.add_done_callback(lambda ended: self._ended(key, ended))
         return task
 
+    async def idle(self) -> None:
+        """Wait until nothing is under way."""
+        if self._flights:
+            await asyncio.wait(self._flights.values())
+
     def _ended(self, key: Key, task: "asyncio.Task[Value]") -> None:
         if self._flights.get(key) is task:
             del self._flights[key]

@@ -88,7 +88,14 @@ class Index:
         self._stop_watching = store.watch_losses(self._store_lost)
         self._projects = Projects(self._keeper, clock)
         self._verifier = Verifier(
-            mirror, rules, self.tasks, clock, patience=settings.probe.patience, learned=self._projects.learned, head_lied=self._plan_anew
+            mirror,
+            rules,
+            self.tasks,
+            clock,
+            patience=settings.probe.patience,
+            learned=self._projects.learned,
+            head_lied=self._projects.plan_anew,
+            settled_after=verdict.confirm,
         )
         self.rescue = _rescue(repairs, settings, self.tasks, self._verifier, clock)
         replicas = Replicas(self._keeper, self.tasks)
@@ -128,11 +135,6 @@ class Index:
             clock=clock,
             rescue=self.rescue,
         )
-
-    def _plan_anew(self) -> None:
-        """Have all pages verified again when they are asked for next."""
-        for project in self._projects:
-            project.planned_for = 0.0
 
     def now(self) -> float:
         """Seconds since the epoch."""

@@ -188,6 +188,11 @@ class Projects:
             self._weigh(project)
             self._make_room(None, self._clock())
 
+    def plan_anew(self) -> None:
+        """Have all pages verified again when they are asked for next."""
+        for project in self:
+            project.planned_for = 0.0
+
     def _look_at_some(self, using: Project, now: float) -> None:
         """Weigh some projects again, the one in use among them, and let go of those that may not be used any more."""
         self._weigh(using)

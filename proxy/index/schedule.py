@@ -17,6 +17,7 @@ from proxy.core.verdict.judge import VerdictRules
 from proxy.core.verdict.plan import Plan, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
 from proxy.core.verdict.settle import Mended
 from proxy.index.burst import Burst
+from proxy.index.comparison import Comparison
 from proxy.index.flights import SingleFlight, Tasks, finished
 from proxy.index.gate import Gate
 from proxy.index.project import Progress, Project
@@ -78,6 +79,9 @@ class Schedule:
         self._burst = Burst(clock)
         self._rests: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "rest")
         self._again: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "again")
+        self._comparison = Comparison(mirror, verifier)
+        self._comparing = asyncio.Lock()
+        self._comparisons: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "compare HEAD and GET for")
         self._verifying = 0
         self._resting = False
 
@@ -96,7 +100,6 @@ class Schedule:
             return
         project.planned_for = known.checked
         self._projects.borrow(project, known)
-        self._verifier.doubt(project)
         ahead = self._to_read_ahead(project, known.page, client)
         first = self._plan(project, known.page, self._budget(), client, awaited_only=True).first
         progress = project.verification = Progress(began=self._clock())
@@ -287,15 +290,14 @@ class Schedule:
                     kept = {file.key for file in wanted.files}
                     project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
                 await self._verifier.ask(project, wanted.files, patient=True)
-                if not self._costly and await self._verifier.test_head(project, (*first, *wanted.files)):
-                    wanted = await self._plan_all(project, page, left, client)
-                    await self._verifier.ask(project, wanted.files, patient=True)
             progress.rest.set()
             if self._rescue is not None:
                 await self._rescue.prepare(project, self._probe.deadline)
             if first or wanted.files:
                 self._report(project, page)
                 self._projects.learned(project)
+            if not self._costly and budget != 0:
+                self._comparisons.start((project.who.key, project.name), lambda: self._compare(project, page))
             if wanted.more:
                 self._rests.start((project.who.key, project.name), lambda: self._verify_the_rest(project, client))
         except UpstreamError as error:
@@ -306,6 +308,12 @@ class Schedule:
             progress.rest.set()
             project.verification = None
             self._projects.learned(project)
+
+    async def _compare(self, project: Project, page: Page) -> None:
+        """Compare HEAD with GET, one page at a time: all together have few files compared."""
+        async with self._comparing:
+            if not self._resting and await self._comparison.compare(project, page, self._budget()):
+                self._projects.learned(project)
 
     def _still_due(self, project: Project, page: Page, files: tuple[File, ...], client: ClientPlatform | None) -> tuple[File, ...]:
         """Gives those of `files` that no replica asked about meanwhile."""

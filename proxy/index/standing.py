@@ -1,25 +1,16 @@
 """How a mirror stands towards one identity, and what probes taught about the mirror itself."""
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 
-from proxy.core.flows.evidence import DELIVERED, WHOLE, Asked, Evidence
 from proxy.core.page import File
 from proxy.core.verdict.guard import StormGuard
-from proxy.core.verdict.judge import Cause
-from proxy.core.verdict.plan import CONFIRMED_OF_PLATFORM
-from proxy.core.verdict.proof import PlatformDenials, platform_tag
-
-_HEAD_LIES = 3
-"""So many denials of HEAD that a GET contradicts, and HEAD is not asked any more."""
+from proxy.core.verdict.proof import PlatformDenials
 
 _IN_VAIN = 16
 _SURELY_IN_VAIN = 64
 
 _FIRST_PAUSE = 15.0
-
-# Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
-_HEAD = Asked.HEAD
 
 _CAREFUL_FOR = 3600.0
 """Seconds after a contradiction for which more denials are asked for before a file is dropped."""
@@ -33,10 +24,11 @@ SIGNED_FOR = 300.0
 
 @dataclass(frozen=True, slots=True)
 class KnownGood:
-    """A file that was delivered, and when (seconds since the epoch)."""
+    """A file that was delivered, and when (seconds since the epoch); or that HEAD promised, which is called `promised`."""
 
     file: File
     at: float
+    promised: bool = False
 
 
 @dataclass(slots=True)
@@ -61,13 +53,11 @@ class Standing:
     tried: float = 0.0
     refuses_head: bool | None = None
     head_tested: float = 0.0
-    delivered_by_get: deque[str] = field(default_factory=lambda: deque(maxlen=64))
-    """The addresses of files that bore witness lately."""
 
-    def delivered(self, file: File, at: float) -> None:
-        """Record that `file` was delivered at `at`, in seconds since the epoch."""
+    def delivered(self, file: File, at: float, *, promised: bool = False) -> None:
+        """Record that `file` was delivered at `at`, in seconds since the epoch, or only `promised` by HEAD."""
         self.guard.good(at)
-        self.good.append(KnownGood(file, at))
+        self.good.append(KnownGood(file, at, promised))
         self.delivered_count += 1
         self.misses = self.tries = 0
 
@@ -85,12 +75,15 @@ class Standing:
         usable = (good for good in reversed(self.good) if "?" not in good.file.url or 0 <= now - good.at < SIGNED_FOR)
         return list({good.file.url: good.file for good in usable}.values())
 
-    def forget(self, file: File) -> bool:
-        """Take `file` for good no more; return whether it was."""
-        kept = [good for good in self.good if good.file.url != file.url]
-        was = len(kept) < len(self.good)
-        self.good = deque(kept, maxlen=self.good.maxlen)
+    def forget(self, file: File) -> KnownGood | None:
+        """Take `file` for good no more; return for what it was taken."""
+        was = next((good for good in reversed(self.good) if good.file.url == file.url), None)
+        self.good = deque((good for good in self.good if good.file.url != file.url), maxlen=self.good.maxlen)
         return was
+
+    def forget_promises(self) -> None:
+        """Take files for good no more that HEAD alone promised."""
+        self.good = deque((good for good in self.good if not good.promised), maxlen=self.good.maxlen)
 
     def only_plain_get_delivered(self, now: float) -> None:
         """Record that a file was delivered by an ordinary GET, though Range was denied before it and after it."""
@@ -121,43 +114,3 @@ class Standing:
     def doubtful(self) -> bool:
         """Whether so many files in a row were not delivered that asking may be in vain."""
         return self.misses >= _IN_VAIN
-
-
-class HeadTrust:
-    """Whether HEAD is worth asking: there are mirrors that deny by it what they deliver, and that promise by it what they do not.
-
-    `broken` says that it promised a file whose absence was proven: from then on no promise of it counts.
-    """
-
-    def __init__(self) -> None:
-        self._lies = 0
-        self._holds = 0
-        self._tested: Counter[str] = Counter()
-        self.broken = False
-
-    @property
-    def tells(self) -> bool:
-        """True if what HEAD says is worth asking for, be it a promise or a denial."""
-        return self.believed and not self.broken
-
-    def test(self, file: File) -> bool:
-        """Return whether what HEAD says of `file` is to be compared with a GET, and count it if so."""
-        if not self.tells:
-            return False
-        tag = platform_tag(file)
-        if self._tested[tag] >= CONFIRMED_OF_PLATFORM:
-            return False
-        self._tested[tag] += 1
-        return True
-
-    @property
-    def believed(self) -> bool:
-        """Whether to begin with HEAD."""
-        return self._lies < _HEAD_LIES or self._holds > self._lies
-
-    def weigh(self, evidence: Evidence, cause: Cause) -> None:
-        """Notes what came of a probe that may have begun with HEAD."""
-        if evidence.asked is _HEAD or (evidence.head in WHOLE and cause is Cause.AVAILABLE):
-            self._holds += evidence.status in DELIVERED
-        elif evidence.asked is Asked.RANGE and self.believed and cause is Cause.AVAILABLE:
-            self._lies += 1

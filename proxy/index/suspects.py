@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Any
 
 from proxy.core.flows.evidence import Evidence
@@ -35,13 +35,6 @@ class Urgency(IntEnum):
     BACKGROUND = 2
 
 
-class Promise(Enum):
-    """When HEAD said of a denied file that it can be had."""
-
-    NOW = "now"
-    BEFORE = "before"
-
-
 @dataclass(slots=True, eq=False)
 class Suspect:
     """A file that was denied, and how far the proof is.
@@ -50,7 +43,7 @@ class Suspect:
     delivered files when the first of them came. `known_good` says that it was delivered once, `proven_before` that it was proven absent.
     `alone` counts the denials that came when it was asked for with no other probe under way, the last of them at `alone_at` (seconds since
     the epoch); one that came while no client was sent a file counts as `ALONE`.
-    `promised` says that HEAD had promised it: `Promise.NOW` just before it was denied, `Promise.BEFORE` when it was asked about before.
+    `promised` says that HEAD had promised it.
     `done` is set when it is proven, delivered, or given up for now.
     """
 
@@ -69,7 +62,7 @@ class Suspect:
     repetitions_before: int = 0
     alone: int = 0
     alone_at: float = float("-inf")
-    promised: Promise | None = None
+    promised: bool = False
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -131,6 +124,6 @@ class Ledger:
     record: Callable[[Project, File, Evidence, Cause], None]
     note: Callable[[Project, File, Evidence], None]
     conclude: Callable[[Project, File, Evidence, Cause], None]
-    known_good_failed: Callable[[Project, File, Evidence], None]
+    known_good_failed: Callable[[Project, File, Evidence], Coroutine[Any, Any, None]]
     find_witness: Callable[[Project, frozenset[str]], Coroutine[Any, Any, bool]]
     is_young: Callable[[Project, File], bool]

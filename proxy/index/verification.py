@@ -14,7 +14,7 @@ import structlog
 
 from proxy.core.flows.evidence import WHOLE, Asked, Evidence
 from proxy.core.flows.exchange import Flow
-from proxy.core.flows.probe import get_probe, head_probe, head_status, plain_probe, probe, whole_probe
+from proxy.core.flows.probe import get_probe, head_status, plain_probe, probe, whole_probe
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging
 from proxy.core.twins import same_elsewhere
@@ -23,9 +23,10 @@ from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, 
 from proxy.core.verdict.plan import is_young, order
 from proxy.index.denials import DenialProver
 from proxy.index.flights import SingleFlight, Tasks
+from proxy.index.head_trust import HeadTrust
 from proxy.index.project import Project
-from proxy.index.standing import SIGNED_FOR, HeadTrust, Standing
-from proxy.index.suspects import Ledger, Promise, Suspect, Urgency
+from proxy.index.standing import SIGNED_FOR, Standing
+from proxy.index.suspects import Ledger, Suspect, Urgency
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
@@ -70,7 +71,7 @@ class Verifier:
     """Probes files of one mirror and turns what comes back into verdicts.
 
     Who asks waits for the proof of denials at most `patience` seconds (None: however long); `learned` hears of verdicts that come later.
-    `head_lied` hears once that HEAD promised what the mirror denies, so that verdicts that rest on it are worth nothing; see `doubt`.
+    `head_lied` hears when HEAD is seen to lie: verdicts that rest on it alone are worth nothing then. `settled_after` is as in HeadTrust.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Verifier:
         patience: float | None = None,
         learned: Callable[[Project], None] | None = None,
         head_lied: Callable[[], None] = lambda: None,
+        settled_after: float = 0.0,
     ) -> None:
         self._mirror = mirror
         self._counts = mirror.counts
@@ -94,7 +96,9 @@ class Verifier:
         self._learned = learned
         self._tell_of_lie = head_lied
         self._identities: dict[str, _Judged] = {}
-        self._head = HeadTrust()
+        self._promises: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "promise of")
+        self.head = HeadTrust(clock, settled_after)
+        """What HEAD is worth."""
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity, since files known to be good fail."""
@@ -134,33 +138,6 @@ class Verifier:
         await self._proven(judged.prover, suspects)
         return True
 
-    async def test_head(self, project: Project, files: Iterable[File]) -> bool:
-        """Compare with a GET what HEAD said of some of `files`, and return whether that showed that it is worth nothing.
-
-        It is enough to have seen what HEAD is worth at some files of each platform.
-        """
-        verdicts, test = project.verdicts, self._head.test
-        shown = set(self._of(project.who).standing.delivered_by_get)
-        alone = [file for file in files if (verdict := verdicts.get(file.key)) is not None and verdict.rests_on_head]
-        chosen = [file for file in alone if file.url not in shown and test(file)]
-        await self.ask(project, chosen, patient=True, believe_head=False)
-        if not chosen or self._head.tells:
-            return False
-        self.doubt(project)
-        return True
-
-    @property
-    def head_tells(self) -> bool:
-        """True unless HEAD was seen to promise a file whose absence was proven, or to fail for files that are delivered."""
-        return self._head.tells
-
-    def doubt(self, project: Project) -> None:
-        """Forget what is known of files of `project` by HEAD alone, if that is worth nothing."""
-        if self._head.tells:
-            return
-        broken, good = self._head.broken, Kind.DELIVERABLE
-        project.forget([key for key, each in project.verdicts.items() if each.rests_on_head and (broken or each.kind is not good)])
-
     async def _ask_some(
         self,
         project: Project,
@@ -176,26 +153,27 @@ class Verifier:
         standing = judged.standing
 
         def flows() -> Iterator[tuple[File, Flow[Evidence]]]:
-            head, platforms, plain_only, verdicts = self._head, standing.platforms, standing.plain_only(self._clock()), project.verdicts
+            head, platforms, plain_only, verdicts = self.head, standing.platforms, standing.plain_only(self._clock()), project.verdicts
             file: File | None = next_one
             while file is not None:
-                if plain_only:
+                by_head = head.is_asked and not (platforms.files and platforms.expects_denial(file))
+                verdict = verdicts.get(file.key)
+                if plain_only and not (by_head and head.holds):
                     yield file, plain_probe(file.url)
+                elif not believe_head and verdict is not None and verdict.rests_on_head:
+                    # What HEAD says is known.
+                    yield file, get_probe(file.url, verdict.evidence.status or 0, size=file.size, ranged=not plain_only)
                 else:
-                    by_head = head.tells and not (platforms.files and platforms.expects_denial(file))
-                    verdict = verdicts.get(file.key)
-                    if by_head and not believe_head and verdict is not None and verdict.rests_on_head:
-                        # HEAD was asked just before.
-                        yield file, get_probe(file.url, verdict.evidence.status or 0, size=file.size)
-                    else:
-                        believed = believe_head and (verdict is None or not verdict.needs_get)
-                        yield file, probe(file.url, size=file.size, head=by_head, believe_head=believed)
+                    believed = believe_head and (verdict is None or not verdict.needs_get)
+                    yield file, probe(file.url, size=file.size, head=by_head, believe_head=believed, ranged=not plain_only)
                 file = None if self._in_vain(standing) else next(left, None)
 
         def learned(file: File, evidence: Evidence) -> None:
             cause = cause_of(evidence, file.size)
-            self._head.weigh(evidence, cause)
-            suspect = self._note(project, judged, file, evidence, cause=cause, urgency=urgency)
+            self.head.weigh(evidence, cause)
+            if not believe_head:
+                self.head.sampled(file, evidence, cause)
+            suspect = self._note(project, judged, file, evidence, cause=cause, urgency=urgency, wanted=False)
             if cause is not _AVAILABLE:
                 standing.misses += 1
             if suspect is not None:
@@ -247,7 +225,8 @@ class Verifier:
     async def correct(self, project: Project, file: File, evidence: Evidence, *, wait: bool = True) -> None:
         """Note what a request for the file itself showed; a denial is proven, or not, as that of a probe, and that is waited for or not."""
         judged = self._of(project.who)
-        suspect = self._note(project, judged, file, evidence, cause=cause_of(evidence, file.size), urgency=Urgency.AWAITED)
+        cause = cause_of(evidence, file.size)
+        suspect = self._note(project, judged, file, evidence, cause=cause, urgency=Urgency.AWAITED, wanted=True)
         if suspect is not None:
             await self._proven(judged.prover, [suspect], wait=wait)
 
@@ -261,7 +240,7 @@ class Verifier:
 
     def believes_head(self, who: Identity) -> bool:
         """Return whether HEAD tells `who` the truth, as far as was seen: there are mirrors that deny by it what they deliver."""
-        return self._head.believed and not self._of(who).standing.refuses_head
+        return self.head.believed and not self._of(who).standing.refuses_head
 
     def head_tested(self, who: Identity) -> bool:
         """Return whether it was seen what a refusal of HEAD is worth that `who` gets."""
@@ -308,30 +287,71 @@ class Verifier:
         elif cause_of(await self._mirror.converse(plain_probe(good.url), project.who, within=_HEAD_WITHIN), good.size) is _AVAILABLE:
             standing.refuses_head, standing.head_tested = True, self._clock()
 
-    def _note(self, project: Project, judged: _Judged, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency) -> Suspect | None:
-        """Note the verdict that `evidence` of this `cause` allows at once; return the suspect where it denies the file."""
+    def _note(
+        self, project: Project, judged: _Judged, file: File, evidence: Evidence, *, cause: Cause, urgency: Urgency, wanted: bool
+    ) -> Suspect | None:
+        """Note the verdict that `evidence` of this `cause` allows at once; return the suspect where it denies the file.
+
+        `wanted` says that somebody wants the file itself: a mirror that fetches it only then has begun to.
+        """
         previous = project.verdicts.get(file.key)
         standing, prover, suspect = judged.standing, judged.prover, None
         if cause in PROOF and _may_have_expired(project, file, evidence.at):
             cause = Cause.NOT_UNDERSTOOD
         if cause is _AVAILABLE:
-            standing.delivered(file, evidence.at)
+            by_head = evidence.asked is Asked.HEAD
+            standing.delivered(file, evidence.at, promised=by_head)
             if standing.platforms.files:
                 standing.platforms.delivered(file)
+            if not by_head:
+                self.head.agrees(project.name, file)
             if prover.suspects:
                 prover.delivered(project, file)
         elif cause in PROOF and file.probeable:
-            if cause is Cause.ABSENT:
-                standing.platforms.denied(file)
-            if not self._stands(project, file, evidence):
-                suspect = prover.suspect(project, file, evidence, cause=cause, urgency=urgency)
-                self._note_promise(suspect, evidence, previous)
-            elif evidence.head in WHOLE:
-                self._head_lied(project, file)
-            if previous is not None and previous.kind is Kind.DELIVERABLE:
-                self._known_good_failed(project, standing, file, evidence)
+            promised = self._promised(project, file, evidence, previous)
+            if promised and not self.head.denied(project.name, file, evidence.at) and not wanted:
+                # It may be on its way to the mirror, by the request that was denied.
+                if previous is None or not previous.rests_on_head:
+                    self._learn_from_probe(project, file, evidence, cause)
+                return None
+            suspect = self._note_denial(project, judged, file, evidence, cause=cause, urgency=urgency, promised=promised, wanted=wanted)
         self._learn_from_probe(project, file, evidence, cause)
         return suspect
+
+    def _note_denial(
+        self,
+        project: Project,
+        judged: _Judged,
+        file: File,
+        evidence: Evidence,
+        *,
+        cause: Cause,
+        urgency: Urgency,
+        promised: bool,
+        wanted: bool,
+    ) -> Suspect | None:
+        previous, standing, suspect = project.verdicts.get(file.key), judged.standing, None
+        if cause is Cause.ABSENT:
+            standing.platforms.denied(file)
+        # Where HEAD alone promised it, a comparison shows that this promise is worth nothing, and no outage.
+        compared = promised and previous is not None and previous.rests_on_head and (self.head.lies or not wanted)
+        known_good = previous is not None and previous.kind is Kind.DELIVERABLE and not compared
+        if not self._stands(project, file, evidence) or (promised and not wanted and not self.head.lies):
+            suspect = judged.prover.suspect(project, file, evidence, cause=cause, urgency=urgency, known_good=known_good)
+            suspect.promised |= promised
+        if known_good:
+            self._known_good_failed(project, standing, file, evidence)
+        return suspect
+
+    def _promised(self, project: Project, file: File, evidence: Evidence, previous: Verdict | None) -> bool:
+        """Return whether HEAD promised what `evidence` denies; while it lies, it is not asked, and might have."""
+        if evidence.head is not None:
+            if evidence.head not in WHOLE:
+                self.head.agrees(project.name, file)
+            return evidence.head in WHOLE
+        if previous is None or previous.kind is Kind.UNKNOWN:
+            return self.head.lies
+        return previous.kind is Kind.DELIVERABLE and previous.rests_on_head
 
     def _stands(self, project: Project, file: File, evidence: Evidence) -> bool:
         """Return whether the file was proven absent so lately that another denial needs no proof of its own."""
@@ -358,39 +378,36 @@ class Verifier:
     def _conclude(self, project: Project, file: File, evidence: Evidence, cause: Cause) -> None:
         self._learn(project, file, evidence, cause, proven=True)
         suspect = self._of(project.who).prover.suspects.get((project.name, file.key))
-        if suspect is None or suspect.promised is None or not self._head.tells:
-            return
-        if suspect.promised is Promise.NOW:
-            self._head_lied(project, file)
-        else:
-            self._tasks.start(self._test_promise(project, file), f"test HEAD for {project.name}")
+        if suspect is not None and suspect.promised and not self.head.lies and self.head.denied(project.name, file, evidence.at):
+            self._promises.start(suspect.key, lambda: self._look_at_promise(project, file))
 
-    @staticmethod
-    def _note_promise(suspect: Suspect, evidence: Evidence, previous: Verdict | None) -> None:
-        if evidence.head in WHOLE:
-            suspect.promised = Promise.NOW
-        elif evidence.head is None and previous is not None and previous.kind is Kind.DELIVERABLE and previous.rests_on_head:
-            suspect.promised = suspect.promised or Promise.BEFORE
+    async def _look_at_promise(self, project: Project, file: File) -> None:
+        """Find out whether HEAD promises `file` still, which was proven absent, and GET still denies it: then HEAD lies."""
+        flow = probe(file.url, size=file.size, believe_head=False)
+        evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
+        if evidence.head in WHOLE and cause_of(evidence, file.size) in PROOF and self.head.lied():
+            _log.warning(
+                "head-lies",
+                mirror=self._mirror.name,
+                project=project.name,
+                file=file.filename,
+                meaning="the mirror promises by HEAD what it denies to GET: for an hour files are asked for by GET",
+            )
+            self._tell_of_lie()
 
-    async def _test_promise(self, project: Project, file: File) -> None:
-        """Find out whether HEAD promises `file` still, which was proven absent."""
-        evidence = await self._mirror.converse(head_probe(file.url), project.who, within=_HEAD_WITHIN)
-        if cause_of(evidence, file.size) is _AVAILABLE:
-            self._head_lied(project, file)
+    async def promises_looked_at(self) -> None:
+        """Wait until it is known whether HEAD lies, as far as it promised files that were proven absent."""
+        await self._promises.idle()
 
-    def _head_lied(self, project: Project, file: File) -> None:
-        if self._head.broken:
-            return
-        self._head.broken = True
-        self.doubt(project)
-        _log.warning(
-            "head-lies",
-            mirror=self._mirror.name,
-            project=project.name,
-            file=file.filename,
-            meaning="the mirror promises by HEAD what it denies to GET: files are asked for by GET from now on",
-        )
-        self._tell_of_lie()
+    async def _witness_failed(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
+        """Note that a file known to be good is denied; if HEAD alone had promised it and does so still, no promise makes a file good."""
+        was = standing.forget(file)
+        if was is not None and was.promised:
+            status = await self._mirror.converse(head_status(file.url), project.who, within=_HEAD_WITHIN)
+            if status in WHOLE:
+                standing.forget_promises()
+                return
+        self._known_good_failed(project, standing, file, evidence)
 
     async def _find_witness(self, project: Project, standing: Standing, denied: frozenset[str]) -> bool:
         """Look for a file that the mirror delivers, none of those `denied`, and return whether one was found and there is no storm.
@@ -412,8 +429,8 @@ class Verifier:
                 self._note_of_page(project, file, evidence)
                 standing.searched.pop(flight, None)
                 return not standing.guard.storm
-            if standing.forget(file):
-                self._known_good_failed(project, standing, file, evidence)
+            if any(good.file.url == file.url for good in standing.good):
+                await self._witness_failed(project, standing, file, evidence)
             self._note_of_page(project, file, evidence)
         if len(standing.searched) > 10_000:
             standing.searched.clear()
@@ -465,11 +482,12 @@ class Verifier:
         if project.known is None:
             return
         verdicts = project.verdicts
-        for file in project.known.page.files:
-            verdict = verdicts.get(file.key)
-            if verdict is not None and verdict.kind is Kind.DELIVERABLE and file.key not in denied:
-                yield file
-                break
+        for of_head in (False, True):
+            for file in project.known.page.files:
+                verdict = verdicts.get(file.key)
+                if verdict is not None and verdict.kind is Kind.DELIVERABLE and verdict.rests_on_head is of_head and file.key not in denied:
+                    yield file
+                    break
         yield from self._untold(project)
 
     def _untold(self, project: Project) -> list[File]:
@@ -515,7 +533,7 @@ class Verifier:
                 record=Project.record,
                 note=lambda project, file, evidence: self._delivered_again(project, standing, file, evidence),
                 conclude=self._conclude,
-                known_good_failed=lambda project, file, evidence: self._known_good_failed(project, standing, file, evidence),
+                known_good_failed=lambda project, file, evidence: self._witness_failed(project, standing, file, evidence),
                 find_witness=lambda project, denied: self._find_witness(project, standing, denied),
                 is_young=lambda project, file: is_young(file, project.seen_since(file), self._clock()),
             )

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import ClientPayloadError, web
 
 from tests import hostile
+from tests.clock import Clock
 from tests.faults import (
     Fault,
     Target,
@@ -146,17 +147,25 @@ async def test_08_head_fails_where_get_delivers(stocked: BrokenMirror, site: Mak
 @row(8, "HEAD promises all files, GET denies some", "compares some of each platform with a GET, and asks by GET once HEAD has lied")
 async def test_08_head_promises_all_files(stocked: BrokenMirror, site: MakeSite) -> None:
     stocked.fault(MAC, artifactory_404(), methods=("GET",))
-    proxied = await site()
+    clock = Clock()
+    proxied = await site(clock, upstream={"fresh": 60})
 
     async def gone() -> bool:
+        clock.passes(100)
         return await proxied.names() == [name for name in ALL if name != MAC]
 
     await eventually(gone)
-    stocked.forget()
-    stocked.add("other-1.0.tar.gz")
-    async with proxied.client.get("/simple/other/") as response:
-        assert response.status == 200
-    assert not stocked.count(kind="file", method="HEAD")
+
+    async def asked_by_get() -> bool:
+        clock.passes(100)
+        await proxied.names()
+        stocked.forget()
+        stocked.add(f"other{clock():.0f}-1.0.tar.gz")
+        async with proxied.client.get(f"/simple/other{clock():.0f}/") as response:
+            assert response.status == 200
+        return not stocked.count(kind="file", method="HEAD")
+
+    await eventually(asked_by_get)
 
 
 @row(8, "HEAD promises a file that GET denies", "finds out when its metadata is asked for, serves another wheel's, and drops the file")

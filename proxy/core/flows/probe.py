@@ -11,6 +11,9 @@ from proxy.core.flows.exchange import Ask, Flow, Method
 _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 """Statuses that real mirrors give to HEAD for files that GET delivers: no HEAD at all, or addresses signed for GET only."""
 
+_RANGE_IS_NOT_BELIEVED = _HEAD_IS_NOT_BELIEVED | {416}
+"""The same for a ranged GET; other failures pass, and say nothing of Range."""
+
 # Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
 _HEAD = Method.HEAD
 _BY_HEAD = Asked.HEAD
@@ -19,11 +22,13 @@ _BY_RANGE = Asked.RANGE
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 
-def probe(url: str, *, size: int | None = None, head: bool = True, believe_head: bool = True, spread: bool = False) -> Flow[Evidence]:
+def probe(
+    url: str, *, size: int | None = None, head: bool = True, believe_head: bool = True, ranged: bool = True, spread: bool = False
+) -> Flow[Evidence]:
     """Ask for the file at `url`, of `size` bytes by the page, and return the evidence.
 
     With `head` False the ranged GET comes first, for mirrors whose HEAD is known to lie; with `believe_head` False it follows HEAD,
-    whatever that says. `spread` requests keep to no connection.
+    whatever that says. Unless it is to be `ranged`, an ordinary GET follows HEAD. `spread` requests keep to no connection.
     A success that looks like something else than the file is asked for once more, for the first bytes: they tell what it is.
     """
     if not head:
@@ -34,23 +39,21 @@ def probe(url: str, *, size: int | None = None, head: bool = True, believe_head:
         return (yield from _first_bytes(url, spread))
     if believe_head and evidence.status not in _HEAD_IS_NOT_BELIEVED:
         return evidence
-    return (yield from get_probe(url, evidence.status or 0, size=size, spread=spread))
+    return (yield from get_probe(url, evidence.status or 0, size=size, ranged=ranged, spread=spread))
 
 
-def get_probe(url: str, head: int, *, size: int | None = None, spread: bool = False) -> Flow[Evidence]:
+def get_probe(url: str, head: int, *, size: int | None = None, ranged: bool = True, spread: bool = False) -> Flow[Evidence]:
     """Ask for the file at `url` by GET after HEAD had the status `head` (0: no answer), and return the evidence."""
-    evidence = yield from _ranged_probe(url, size, spread)
-    if head in DELIVERED and _denies(evidence):
+    evidence = yield from (_ranged_probe(url, size, spread) if ranged else plain_probe(url, spread=spread))
+    if ranged and head in DELIVERED and (evidence.status in _RANGE_IS_NOT_BELIEVED or _is_no_file(evidence)):
         # Either HEAD lies, or Range is refused: clients ask by neither when they fetch the file.
         plain = yield from plain_probe(url, spread=spread)
-        evidence = evidence if _denies(plain) or plain.status is None else plain
+        evidence = plain if plain.status in DELIVERED and not _is_no_file(plain) else evidence
     return msgspec.structs.replace(evidence, head=head)
 
 
-def _denies(evidence: Evidence) -> bool:
-    if evidence.status is None:
-        return False
-    return evidence.status not in DELIVERED or evidence.length == 0 or evidence.begins is Beginning.TEXT
+def _is_no_file(evidence: Evidence) -> bool:
+    return evidence.status in DELIVERED and (evidence.length == 0 or evidence.begins is Beginning.TEXT)
 
 
 def _ranged_probe(url: str, size: int | None, spread: bool) -> Flow[Evidence]:
