@@ -144,7 +144,11 @@ async def test_08_head_fails_where_get_delivers(stocked: BrokenMirror, site: Mak
         assert int(response.headers["Content-Length"]) == len(content_by_name(LINUX))
 
 
-@row(8, "HEAD promises all files, GET denies some", "compares some of each platform with a GET, and asks by GET once HEAD has lied")
+@row(
+    8,
+    "HEAD promises all files, GET denies some",
+    "compares some of each platform with a GET, twice some minutes apart, and asks by GET for an hour once HEAD has lied",
+)
 async def test_08_head_promises_all_files(stocked: BrokenMirror, site: MakeSite) -> None:
     stocked.fault(MAC, artifactory_404(), methods=("GET",))
     clock = Clock()
