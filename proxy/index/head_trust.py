@@ -67,8 +67,6 @@ class HeadTrust:
         """Note what came of a probe that may have begun with HEAD."""
         if evidence.asked is _HEAD:
             self._kept += evidence.status in WHOLE
-        elif cause is Cause.AVAILABLE and evidence.head in WHOLE:
-            self._kept += 1
         elif cause is Cause.AVAILABLE and evidence.asked is Asked.RANGE and self.is_asked and _is_denial(evidence.head):
             self._false_denials += 1
             if not self.believed:

@@ -37,6 +37,7 @@ class Standing:
 
     `delivered_count` counts the files delivered so far, `platforms` the denials by platform.
     `contradicted_at` is when the mirror last denied and delivered one and the same file (seconds since the epoch).
+    `promise_broken_at` is when it last denied a file that HEAD promised still.
     `misses` is how many files were asked about since one was delivered; `tries` is how often one was tried alone since then,
     the last time at `tried`.
     """
@@ -47,6 +48,7 @@ class Standing:
     platforms: PlatformDenials = field(default_factory=PlatformDenials)
     delivered_count: int = 0
     contradicted_at: float | None = None
+    promise_broken_at: float | None = None
     plain_deliveries: deque[float] = field(default_factory=lambda: deque(maxlen=_ONLY_PLAIN))
     misses: int = 0
     tries: int = 0
@@ -60,6 +62,10 @@ class Standing:
         self.good.append(KnownGood(file, at, promised))
         self.delivered_count += 1
         self.misses = self.tries = 0
+
+    def breaks_promises(self, now: float) -> bool:
+        """Return whether HEAD promised lately what was denied."""
+        return self.promise_broken_at is not None and abs(now - self.promise_broken_at) < _CAREFUL_FOR
 
     def contradicted(self, now: float) -> None:
         """Record that the mirror denied and delivered the same file: what it denies counts for less."""
@@ -81,8 +87,9 @@ class Standing:
         self.good = deque((good for good in self.good if good.file.url != file.url), maxlen=self.good.maxlen)
         return was
 
-    def forget_promises(self) -> None:
-        """Take files for good no more that HEAD alone promised."""
+    def broke_promise(self, now: float) -> None:
+        """Record that a file was denied which HEAD promises still: what HEAD alone promised bears no witness."""
+        self.promise_broken_at = now
         self.good = deque((good for good in self.good if not good.promised), maxlen=self.good.maxlen)
 
     def only_plain_get_delivered(self, now: float) -> None:

@@ -405,7 +405,7 @@ class Verifier:
         if was is not None and was.promised:
             status = await self._mirror.converse(head_status(file.url), project.who, within=_HEAD_WITHIN)
             if status in WHOLE:
-                standing.forget_promises()
+                standing.broke_promise(self._clock())
                 return
         self._known_good_failed(project, standing, file, evidence)
 
@@ -425,7 +425,7 @@ class Verifier:
         for file in islice(self._candidates(project, standing, denied), most):
             evidence = await self._ask_as_witness(project, standing, file)
             if cause_of(evidence, file.size) is Cause.AVAILABLE:
-                standing.delivered(file, evidence.at)
+                standing.delivered(file, evidence.at, promised=evidence.asked is Asked.HEAD)
                 self._note_of_page(project, file, evidence)
                 standing.searched.pop(flight, None)
                 return not standing.guard.storm
@@ -445,12 +445,15 @@ class Verifier:
         return False
 
     async def _ask_as_witness(self, project: Project, standing: Standing, file: File) -> Evidence:
-        """Ask for a byte of `file` and, if that is denied, for all of it by an ordinary GET: there are mirrors that know nothing else."""
+        """Ask for `file` by HEAD or Range and, where these are denied, by an ordinary GET: there are mirrors that know nothing else."""
         plain_only = standing.plain_only(self._clock())
         if not plain_only:
-            # HEAD may promise what is not there, or fail where GET delivers: it bears no witness.
-            flow = probe(file.url, size=file.size, head=False)
-            evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
+            by_head = self.head.is_asked and not standing.breaks_promises(self._clock())
+            evidence = await self._mirror.converse(probe(file.url, size=file.size, head=by_head), project.who, within=_WITNESS_WITHIN)
+            if evidence.asked is Asked.HEAD and cause_of(evidence, file.size) is not _AVAILABLE:
+                # HEAD may fail where GET delivers.
+                flow = probe(file.url, size=file.size, head=False)
+                evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
             if cause_of(evidence, file.size) not in PROOF:
                 return evidence
         plain = await self._mirror.converse(plain_probe(file.url), project.who, within=_WITNESS_WITHIN)

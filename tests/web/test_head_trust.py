@@ -115,11 +115,11 @@ async def test_a_quota_is_left_to_the_clients(mirror: BrokenMirror, app_client: 
 
 
 async def test_a_head_that_fails_for_one_page_is_asked_again(mirror: BrokenMirror, app_client: MakeClient) -> None:
-    stock(mirror, releases=6)
+    stock(mirror, releases=4)
     stock(mirror, "later")
     failing = mirror.fault(lambda name: name.startswith("demo-"), status(503), ("HEAD",))
     clock = Clock()
-    client = await app_client(clock, upstream={"retries": 0})
+    client = await app_client(clock, upstream={"kind": "other", "retries": 0})
     await names(client)
     mirror.heal(failing)
     mirror.forget()
