@@ -402,6 +402,9 @@ class Verifier:
     async def _witness_failed(self, project: Project, standing: Standing, file: File, evidence: Evidence) -> None:
         """Note that a file known to be good is denied; if HEAD alone had promised it and does so still, no promise makes a file good."""
         was = standing.forget(file)
+        if was is None and standing.breaks_promises(self._clock()):
+            # It was taken for good no more meanwhile, with all that HEAD alone promised.
+            return
         if was is not None and was.promised:
             status = await self._mirror.converse(head_status(file.url), project.who, within=_HEAD_WITHIN)
             if status in WHOLE:

@@ -164,9 +164,9 @@ async def test_half_of_a_page_that_head_promises_in_vain_raises_no_storm(mirror:
     client = await app_client(clock, upstream={"kind": "other", "retries": 0, "fresh": 60})
     for _ in range(12):
         await names(client)
-        assert index_of(client).holding.storms == 0
         clock.passes(100)
     assert await names(client) == {wheel(minor, LINUX) for minor in range(20)}
+    assert index_of(client).mirror.counts.storms == 0
 
 
 @pytest.mark.parametrize("dead", [0, 3])
@@ -199,6 +199,10 @@ async def test_a_lost_file_has_the_pages_compared_at_the_rate_of_background_work
         clock.passes(200)
         listed = await names(client)
     assert listed == {wheel(minor, platform) for minor in range(20) for platform in PLATFORMS} - {wheel(7)}
+    mirror.add("new-1.0.tar.gz")
+    mirror.forget()
+    await names(client, "new")
+    assert asked(mirror)["HEAD", False] == 0
     # That is forgotten after an hour: one file may be lost at any mirror.
     stock(mirror, "later")
     mirror.heal()

@@ -68,8 +68,8 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def needs_get(self) -> bool:
-        """True if a GET showed last that the file cannot be had, and did not just fail: only a GET shows that it can be had again."""
-        return self.kind is not Kind.DELIVERABLE and not self.rests_on_head and self.cause not in PASSING
+        """True if GETs proved that the file cannot be had: only a GET shows that it can be had again."""
+        return self.kind is Kind.UNDELIVERABLE and not self.rests_on_head
 
     def confirmed_for(self, seconds: float) -> bool:
         """Whether the first and the last answer behind this verdict lie at least that far apart."""
