@@ -271,6 +271,28 @@ def test_an_index_that_is_the_mirror_or_stands_for_it_is_no_other(tmp_path: Path
         read(write(tmp_path, {"pyproject.toml": f"{DEMO}{proxy}{source}"}))
 
 
+@pytest.mark.parametrize(
+    "url", ["https://u:s3cret@h.example.com/simple", "//u:s3cret@h.example.com/simple", "https://u:s3cret x@h.example.com"]
+)
+def test_no_spelling_of_an_address_tells_its_password(url: str, tmp_path: Path) -> None:
+    for text in (
+        f'[tool.uv]\nfind-links = ["{url}"]\n',
+        f'[[tool.uv.index]]\nurl = "{url}"\n',
+        f'[tool.uv]\nextra-index-url = ["{url}"]\n',
+    ):
+        found = read(write(tmp_path, {"pyproject.toml": f"{DEMO}{text}"}))
+        assert [omission for omission, _ in told(found)] == [Omission.OPTION]
+        assert "s3cret" not in repr(told(found))
+    for text in (
+        f'{DEMO}[tool.uv.sources]\ndemo = {{ index = "{url}" }}\n',
+        f'{APP}dependencies = ["demo", "x == {url}"]\n',
+        f'{APP}dependencies = ["demo", "x @ {url} y ;"]\n',
+    ):
+        with pytest.raises(Unreadable) as raised:
+            read(write(tmp_path, {"pyproject.toml": text}))
+        assert "s3cret" not in str(raised.value)
+
+
 def test_with_no_index_nothing_comes_from_the_mirror(tmp_path: Path) -> None:
     for files in (
         {"pyproject.toml": f'{DEMO}[tool.uv]\nno-index = true\nfind-links = ["w"]\n'},

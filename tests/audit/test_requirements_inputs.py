@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.audit.inputs import read_order
 from proxy.audit.wanted import Omission, Order, Unreadable
+from proxy.core.errors import MirrormendError
 from tests.audit.conftest import Audit, Check
 from tests.clients import Pip
 from tests.mirror import BrokenMirror
@@ -220,6 +221,59 @@ def test_options_are_told_and_those_that_name_other_indexes_count(option: str, o
     assert told(found)[-1][1].startswith(option[:6])
     assert (found.other_indexes, found.sources[0].elsewhere, found.sources[0].incomplete) == (others, 0, ())
     assert "s3cret" not in repr(found)
+
+
+SECRETS = (
+    "-i https://u:s3cret@h.example.com/simple",
+    "-i //u:s3cret@h.example.com/simple",
+    "-i//u:s3cret@h.example.com/simple",
+    "-i u:s3cret@h.example.com/simple",
+    "--index-url=https:/u:s3cret@h.example.com/simple",
+    "--index-url https:\\\\u:s3cret@h.example.com/simple",
+    "--extra-index-url https://u:s3cret x@h.example.com/simple",
+    "--extra-index-url https://u:x s3cret@h.example.com/simple",
+    "--extra-index-url 'https://u:s3cret x@h.example.com/simple'",
+    "--extra-index-url https://u:x@s3cret@h.example.com/simple",
+    "--extra-index-url https://u:x/s3cret@h.example.com/simple",
+    "--extra-index-url https://u:x?s3cret@h.example.com/simple",
+    "--extra-index-url https://u:s3cret",
+    "-f //h.example.com/files?token=s3cret",
+    "-f https://h.example.com/files?token=x s3cret",
+    "-r //u:s3cret@h.example.com/r.txt",
+    "-r https:\\\\u:s3cret@h.example.com/r.txt",
+    "-c https://u:s3cret x@h.example.com/r.txt",
+    "-e https://u:s3cret x@h.example.com/r",
+    "https://u:s3cret x@h.example.com/r",
+    "u:s3cret@h.example.com/r.zip",
+    "x==https://u:s3cret@h.example.com/r",
+    "a b https://u:s3cret@h.example.com/r",
+    "a b //u:s3cret@h.example.com ~",
+)
+
+
+@pytest.mark.parametrize("line", SECRETS)
+def test_no_spelling_of_an_address_tells_its_password(line: str, tmp_path: Path) -> None:
+    path = write(tmp_path, {"r.txt": f"{line}\ndemo\n"})
+    said = [said_of([], path), said_of([line], None)]
+    assert all(said)
+    assert "s3cret" not in "".join(said)
+
+
+def said_of(words: list[str], path: Path | None) -> str:
+    """Return what is told of the words and the file, as what was left out or as an error."""
+    try:
+        return " ".join(text for _, text in told(read_order(words, [], [] if path is None else [path], URL)))
+    except MirrormendError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("line", ["x==https://h.example.com/x.zip", "a b https://h.example.com/x.zip", "a (https://h.example.com/x.zip)"])
+async def test_an_address_in_the_middle_of_a_line_is_refused_as_pip_refuses_it(line: str, pip: Pip, tmp_path: Path) -> None:
+    path = write(tmp_path, {"r.txt": f"\n{line}\n"})
+    done = await pip.run("install", "-q", "--dry-run", "--no-deps", "--no-index", "-r", str(path))
+    assert "No such file" in done.stderr or "Invalid requirement" in done.stderr, done
+    with pytest.raises(Unreadable, match="line 2 is no requirement"):
+        read(path)
 
 
 def test_with_no_index_nothing_comes_from_the_mirror(tmp_path: Path) -> None:

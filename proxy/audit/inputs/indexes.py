@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.core.index_urls import same_mirror, shown_url
+from proxy.audit.inputs.quotations import quotation
+from proxy.core.index_urls import same_mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Index:
     default: bool = False
 
     def __str__(self) -> str:
-        return self.name or shown_url(self.url)
+        return quotation(self.name or self.url)
 
 
 def mirror_among(indexes: Iterable[Index], upstream: str) -> Index | None:

@@ -15,12 +15,12 @@ from packaging.utils import canonicalize_name
 
 from proxy.audit.inputs.indexes import Index, mirror_among
 from proxy.audit.inputs.manifest import Binding, Declared, Manifest
+from proxy.audit.inputs.quotations import quotation
 from proxy.audit.inputs.toml import read_toml
 from proxy.audit.platforms import environments, holds, pythons_of
 from proxy.audit.wanted import ELSEWHERE, LeftOut, Omission, Order, Place, Source, Unreadable, Want
 from proxy.core.errors import InvalidProjectName
 from proxy.core.page import normalised_name
-from proxy.upstream.addresses import shown
 
 _OTHERS: tuple[dict[str, str], ...] = (
     {},
@@ -147,7 +147,7 @@ class DependencyReader:
 
     def options(self) -> list[LeftOut]:
         """Return the settings that change where packages come from."""
-        names = [f"index {each}" for each in self._other_indexes()] + [f"find-links {shown(each)}" for each in self._find_links]
+        names = [f"index {each}" for each in self._other_indexes()] + [f"find-links {quotation(each)}" for each in self._find_links]
         return [LeftOut(Omission.OPTION, each, Place(str(self.root.path), 1)) for each in names]
 
     def overrides(self) -> list[str]:
@@ -242,7 +242,7 @@ class DependencyReader:
         indexes = [*project.indexes, *self.root.indexes]
         index = next((each for each in indexes if each.name == binding.target), None)
         if index is None:
-            why = f"{name!r} in [tool.uv.sources] names the index {binding.target!r}, which [[tool.uv.index]] does not define"
+            why = f"{name!r} in [tool.uv.sources] names the index {quotation(binding.target)!r}, which [[tool.uv.index]] does not define"
             raise Unreadable(project.path, why)
         return index == mirror_among(indexes, self._upstream)
 
@@ -281,7 +281,7 @@ class DependencyReader:
             requirement = Requirement(text)
             return requirement, normalised_name(requirement.name)
         except (InvalidRequirement, InvalidProjectName, RecursionError) as error:
-            raise Unreadable(project.path, f"line {project.place(text).line}: {shown(text)[:120]!r} is no requirement") from error
+            raise Unreadable(project.path, f"line {project.place(text).line}: {quotation(text)[:120]!r} is no requirement") from error
 
 
 def _omission_of(url: str) -> Omission:

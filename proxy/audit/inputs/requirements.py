@@ -18,12 +18,12 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 from proxy.audit.inputs.indexes import Index, mirror_among
 from proxy.audit.inputs.manifest import Manifest
 from proxy.audit.inputs.pyproject import Dependencies, DependencyReader
+from proxy.audit.inputs.quotations import quotation
 from proxy.audit.inputs.requirements_file import Line, read_lines
 from proxy.audit.platforms import PYTHONS, environments, holds
 from proxy.audit.wanted import ELSEWHERE, LeftOut, Omission, Order, Pin, Place, Source, Unreadable, Want
 from proxy.core.errors import InvalidProjectName
 from proxy.core.page import normalised_name
-from proxy.upstream.addresses import shown
 
 _DEEPEST = 20
 _ENVIRONMENTS = tuple(environments(PYTHONS))
@@ -31,6 +31,8 @@ _ARCHIVES = (".whl", ".zip", ".tar", ".tgz", ".tbz", ".txz", ".tlz", ".tar.gz", 
 _SCHEME = re.compile(r"(git|hg|svn|bzr)(\+\w+)?:|(https?|ftp|file):", re.IGNORECASE)
 _REMOTE = re.compile(r"https?:", re.IGNORECASE)
 _NAMED_BY_URL = re.compile(r"([\w.-]+)\s*(\[[^\]]*\])?\s*@(?=\s*\S)")
+_ADDRESS_WITHIN = re.compile(r"(?![\w+.-]+:)[^@;#]*[^@;#\w+.-]\s*[\w+.-]+://")
+"""An address behind what is neither its name nor an option: pip and uv refuse it."""
 _EXTRAS = re.compile(r"\[([\w.,\s-]*)\]$")
 _EGG = re.compile(r"#(?:.*&)?egg=([\w.-]+)")
 _FILE_NAME = re.compile(r"[\w.+!-]+")
@@ -75,6 +77,8 @@ class _Reader:
 
     def _requirement(self, path: Path, line: Line, *, as_constraints: bool) -> None:
         text = line.requirement
+        if _ADDRESS_WITHIN.match(text):
+            raise Unreadable(path, f"line {line.place.line} is no requirement: {_told(line)[:120]!r}; write it as 'NAME @ URL'")
         if (named := _NAMED_BY_URL.match(text)) is not None or _is_no_name(text):
             if named is None or not as_constraints:
                 self._elsewhere(path, text, line, Omission.PATH)
@@ -100,6 +104,9 @@ class _Reader:
                 self.left_out.append(LeftOut(Omission.REMOTE_FILE, _told(line), line.place))
             elif option == "--constraint" and not _is_there(_beside(path, target)):
                 self.left_out.append(LeftOut(Omission.MISSING_FILE, _told(line), line.place))
+            elif "@" in target and not _is_there(_beside(path, target)):
+                # Its name may be a misspelled address with a password.
+                raise Unreadable(path, f"line {line.place.line} names a file that is not there: {_told(line)[:120]!r}; check it")
             else:
                 self.read(_beside(path, target), as_constraints=option == "--constraint", above=within)
             return
@@ -145,7 +152,7 @@ def _parsed_word(word: str) -> _Found:
     try:
         requirement = Requirement(word)
     except (InvalidRequirement, RecursionError) as error:
-        raise InvalidProjectName(word) from error
+        raise InvalidProjectName(quotation(word)) from error
     return _Found(requirement, normalised_name(requirement.name))
 
 
@@ -210,7 +217,7 @@ def _why_empty(left_out: Sequence[LeftOut]) -> str:
 
 
 def _told(line: Line) -> str:
-    return " ".join(shown(word) for word in line.written.split())
+    return quotation(line.written)
 
 
 def _resolved(path: Path) -> Path:
