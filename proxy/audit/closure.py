@@ -6,15 +6,17 @@ on a broken mirror, which is what is to be looked at.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cache
 
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import is_normalized_name
 
-from proxy.audit.platforms import environments, holds, pythons_of
+from proxy.audit.platforms import holds, supported_environments
 from proxy.audit.wanted import Order
 from proxy.core.errors import InvalidProjectName
 from proxy.core.metadata_headers import MetadataHeaders
@@ -32,8 +34,8 @@ class Step:
     extras: frozenset[str]
 
 
-def steps_of(requirements: Iterable[str], extras: frozenset[str], requires_python: str) -> list[Step]:
-    """Gives what `requirements` ask for, with these extras, in any environment that `requires_python` admits.
+def steps_of(requirements: Iterable[str], extras: frozenset[str], requires_python: str, markers: tuple[str, ...] = ()) -> list[Step]:
+    """Return what `requirements` ask for, with these extras, in any environment that `requires_python` and `markers` admit.
 
     What cannot be read is left out.
     """
@@ -44,19 +46,24 @@ def steps_of(requirements: Iterable[str], extras: frozenset[str], requires_pytho
             project = normalised_name(requirement.name)
         except (InvalidRequirement, InvalidProjectName):
             continue
-        if requirement.url is None and _wanted(requirement.marker, extras, requires_python):
+        if requirement.url is None and _wanted(requirement.marker, extras, requires_python, markers):
             steps.append(Step(project, requirement.name, str(requirement.specifier), frozenset(requirement.extras)))
     return steps
 
 
-def _wanted(marker: Marker | None, extras: frozenset[str], requires_python: str) -> bool:
-    return marker is None or any(_holds_anywhere(str(marker), extra, requires_python) for extra in ("", *extras))
+def _wanted(marker: Marker | None, extras: frozenset[str], requires_python: str, markers: tuple[str, ...]) -> bool:
+    return marker is None or any(_holds_anywhere(str(marker), extra, requires_python, markers) for extra in ("", *extras))
 
 
 @cache
-def _holds_anywhere(marker: str, extra: str, requires_python: str) -> bool:
+def _holds_anywhere(marker: str, extra: str, requires_python: str, markers: tuple[str, ...]) -> bool:
     parsed = Marker(marker)
-    return any(holds(parsed, {**environment, "extra": extra}) for _, environment in environments(pythons_of(requires_python)))
+    return any(holds(parsed, {**environment, "extra": extra}) for environment in _environments(requires_python, markers))
+
+
+@cache
+def _environments(requires_python: str, markers: tuple[str, ...]) -> Sequence[Mapping[str, str]]:
+    return tuple(supported_environments(requires_python, markers))
 
 
 def admitted(page: Page, specifier: str) -> Sequence[File]:
@@ -94,20 +101,28 @@ class Closure:
         self._requires_python = order.requires_python
         self._closure = order.closure
         self._withheld = order.withheld
-        self._constraints = _by_project(steps_of(order.constraints, frozenset(), order.requires_python))
-        self._overrides = _by_project(steps_of(order.overrides, frozenset(), order.requires_python))
+        self._patterns = [each for each in order.withheld if not is_normalized_name(each)]
+        self._environments = order.environments
+        self._constraints = _by_project(self._steps(order.constraints))
+        self._overrides = _by_project(self._steps(order.overrides))
         self._seen: set[Step] = set()
 
     async def follow(self) -> None:
         """Takes every step that the requirements lead to."""
-        steps = self._new(steps_of(self._closure, frozenset(), self._requires_python))
+        steps = self._new(self._steps(self._closure))
         while steps:
             self._found(steps)
             led_to = await asyncio.gather(*(self._required_by(step) for step in steps))
             steps = self._new([each for led in led_to for each in led])
 
+    def _steps(self, requirements: Iterable[str], extras: frozenset[str] = frozenset()) -> list[Step]:
+        return steps_of(requirements, extras, self._requires_python, self._environments)
+
+    def _is_withheld(self, project: str) -> bool:
+        return project in self._withheld or any(fnmatchcase(project, each) for each in self._patterns)
+
     def _new(self, steps: Iterable[Step]) -> list[Step]:
-        allowed = [each for step in steps if step.project not in self._withheld for each in self._changed(step)]
+        allowed = [each for step in steps if not self._is_withheld(step.project) for each in self._changed(step)]
         new = [step for step in dict.fromkeys(allowed) if step not in self._seen]
         self._seen.update(new)
         return new
@@ -123,4 +138,4 @@ class Closure:
         content = await self._read(step)
         if content is None:
             return []
-        return steps_of(MetadataHeaders(content).get_all("Requires-Dist"), step.extras, self._requires_python)
+        return self._steps(MetadataHeaders(content).get_all("Requires-Dist"), step.extras)

@@ -3,12 +3,15 @@
 Rules for this file: pure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from proxy.audit.findings import Exchange, Fault, Finding, Level
 from proxy.audit.matrix import allowed_files
-from proxy.audit.wanted import LockedFile, Pin, Want
+from proxy.audit.wanted import Bound, LockedFile, Pin, Want
 from proxy.core.page import File, Page, parsed_version
 from proxy.core.platform import platform_of
 from proxy.core.twins import named
@@ -57,6 +60,32 @@ def lock_findings(page: Page, pinned: Sequence[Pinned], exchange: Exchange) -> I
                 )
             else:
                 yield from _differences(page, each, locked, file, exchange)
+
+
+def unmet_findings(page: Page, bounds: Iterable[Bound], exchange: Exchange) -> Iterator[Finding]:
+    """Return the requirements on the project that no release of the page meets, or none but yanked ones.
+
+    Pre-releases count: clients take them where nothing else meets a requirement. A page without releases is told as such.
+    """
+    for bound in bounds if page.releases else ():
+        meeting = [each for each in page.releases if each.version is not None and _meets(each.version, bound.specifier)]
+        if not meeting and bound.specifier:
+            says = f"no listed release meets {bound.text}"
+        elif meeting and not _names_one(bound.specifier) and all(file.yanked for each in meeting for file in each.files):
+            says = f"only yanked releases meet {bound.text}; clients take these for == alone"
+        else:
+            continue
+        yield Finding(
+            Level.ERROR, Fault.RELEASE_ABSENT, page.project, says, cause=Fault.RELEASE_ABSENT.value, exchange=exchange, place=bound.place
+        )
+
+
+def _meets(version: Version, specifier: str) -> bool:
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def _names_one(specifier: str) -> bool:
+    return any(each.operator in {"==", "==="} and not each.version.endswith(".*") for each in SpecifierSet(specifier))
 
 
 def _differences(page: Page, pinned: Pinned, locked: LockedFile, file: File, exchange: Exchange) -> Iterator[Finding]:

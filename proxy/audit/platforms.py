@@ -4,6 +4,7 @@ The tags are those that `packaging` computes for an installer there (PyPA specif
 A platform is one machine as they are common today: glibc 2.36, musl 1.2, macOS 14, Windows on a 64-bit PC, always CPython.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ _GLIBC = 36
 _OLDEST_GLIBC = {"x86_64": 5, "aarch64": 17}
 _ALIASES = {(17, "x86_64"): "2014", (17, "aarch64"): "2014", (12, "x86_64"): "2010", (5, "x86_64"): "1"}
 _MUSL = 2
+_EQUAL = re.compile(r"""(\w+) == ["']([^"']*)["']""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,39 @@ def environments(pythons: Iterable[tuple[int, int]]) -> Iterator[tuple[tuple[str
     for python in pythons:
         for platform in PLATFORMS:
             yield (platform.name, spelled_python(python)), platform.environment(python)
+
+
+def supported_environments(requires_python: str, markers: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """Return the variables of every platform and Python that `requires_python` and, if there are any, one of `markers` admit.
+
+    A marker that none of the usual platforms meets gets some that do, by the values that it names. Raises InvalidMarker.
+    """
+    usual = [environment for _, environment in environments(pythons_of(requires_python))]
+    if not markers:
+        yield from usual
+        return
+    for text in markers:
+        marker = Marker(text)
+        met = [each for each in usual if holds(marker, each)]
+        # In the form that `packaging` gives them, alternatives are apart by "or".
+        variants = [dict(_EQUAL.findall(part)) for part in str(marker).split(" or ")]
+        yield from met or [
+            varied for each in usual for variant in variants for varied in _varied(each, variant, requires_python) if holds(marker, varied)
+        ]
+
+
+def _varied(environment: Mapping[str, str], variant: Mapping[str, str], requires_python: str) -> Iterator[dict[str, str]]:
+    yield {**environment, **variant}
+    first = f"{environment['python_version']}.0"
+    if _admits_release(requires_python, first):
+        yield {**environment, "python_full_version": first, "implementation_version": first, **variant}
+
+
+def _admits_release(requires_python: str, release: str) -> bool:
+    try:
+        return SpecifierSet(requires_python).contains(release)
+    except ValueError:
+        return True
 
 
 def holds(marker: Marker | None, environment: Mapping[str, str]) -> bool:

@@ -1,15 +1,15 @@
 """One project under audit: what was fetched, asked and found so far, and the report that can be made of it at any moment."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy.audit.files import counted, file_findings
-from proxy.audit.findings import Exchange, Finding, ProjectReport
-from proxy.audit.locked import Pinned, lock_findings, pinned_on
+from proxy.audit.findings import Exchange, Finding, Level, ProjectReport
+from proxy.audit.locked import Pinned, lock_findings, pinned_on, unmet_findings
 from proxy.audit.matrix import Row, make_row
 from proxy.audit.overheard import OverheardMirror
 from proxy.audit.pages import page_findings
-from proxy.audit.wanted import Place, Want
+from proxy.audit.wanted import Bound, Place, Want
 from proxy.core.identity import SHARED
 from proxy.core.page import File, Page
 from proxy.core.verdict.judge import Cause, Kind, Verdict
@@ -42,10 +42,22 @@ class Subject:
 
     def read(self, page: Page, fetched: FetchedPage, exchange: Exchange) -> None:
         """Notes the page, and what it says by itself."""
+        if self.page is not None:
+            # Two requirements led to it at once.
+            return
         self.page, self.fetched, self.exchange = page, fetched, exchange
         self.pinned = pinned_on(page, self.want)
         self.findings += page_findings(page, fetched.body, fetched.content_type, exchange, self.want.place)
         self.findings += lock_findings(page, self.pinned, exchange)
+        self.findings += unmet_findings(page, self.want.bounds, exchange)
+
+    def require(self, specifier: str) -> None:
+        """Note a requirement that is met on the way, and that no listed release meets: a resolver may find another way."""
+        if self.page is None or self.exchange is None or specifier in {"", *(each.specifier for each in self.want.bounds)}:
+            return
+        found = unmet_findings(self.page, [Bound(f"{self.want.project}{specifier}", specifier)], self.exchange)
+        notes = [replace(each, level=Level.NOTE, says=f"{each.says}, which a requirement leads to") for each in found]
+        self.findings += [each for each in notes if each not in self.findings]
 
     @property
     def releases(self) -> list[str] | None:

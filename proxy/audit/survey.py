@@ -53,7 +53,7 @@ _AT_ONCE = 12
 """Projects that are looked at together: enough to keep the probes' window full."""
 
 _ABSENT = frozenset({404, 410})
-_PERHAPS_ELSEWHERE = "; another index that is named may have it"
+_PERHAPS_ELSEWHERE = "; another index may have it"
 
 
 class Watch(Protocol):
@@ -134,6 +134,7 @@ class Survey:
             async with self._slots:
                 subject = await self.subject(wants[step.project])
                 page = subject.page
+                subject.require(step.specifier)
                 file = None if page is None else first_readable(page, step.specifier)
                 if page is None or file is None:
                     return None

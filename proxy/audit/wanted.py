@@ -58,10 +58,20 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """A requirement, as `text`, that pins nothing: some release has to meet its `specifier`."""
+
+    text: str
+    specifier: str
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Want:
     """A project to look at: its pinned releases, or where there are none what a resolver could choose.
 
     `project` is the normalised name and `spelling` how it was written. `named` is false for what is only required by another project.
+    `bounds` are the requirements on it that pin nothing.
     """
 
     project: str
@@ -69,6 +79,7 @@ class Want:
     pins: tuple[Pin, ...] = ()
     place: Place | None = None
     named: bool = True
+    bounds: tuple[Bound, ...] = ()
 
 
 class Omission(StrEnum):
@@ -87,6 +98,8 @@ class Omission(StrEnum):
     REMOTE_FILE = "remote-file"
     MISSING_FILE = "missing-file"
     DYNAMIC = "dynamic"
+    TOOL = "tool"
+    BUILD = "build"
 
 
 OMISSIONS: Mapping[Omission, str] = {
@@ -97,15 +110,17 @@ OMISSIONS: Mapping[Omission, str] = {
     Omission.WORKSPACE: "members of the workspace",
     Omission.INDEX: "from another index",
     Omission.NO_INDEX: "from no index",
-    Omission.MARKER: "needed on no Python that the project supports",
+    Omission.MARKER: "needed in no environment that the project supports",
     Omission.EXCLUDED: "excluded from the dependencies",
     Omission.OPTION: "options",
     Omission.REMOTE_FILE: "requirements files at a URL, which are not fetched",
     Omission.MISSING_FILE: "constraints files that are not there",
     Omission.DYNAMIC: "dynamic dependencies, which only a build tells",
+    Omission.TOOL: "tables of other programs, which are not read",
+    Omission.BUILD: "needed for a build",
 }
 
-_INCOMPLETE = frozenset({Omission.REMOTE_FILE, Omission.MISSING_FILE, Omission.DYNAMIC})
+_INCOMPLETE = frozenset({Omission.REMOTE_FILE, Omission.MISSING_FILE, Omission.DYNAMIC, Omission.TOOL})
 ELSEWHERE = frozenset({Omission.URL, Omission.GIT, Omission.PATH, Omission.EDITABLE, Omission.WORKSPACE, Omission.INDEX, Omission.NO_INDEX})
 """The packages that do not come from this mirror."""
 
@@ -145,6 +160,7 @@ class Order:
     `requires_python` is that of the lock, which bounds the Pythons of the platform matrix; `matrix` says whether there is one to be made.
     `closure` are requirements whose dependencies are to be followed; `constraints` and `overrides` are requirements that change those
     met on the way. The mirror is never asked about `withheld` projects, whoever requires them: they come from elsewhere, or are excluded.
+    These are names, and patterns of names as shells have them. `environments` are markers of which one has to hold, none for all.
     `other_indexes` is true if the files name an index or folder beside the mirror that may have what the mirror lacks.
     """
 
@@ -157,3 +173,4 @@ class Order:
     overrides: tuple[str, ...] = ()
     withheld: frozenset[str] = frozenset()
     other_indexes: bool = False
+    environments: tuple[str, ...] = ()

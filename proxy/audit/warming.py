@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from proxy.audit.closure import Closure, Step, first_readable
 from proxy.audit.findings import Exchange, Fault
-from proxy.audit.locked import lock_findings, pinned_on
+from proxy.audit.locked import lock_findings, pinned_on, unmet_findings
 from proxy.audit.survey import Watch
 from proxy.audit.wanted import Order, Want
 from proxy.core.errors import MirrormendError, UpstreamStatus, UpstreamTimeout
@@ -84,7 +84,7 @@ class Warmer:
             releases = {str(parsed_version(pin.version) or pin.version) for pin in want.pins} or None
             try:
                 mended = await self._warmed(want.project, releases)
-                if want.pins:
+                if want.pins or want.bounds:
                     self._compare(want, await self._index.mirror_page(want.project, SHARED), mended)
             except MirrormendError as error:
                 perhaps = not want.named or self._other_indexes
@@ -106,6 +106,8 @@ class Warmer:
             else:
                 what = " ".join(filter(None, (want.project, finding.release, finding.filename)))
                 self.learned.absent.append(f"{what}: {finding.says}")
+        for finding in unmet_findings(page, want.bounds, Exchange("", "GET", 200, 0.0)):
+            (self.learned.missing if self._other_indexes else self.learned.absent).append(finding.says)
         dead = {each.file.key for each in mended.dropped} | {file.key for file in mended.awaiting}
         for each in pinned:
             denied = [file for file in each.files if file.key in dead or mended.held]

@@ -404,6 +404,26 @@ def test_what_is_no_lock_is_told_by_what_it_is(tmp_path: Path, name: str, why: s
         read(tmp_path / name, 'a = "b"\n')
 
 
+def test_what_is_no_file_is_told_by_what_it_is(tmp_path: Path) -> None:
+    for path, why in (
+        (tmp_path, "it is a folder; give a file in it"),
+        (Path("/dev/null"), "it is no regular file"),
+        (Path("-"), "standard input is not read"),
+    ):
+        with pytest.raises(Unreadable, match=why):
+            read_order([], [path], [], MIRROR)
+    for name in ("uv.lock", "pyproject.toml", "Pipfile.lock"):
+        (tmp_path / name).write_bytes("version = 1\n".encode("utf-16"))
+        with pytest.raises(Unreadable, match="no text in UTF-8; save it as UTF-8"):
+            read_order([], [tmp_path / name], [], MIRROR)
+
+
+def test_what_a_lock_does_not_bind_to_an_index_may_come_from_another(tmp_path: Path) -> None:
+    assert read(tmp_path / "pdm.lock", pdm_lock([OWN])).other_indexes
+    assert not read(tmp_path / "pdm.lock", pdm_lock([OWN], static_urls=True)).other_indexes
+    assert not read(tmp_path / "poetry.lock", poetry_lock([OWN])).other_indexes
+
+
 LONG = "9" * 5000
 
 

@@ -128,6 +128,41 @@ FILES: dict[str, Files] = {
     "markers of no supported Python": {
         "pyproject.toml": f'{APP}dependencies = ["demo", "corp; python_version < \'3\'", "leaf; implementation_name == \'pypy\'"]\n'
     },
+    "environments": {
+        "pyproject.toml": f'{APP}dependencies = ["demo", "corp; sys_platform == \'win32\'", "both; python_version < \'3.12\'"]\n'
+        "[tool.uv]\nenvironments = [\"sys_platform == 'linux' and python_version >= '3.12'\"]\n"
+    },
+    "environments that what is required is not for": {
+        "pyproject.toml": f'{APP}dependencies = ["windows-needs-corp"]\n[tool.uv]\nenvironments = ["sys_platform != \'win32\'"]\n'
+    },
+    "environments that what is required is for": {
+        "pyproject.toml": f'{APP}dependencies = ["windows-needs-other"]\n[tool.uv]\nenvironments = ["sys_platform == \'win32\'"]\n'
+    },
+    "one environment": {
+        "pyproject.toml": f'{APP}dependencies = ["demo", "corp; os_name == \'nt\'"]\n'
+        "[tool.uv]\nenvironments = \"sys_platform == 'linux'\"\n"
+    },
+    "no environments": {
+        "pyproject.toml": f'{APP}dependencies = ["demo", "other; sys_platform == \'win32\'"]\n[tool.uv]\nenvironments = []\n'
+    },
+    "environments of another machine": {
+        "pyproject.toml": f'{APP}dependencies = ["demo", "corp; sys_platform == \'win32\'", "other; platform_machine == \'s390x\'"]\n'
+        "[tool.uv]\nenvironments = [\"platform_machine == 's390x' and sys_platform == 'linux'\", \"implementation_name == 'pypy' and "
+        "sys_platform == 'darwin'\"]\n"
+    },
+    "environments of the first releases of a Python": {
+        "pyproject.toml": f'{APP}dependencies = ["demo", "other; python_full_version < \'3.12.2\'"]\n'
+        "[tool.uv]\nenvironments = [\"python_full_version < '3.11.2'\"]\n"
+    },
+    "environments that are required": {
+        "pyproject.toml": f'{APP}dependencies = ["demo", "other; sys_platform == \'win32\'"]\n'
+        "[tool.uv]\nrequired-environments = [\"sys_platform == 'linux'\"]\n"
+    },
+    "environments of a workspace": {
+        "pyproject.toml": f'{DEMO}[tool.uv]\nenvironments = ["sys_platform == \'linux\'"]\n[tool.uv.workspace]\nmembers = ["member"]\n',
+        "member/pyproject.toml": f'{MEMBER}dependencies = ["corp; sys_platform == \'win32\'", "other"]\n'
+        "[tool.uv]\nenvironments = [\"sys_platform == 'win32'\"]\n",
+    },
     "a mark": {"pyproject.toml": f"\ufeff{DEMO}"},
 }
 """As they are in folders; names of files to what is in them."""
@@ -165,7 +200,8 @@ async def private() -> AsyncIterator[BrokenMirror]:
 def stocked(mirror: BrokenMirror) -> BrokenMirror:
     """A mirror of public projects; `corp` is none of them."""
     needs = {"needs-corp": ["corp"], "needs-other": ["other"], "other": ["leaf"]}
-    for name in ("demo", "both", "leaf", "old", "other", "needs-corp", "needs-other"):
+    needs |= {f"windows-needs-{each}": [f"{each}; sys_platform == 'win32'"] for each in ("corp", "other")}
+    for name in ("demo", "both", "leaf", "old", "other", *needs):
         wheel = f"{name.replace('-', '_')}-1.0-py3-none-any.whl"
         mirror.add(wheel, make_wheel(wheel, requires_dist=needs.get(name, [])), upload_time="2024-01-01T00:00:00Z")
     newest = "old-2.0-py3-none-any.whl"
@@ -197,6 +233,190 @@ async def test_the_mirror_is_asked_about_what_the_real_uv_asks_it_about(
     assert pages(stocked) == asked_by_uv
     assert report.exit_status == 0, report.findings
     assert private.asked == []
+
+
+OF_THE_MIRROR = '[[tool.{0}.source]]\nname = "pypi"\nurl = "@mirror@"\n'
+OF_POETRY = f'{OF_THE_MIRROR.format("poetry")}[[tool.poetry.source]]\nname = "Priv"\nurl = "@private@"\npriority = "explicit"\n'
+OF_PDM = f'{OF_THE_MIRROR.format("pdm")}[[tool.pdm.source]]\nname = "priv"\nurl = "@private@"\n'
+BOUND_BY_OTHERS: dict[str, str] = {
+    "a source of Poetry": f'{OF_POETRY}[tool.poetry.dependencies]\npython = "^3.11"\nCorp = {{ source = "priv" }}\n',
+    "a source of Poetry on some platforms": f"{OF_POETRY}[tool.poetry.dependencies]\n"
+    'corp = [{ version = "*", source = "priv", markers = "sys_platform == \'win32\'" }, '
+    '{ version = "1", source = "priv", markers = "sys_platform != \'win32\'" }]\n',
+    "a path of Poetry": '[tool.poetry.dependencies]\ncorp = { path = "../corp" }\n',
+    "a repository of Poetry": '[tool.poetry.dependencies]\ncorp = { git = "https://git.example.com/corp" }\n',
+    "a source that Poetry does not know": '[tool.poetry.dependencies]\ncorp = { source = "nosuch" }\n',
+    "a source of PDM": f'{OF_PDM}include_packages = ["corp"]\n',
+    "a pattern of PDM": f'{OF_PDM}include_packages = ["CO*"]\n',
+    "what PDM does not ask the mirror about": f'{OF_THE_MIRROR.format("pdm")}exclude_packages = ["corp"]\n'
+    '[[tool.pdm.source]]\nname = "priv"\nurl = "@private@"\n',
+}
+"""Tables in which other programs than uv bind `corp`."""
+
+
+@pytest.mark.parametrize("name", BOUND_BY_OTHERS)
+@pytest.mark.parametrize("required", ["corp", "needs-corp"])
+async def test_what_other_programs_bind_elsewhere_is_not_asked_about(
+    name: str, required: str, stocked: BrokenMirror, private: BrokenMirror, audit: Audit, tmp_path: Path
+) -> None:
+    text = f'{APP}dependencies = ["demo", "needs-corp", "corp"]\n{BOUND_BY_OTHERS[name]}'
+    if required != "corp" and "include_packages" in text:
+        # The patterns count whoever requires it.
+        text = text.replace(', "corp"]\n', "]\n", 1)
+    report = await audit(lock=write(tmp_path, {"pyproject.toml": text}, private=private.url, mirror=stocked.url))
+    assert pages(stocked) == {"demo", "needs-corp"}
+    assert private.asked == []
+    assert report.exit_status == 0, report.findings
+    if required == "corp" or "include_packages" not in text:
+        assert report.sources[0].elsewhere == 1
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        f'{OF_POETRY}[tool.poetry.dependencies]\ncorp = {{ source = "PyPI" }}\n',
+        '[tool.poetry.dependencies]\ncorp = { source = "pypi" }\n',
+        f'{OF_PDM}exclude_packages = ["corp"]\n',
+        OF_POETRY + '[tool.poetry.dependencies]\ncorp = "*"\n',
+    ],
+)
+async def test_what_other_programs_bind_to_the_mirror_is_asked_about(
+    table: str, stocked: BrokenMirror, private: BrokenMirror, audit: Audit, tmp_path: Path
+) -> None:
+    text = f'{APP}dependencies = ["demo", "corp"]\n{table}'
+    await audit(lock=write(tmp_path, {"pyproject.toml": text}, private=private.url, mirror=stocked.url))
+    assert pages(stocked) == {"demo", "corp"}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        OF_POETRY.replace("explicit", "supplemental"),
+        OF_PDM,
+        f'{OF_PDM}include_packages = ["x-*"]\n',
+        OF_POETRY.replace("explicit", "primary"),
+    ],
+)
+async def test_absence_is_no_fault_where_another_program_asks_another_index(
+    table: str, stocked: BrokenMirror, private: BrokenMirror, audit: Audit, tmp_path: Path
+) -> None:
+    text = f'{APP}dependencies = ["demo", "nosuch", "old>2"]\n{table}'
+    report = await audit(lock=write(tmp_path, {"pyproject.toml": text}, private=private.url, mirror=stocked.url))
+    assert {each.level for each in report.findings} == {Level.NOTE}
+    assert {each.fault for each in report.findings} == {Fault.PROJECT_ABSENT, Fault.RELEASE_ABSENT}
+
+
+UNREAD: dict[str, tuple[str, str]] = {
+    "a group of Poetry": ('[tool.poetry.group.x.dependencies]\nnosuch = "*"\n', "[tool.poetry.group.x.dependencies]"),
+    "Poetry's for development": ('[tool.poetry.dev-dependencies]\nnosuch = "*"\n', "[tool.poetry.dev-dependencies]"),
+    "PDM's": ('[tool.pdm.dev-dependencies]\nx = ["nosuch"]\n', "[tool.pdm.dev-dependencies]"),
+    "Hatch's": ('[tool.hatch.envs.x]\ndependencies = ["nosuch"]\n', "[tool.hatch.envs.x]"),
+    "more of Hatch's": ('[tool.hatch.envs.y]\nextra-dependencies = ["nosuch"]\n', "[tool.hatch.envs.y]"),
+    "Rye's": ('[tool.rye]\ndev-dependencies = ["nosuch"]\n', "dev-dependencies in [tool.rye]"),
+}
+"""Tables with dependencies that are not read, and how they are told."""
+
+
+@pytest.mark.parametrize("name", UNREAD)
+async def test_tables_of_other_programs_are_told_and_never_sound(name: str, stocked: BrokenMirror, audit: Audit, tmp_path: Path) -> None:
+    table, title = UNREAD[name]
+    report = await audit(lock=write(tmp_path, {"pyproject.toml": DEMO + table}))
+    (source,) = report.sources
+    assert [(each.omission, each.text) for each in source.incomplete] == [(Omission.TOOL, title)]
+    assert (report.exit_status, source.elsewhere) == (2, 0)
+    with pytest.raises(Unreadable, match="which is not read"):
+        read(write(tmp_path, {"pyproject.toml": APP + table}))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "[tool.poetry.group.x.dependencies]\nDemo = { allow-prereleases = true }\n",
+        '[tool.poetry.dependencies]\npython = "^3.11"\n',
+        "[tool.poetry]\npackage-mode = false\n",
+        '[tool.hatch.envs.x]\nscripts.x = "y"\n',
+        "[tool.pdm.dev-dependencies]\n",
+        "[tool]\npoetry = 1\npdm = { source = [1, { url = 2 }] }\nhatch = { envs = { x = 3 } }\n",
+    ],
+)
+def test_tables_of_other_programs_without_more_dependencies_leave_nothing_out(table: str, tmp_path: Path) -> None:
+    assert told(read(write(tmp_path, {"pyproject.toml": DEMO + table}))) == []
+
+
+def test_requirements_of_a_build_are_counted(tmp_path: Path) -> None:
+    found = read(write(tmp_path, {"pyproject.toml": f'{DEMO}[build-system]\nrequires = ["hatchling>=1"]\n'}))
+    assert told(found) == [(Omission.BUILD, "hatchling>=1")]
+    assert (found.sources[0].elsewhere, found.sources[0].incomplete) == (0, ())
+
+
+def test_all_origins_of_a_dependency_are_counted(tmp_path: Path) -> None:
+    both = '"demo", "demo @ https://files.example.com/demo-1.zip ; sys_platform == \'win32\'"'
+    found = read(write(tmp_path, {"pyproject.toml": f"{APP}dependencies = [{both}]\n"}))
+    assert ([want.project for want in found.wants], told(found)) == (["demo"], [(Omission.URL, "demo")])
+    sources = (
+        '[tool.uv.sources]\ndemo = [{ index = "private", marker = "sys_platform == \'win32\'" }, '
+        '{ git = "https://git.example.com/x", marker = "sys_platform == \'darwin\'" }]\n'
+    )
+    found = read(write(tmp_path, {"pyproject.toml": DEMO + PRIVATE + sources}))
+    assert ([want.project for want in found.wants], told(found)) == (["demo"], [(Omission.INDEX, "demo"), (Omission.GIT, "demo")])
+
+
+UNMET = {
+    "of an extra": '[project.optional-dependencies]\nx = ["old>9"]\n',
+    "of a group": '[dependency-groups]\nx = ["old>9"]\n',
+    "of an override": '[tool.uv]\noverride-dependencies = ["old>=9"]\n',
+    "that an override replaces": '[dependency-groups]\nx = ["old>9"]\n[tool.uv]\noverride-dependencies = ["old>=1"]\n',
+    "of a constraint": '[tool.uv]\nconstraint-dependencies = ["old>=9"]\n',
+    "of a constraint on what nobody requires": '[tool.uv]\nconstraint-dependencies = ["other>=9"]\n',
+    "in no environment": "[dependency-groups]\nx = [\"old>9; python_version < '3'\"]\n",
+    "in an environment that is not locked for": "[dependency-groups]\nx = [\"old>9; sys_platform == 'win32'\"]\n"
+    "[tool.uv]\nenvironments = [\"sys_platform == 'linux'\"]\n",
+    **{
+        f"old{each}": f'[dependency-groups]\nx = ["old{each}"]\n'
+        for each in (
+            *(">=9", "==9", "==9.*", "~=3.0", ">2", ">=2,<2", "<1.0", ">=9; sys_platform == 'win32'", "===9.0"),
+            *(">=2", "==2", "==1.*", "~=1.0", ">1", "<2", ">=2; sys_platform == 'win32'", "!=2.0", "===2.0"),
+        )
+    },
+    **{
+        each: f'[dependency-groups]\nx = ["{each}"]\n'
+        for each in (
+            *("early", "early>=1.0a1", "early>=0.1", "early<1", "mixed>1.0", "mixed>=2.0rc1", "mixed>=2", "mixed<2,>1.0"),
+            *("yanked", "yanked>=1", "yanked==1.0", "yanked==1.*", "partly>=1", "partly>1", "local==1.0", "local>1.0", "local<=1.0"),
+        )
+    },
+}
+"""More of a project that requires `old`, of which there are 1.0 and 2.0."""
+
+
+@pytest.mark.parametrize("name", UNMET)
+async def test_a_requirement_that_no_release_meets_is_an_error_where_the_real_uv_fails(
+    name: str, stocked: BrokenMirror, audit: Audit, uv: Uv, tmp_path: Path
+) -> None:
+    for filename in ("early-1.0rc1", "mixed-1.0", "mixed-2.0rc1", "local-1.0+x", "partly-1.0"):
+        stocked.add(f"{filename}-py3-none-any.whl", upload_time="2024-01-01T00:00:00Z")
+    for filename in ("yanked-1.0", "partly-2.0"):
+        stocked.add(f"{filename}-py3-none-any.whl", upload_time="2024-01-01T00:00:00Z", yanked=True)
+    required = "demo" if name[:3] in {"old", "ear", "mix", "yan", "par", "loc"} else "old"
+    path = write(tmp_path / "project", {"pyproject.toml": f'{APP}dependencies = ["{required}"]\n{UNMET[name]}'})
+    del uv.environment["UV_NO_CONFIG"]
+    locked = await uv.lock(path.parent, stocked.url)
+    report = await audit(lock=path)
+    errors = [each.fault for each in report.findings if each.level is not Level.NOTE]
+    assert errors == ([] if locked.ok else [Fault.RELEASE_ABSENT]), (locked, report.findings)
+
+
+async def test_a_requirement_on_the_way_that_no_release_meets_is_a_note(
+    stocked: BrokenMirror, audit: Audit, uv: Uv, tmp_path: Path
+) -> None:
+    for version, needs in (("2.0", "old>=9"), ("1.0", "old")):
+        wheel = f"choosy-{version}-py3-none-any.whl"
+        stocked.add(wheel, make_wheel(wheel, requires_dist=[needs]), upload_time="2024-01-01T00:00:00Z")
+    path = write(tmp_path / "project", {"pyproject.toml": f'{APP}dependencies = ["choosy"]\n'})
+    # uv goes back to the older release.
+    assert (await uv.lock(path.parent, stocked.url)).ok
+    report = await audit(lock=path)
+    assert [(each.project, each.fault, each.level) for each in report.findings] == [("old", Fault.RELEASE_ABSENT, Level.NOTE)]
 
 
 async def test_packages_from_elsewhere_are_counted_and_named_in_every_form(
@@ -331,6 +551,10 @@ REFUSED = {
     "a Python that is none": '[project]\nname = "app"\nversion = "1"\nrequires-python = "banana"\ndependencies = ["demo"]\n',
     "projects": '[[project]]\nname = "x"\n',
     "a project that is a string": 'project = "demo"\n',
+    "environments that are no markers": '[tool.uv]\nenvironments = ["linux"]\n',
+    "environments that are numbers": "[tool.uv]\nenvironments = [1]\n",
+    "environments that overlap": "[tool.uv]\nenvironments = [\"sys_platform == 'linux'\", \"python_version >= '3.12'\"]\n",
+    "environments of Pythons that the project does not support": "[tool.uv]\nenvironments = [\"python_version < '3.9'\"]\n",
     "no requirement": '[project]\nname = "app"\nversion = "1"\ndependencies = ["demo=1 @ https://u:s3cret@host.example.com/"]\n',
 }
 """What both uv and the reader refuse."""
@@ -365,7 +589,8 @@ _KEYS = [
     *("project", "name", "dependencies", "optional-dependencies", "dynamic", "requires-python", "dependency-groups", "include-group"),
     *("tool", "uv", "sources", "index", "url", "git", "path", "workspace", "marker", "extra", "group", "members", "exclude", "explicit"),
     *("find-links", "no-index", "override-dependencies", "constraint-dependencies", "exclude-dependencies", "dev-dependencies", "demo"),
-    *("conflicts", "poetry", "default", "extra-index-url", "index-url"),
+    *("conflicts", "poetry", "pdm", "hatch", "source", "include_packages", "environments", "envs", "build-system", "requires"),
+    *("default", "extra-index-url", "index-url"),
 ]
 _TEXTS = [
     "demo",
@@ -413,6 +638,8 @@ _DOCUMENTS = st.lists(
         _with("project"),
         _with("tool", "uv"),
         _with("tool", "uv", "sources"),
+        _with("tool", "poetry"),
+        _with("tool", "pdm", "source"),
         _with("dependency-groups"),
         st.just({"project": {"name": "app", "dependencies": ["demo"]}}),
     ),

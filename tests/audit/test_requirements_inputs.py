@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.audit.findings import Fault, Level
 from proxy.audit.inputs import read_order
 from proxy.audit.wanted import Omission, Order, Unreadable
 from proxy.core.errors import MirrormendError
@@ -22,6 +23,7 @@ Files = dict[str, str | bytes]
 FILES: dict[str, Files] = {
     "UTF-16 with a mark": {"r.txt": codecs.BOM_UTF16_LE + "alpha\nbeta==1.0\n".encode("utf-16-le")},
     "UTF-16 of the other end": {"r.txt": codecs.BOM_UTF16_BE + "alpha\n".encode("utf-16-be")},
+    "UTF-32 of the other end": {"r.txt": codecs.BOM_UTF32_BE + "alpha\n".encode("utf-32-be")},
     "UTF-8 with a mark": {"r.txt": codecs.BOM_UTF8 + b"alpha\n"},
     "a coding comment": {"r.txt": "# -*- coding: latin-1 -*-\n# \xe9\nalpha\n".encode("latin-1")},
     "a coding comment on line 2": {"r.txt": "# x\n# vim: set fileencoding=latin-1 :\n# \xe9\nalpha\n".encode("latin-1")},
@@ -75,6 +77,11 @@ FILES: dict[str, Files] = {
     "a quotation mark alone": {"r.txt": "-r 'a.txt\n"},
     "a quotation mark alone behind a requirement": {"r.txt": "alpha --hash='x\n"},
     "a tab before an option": {"r.txt": "alpha==1.0\t--config-settings=a=b\n"},
+    "two releases of one project": {"r.txt": "alpha==1.0\nalpha==2.0\n"},
+    "two releases of one project, by constraints": {"r.txt": "alpha==1.0\n-r a.txt\n", "a.txt": "Alpha===2.0\n"},
+    "a release twice": {"r.txt": "alpha==1.0\nalpha==1.0,>=1\nalpha>=1\n"},
+    "two releases of one platform": {"r.txt": "alpha==1.0; sys_platform == 'linux'\nalpha==2.0; sys_platform == 'linux'\n"},
+    "a hash of no use": {"r.txt": "alpha==1.0 --hash=md5:00\n"},
     "a requirement twice": {"r.txt": "alpha==1.0\nalpha==1.0\n"},
 }
 """As they are in folders; names of files to what is in them."""
@@ -221,6 +228,60 @@ def test_options_are_told_and_those_that_name_other_indexes_count(option: str, o
     assert told(found)[-1][1].startswith(option[:6])
     assert (found.other_indexes, found.sources[0].elsewhere, found.sources[0].incomplete) == (others, 0, ())
     assert "s3cret" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "word", ["Direct @ https://u:s3cret@files.example.com/direct-1-py3-none-any.whl", "direct[x] @ git+https://git.example.com/d"]
+)
+def test_words_with_a_url_are_left_out(word: str, tmp_path: Path) -> None:
+    found = read_order(["demo", word, "direct"], [], [], URL)
+    (source,) = found.sources
+    assert [want.project for want in found.wants] == ["demo"]
+    assert [(each.omission, each.text) for each in source.left_out] == [(Omission.GIT if "git+" in word else Omission.URL, "direct")]
+    assert (source.elsewhere, found.withheld) == (1, {"direct"})
+    with pytest.raises(Unreadable, match="nothing of it comes from the mirror") as raised:
+        read_order([word], [], [], URL)
+    assert "s3cret" not in str(raised.value)
+    path = write(tmp_path, {"r.txt": "demo\n"})
+    assert [want.project for want in read_order([word], [], [path], URL).wants] == ["demo"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alpha==1.0; sys_platform == 'linux'\nalpha==2.0; sys_platform != 'linux'\n",
+        "alpha==1.0; sys_platform == 'linux'\nalpha==2.0; python_version < '3.12'\n",
+        "alpha==1.0; python_version < '2'\nalpha==2.0; python_version < '3'\n",
+        "alpha==1.0\nalpha==1\n",
+        "alpha==1.0\nalpha==1.0+local\n",
+    ],
+)
+def test_two_releases_that_do_not_meet_are_no_contradiction(text: str, tmp_path: Path) -> None:
+    (want,) = read(write(tmp_path, {"r.txt": text})).wants
+    assert len(want.pins) == 2
+
+
+@pytest.mark.parametrize("digest", ["sha256:zz", "sha256:", "md5:00", "00", "sha1:00"])
+def test_a_hash_that_is_none_is_refused(digest: str, tmp_path: Path) -> None:
+    with pytest.raises(Unreadable, match="line 2 has a --hash that is no digest"):
+        read(write(tmp_path, {"r.txt": f"demo\nalpha==1.0 --hash={digest}\n"}))
+
+
+async def test_a_requirement_that_no_release_meets_is_an_error(mirror: BrokenMirror, audit: Audit, check: Check, tmp_path: Path) -> None:
+    for version in ("1.0", "2.0"):
+        mirror.add(f"demo-{version}-py3-none-any.whl", upload_time="2024-01-01T00:00:00Z")
+    for bound in (">=9", "==9.*", "~=3.0", ">2", ">=2,<2"):
+        path = write(tmp_path, {"r.txt": f"\ndemo{bound}\n"})
+        (finding,) = (await audit(lock=path)).findings
+        assert (finding.fault, finding.level, finding.place and finding.place.line) == (Fault.RELEASE_ABSENT, Level.ERROR, 2)
+        assert (await check(f"demo{bound}", "-q")).returncode == 1
+    for text in ("demo>=1\n", "demo<2,>=1\n", "demo>=9; python_version<'3'\ndemo\n", "demo\n-c c.txt\n"):
+        path = write(tmp_path, {"r.txt": text, "c.txt": "demo<2\nother>=9\n"})
+        assert (await audit(lock=path)).exit_status == 0
+    path = write(tmp_path, {"r.txt": "demo\n-c c.txt\n", "c.txt": "demo>2\n"})
+    assert [each.level for each in (await audit(lock=path)).findings] == [Level.ERROR]
+    path = write(tmp_path, {"r.txt": "demo>2\n--extra-index-url https://other.example.com/simple\n"})
+    assert [each.level for each in (await audit(lock=path)).findings] == [Level.NOTE]
 
 
 SECRETS = (

@@ -34,6 +34,18 @@ async def test_a_release_that_is_not_there_is_named_and_ends_with_1(stocked: Bro
     assert (await warm("demo==1", "demo==2.0.0", "-q")).returncode == 0
 
 
+async def test_a_requirement_that_no_release_meets_is_named_and_ends_with_1(stocked: BrokenMirror, warm: Warm, tmp_path: Path) -> None:
+    done = await warm("demo>=3", "-q")
+    assert done.returncode == 1
+    assert "not there: no listed release meets demo>=3\n" in done.stdout
+    assert (await warm("demo>=2", "-q")).returncode == 0
+    path = tmp_path / "requirements.txt"
+    path.write_text("demo>=3\n--extra-index-url https://other.example.com/simple\n", encoding="utf-8")
+    done = await warm("-r", str(path), "-q")
+    assert done.returncode == 0, done
+    assert "not on the mirror, and perhaps not needed: no listed release meets demo>=3" in done.stdout
+
+
 async def test_one_of_two_releases_that_is_not_there_is_named(stocked: BrokenMirror, warm: Warm, tmp_path: Path) -> None:
     path = tmp_path / "requirements.txt"
     path.write_text("demo==1.0 ; sys_platform == 'win32'\ndemo==3.0 ; sys_platform != 'win32'\n", encoding="utf-8")

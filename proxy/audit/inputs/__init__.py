@@ -29,6 +29,9 @@ def read_order(
     orders = [wants_of_words(words)] if words else []
     orders += [_used(path, _read(path, known)) for path in locks]
     orders += [_used(path, _read(path, known) if is_named_as_lock(path) else read_requirements(path, known.url)) for path in requirements]
+    if not any(order.wants for order in orders):
+        # Files without a want were refused before.
+        raise Unreadable(Path("the command line"), "nothing of it comes from the mirror: all that it names comes from a URL or a path")
     return _joined([order if closure or order.sources[0].kind == "pyproject" else replace(order, closure=()) for order in orders])
 
 
@@ -71,12 +74,19 @@ def _joined(orders: Sequence[Order]) -> Order:
         tuple(each for order in orders for each in order.overrides),
         frozenset(each for order in orders for each in order.withheld),
         any(order.other_indexes for order in orders),
+        _environments([order for order in orders if order.closure]),
     )
+
+
+def _environments(orders: Sequence[Order]) -> tuple[str, ...]:
+    """Return the environments of all orders whose requirements are followed: all there are as soon as one is for all."""
+    return tuple(each for order in orders for each in order.environments) if all(order.environments for order in orders) else ()
 
 
 def _united(one: Want, other: Want) -> Want:
     """Return both wants as one: where a lock pins a project, its releases are what matters, whoever else wants it."""
+    named, bounds = one.named or other.named, tuple(dict.fromkeys((*one.bounds, *other.bounds)))
     if bool(one.pins) != bool(other.pins):
-        return replace(one, pins=one.pins or other.pins, named=one.named or other.named)
+        return replace(one, pins=one.pins or other.pins, named=named, bounds=bounds)
     pins = {(pin.version, pin.place): pin for pin in (*one.pins, *other.pins)}
-    return replace(one, pins=tuple(pins.values()), named=one.named or other.named)
+    return replace(one, pins=tuple(pins.values()), named=named, bounds=bounds)

@@ -42,6 +42,9 @@ def read_lock(path: Path, mirror: KnownMirror) -> Order:
     """Return what a lock names; raises Unreadable."""
     if path.name in _OTHERS:
         raise Unreadable(path, _OTHERS[path.name])
+    why = _why_no_file(path)
+    if why:
+        raise Unreadable(path, why)
     if not path.name.endswith(_SUFFIXES):
         raise Unreadable(path, f"this is no lock that is known; give {_KNOWN}")
     text = read_text(path)
@@ -59,6 +62,18 @@ def read_lock(path: Path, mirror: KnownMirror) -> Order:
     if read is None:
         raise Unreadable(path, f"this is no lock that is known; give {_KNOWN}")
     return read(path, content, text, mirror)
+
+
+def _why_no_file(path: Path) -> str:
+    try:
+        if path.is_dir():
+            return "it is a folder; give a file in it, such as the uv.lock or the pyproject.toml"
+        if path.exists() and not path.is_file():
+            return "it is no regular file; save it as a file with the name that the lock's program gives it"
+    except (OSError, ValueError):
+        # No file has this name.
+        return ""
+    return "standard input is not read; save the lock as a file" if str(path) == "-" else ""
 
 
 def _is_pylock(path: Path) -> bool:

@@ -3,6 +3,7 @@
 The tables are those of the PyPA specifications (PEP 621, PEP 735) and uv's own below `[tool.uv]`, as uv's documentation describes them.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from glob import glob
@@ -14,11 +15,13 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from proxy.audit.inputs.indexes import Index
+from proxy.audit.inputs.other_tools import OtherTools
 from proxy.audit.inputs.toml import read_toml
 from proxy.audit.wanted import Omission, Place, Unreadable
 
 T = TypeVar("T")
 
+_NAME = re.compile(r"\s*([\w.-]+)")
 _KINDS = {
     "workspace": Omission.WORKSPACE,
     "path": Omission.PATH,
@@ -46,6 +49,8 @@ class Binding:
     marker: Marker | None
     extra: str = ""
     group: str = ""
+    index: Index | None = None
+    """The index itself, where it is not one of `[[tool.uv.index]]` that `target` names."""
 
 
 class Manifest:
@@ -71,7 +76,9 @@ class Manifest:
         self.overrides = self._texts(uv, "override-dependencies", "override-dependencies in [tool.uv]")
         self.excluded = self._texts(uv, "exclude-dependencies", "exclude-dependencies in [tool.uv]")
         self.has_conflicts = bool(self._value(uv, "conflicts", list, "conflicts in [tool.uv]"))
-        self.indexes = self.indexes_of(uv)
+        self.others = OtherTools(tool)
+        self.indexes = [*self.indexes_of(uv), *self.others.indexes]
+        self.environments = tuple(self._environments(uv))
         self.no_index = bool(self._value(uv, "no-index", bool, "no-index in [tool.uv]"))
         self.find_links = self._texts(uv, "find-links", "find-links in [tool.uv]")
         self._sources: dict[str, list[Binding]] = {
@@ -82,6 +89,8 @@ class Manifest:
         self._members = self._texts(workspace, "members", "members in [tool.uv.workspace]")
         self._apart = self._texts(workspace, "exclude", "exclude in [tool.uv.workspace]")
         self.needs_poetry = "poetry" in tool
+        build = self._table(content, "build-system", "[build-system]")
+        self.build_requires = self._texts(build, "requires", "requires in [build-system]")
 
     def declared(self) -> Iterator[Declared]:
         """Return all requirements: of the project, of its extras and of its groups."""
@@ -93,8 +102,14 @@ class Manifest:
         """Return the sources of a requirement on the project `name`, None if it has none in this file."""
         found = self._sources.get(name)
         if found is None:
-            return None
+            others = self.others.bindings(name)
+            return [Binding(each.omission, "", self._known_marker(each.markers), index=each.index) for each in others] or None
         return [each for each in found if each.extra in {"", declared.extra} and each.group in {"", declared.group}]
+
+    def unread(self) -> list[str]:
+        """Return the tables of other programs with dependencies that are not read."""
+        names = (canonicalize_name(found[0]) for each in self.declared() if (found := _NAME.match(each.text)) is not None)
+        return self.others.unread(set(names))
 
     def place(self, text: str) -> Place:
         """Return the line at which `text` stands."""
@@ -133,6 +148,21 @@ class Manifest:
         except InvalidSpecifier as error:
             raise Unreadable(self.path, "requires-python in [project] is no version specifier; write it as in '>=3.11'") from error
         return text
+
+    def _environments(self, uv: Mapping[str, Any]) -> list[str]:
+        """Return the markers of the environments that uv locks for, none for all."""
+        value = uv.get("environments")
+        texts = [value] if isinstance(value, str) else self._texts(uv, "environments", "environments in [tool.uv]")
+        for each in texts:
+            if self._known_marker(each) is None:
+                raise Unreadable(self.path, f"environments in [tool.uv] has {each[:80]!r}, which is no marker")
+        return texts
+
+    def _known_marker(self, text: str) -> Marker | None:
+        try:
+            return Marker(text) if text else None
+        except (InvalidMarker, RecursionError):
+            return None
 
     def _groups(self, content: Mapping[str, Any]) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}

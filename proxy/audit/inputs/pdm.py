@@ -5,6 +5,7 @@ PDM 2.7 and older wrote the files of all packages into `[metadata.files]`, by na
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ def read_pdm_lock(path: Path, content: Mapping[str, Any], text: str, mirror: Kno
     requires_python = pythons[0] if len(pythons) == 1 else ""
     lines = lines_of(text, "package", len(lock.package))
     entries = [_entry(path, package, line, lock.metadata.files, requires_python) for package, line in zip(lock.package, lines, strict=True)]
-    return order_of_entries(path, "pdm.lock", entries, mirror, requires_python)
+    order = order_of_entries(path, "pdm.lock", entries, mirror, requires_python)
+    # Without addresses any index may have them.
+    return replace(order, other_indexes=any(each.origin is not None and not each.origin.urls for each in entries))
 
 
 def _entry(path: Path, package: _Package, line: int, files: Mapping[str, list[_File]], requires_python: str) -> Entry:

@@ -4,12 +4,13 @@ They are followed to their ends by `closure`, since nobody has chosen releases y
 elsewhere is no matter of the mirror, and neither is a transitive requirement on the same project: uv goes by the binding for both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -17,8 +18,8 @@ from proxy.audit.inputs.indexes import Index, mirror_among
 from proxy.audit.inputs.manifest import Binding, Declared, Manifest
 from proxy.audit.inputs.quotations import quotation
 from proxy.audit.inputs.toml import read_toml
-from proxy.audit.platforms import environments, holds, pythons_of
-from proxy.audit.wanted import ELSEWHERE, LeftOut, Omission, Order, Place, Source, Unreadable, Want
+from proxy.audit.platforms import holds, supported_environments
+from proxy.audit.wanted import ELSEWHERE, Bound, LeftOut, Omission, Order, Place, Source, Unreadable, Want
 from proxy.core.errors import InvalidProjectName
 from proxy.core.page import normalised_name
 
@@ -58,7 +59,7 @@ class Dependencies:
 def read_pyproject(path: Path, upstream: str) -> Order:
     """Return what a pyproject.toml needs of the mirror at `upstream`; raises Unreadable."""
     project = Manifest(path)
-    reader = DependencyReader(project, upstream)
+    reader = DependencyReader(project, upstream, as_uv_locks=True)
     reader.add_whole(project)
     for folder in project.members() if project.is_workspace else ():
         # A workspace may have its root among its members.
@@ -78,28 +79,43 @@ def read_pyproject(path: Path, upstream: str) -> Order:
         overrides=tuple(reader.overrides()),
         withheld=frozenset(found.withheld),
         other_indexes=reader.has_other_indexes,
+        environments=reader.root.environments,
     )
 
 
 def _why_empty(project: Manifest, left_out: Sequence[LeftOut]) -> str:
     if any(each.omission is Omission.DYNAMIC for each in left_out):
         return "its dependencies are dynamic, which only a build tells; give the uv.lock, or requirements"
-    if left_out:
-        return f"nothing of it comes from the mirror: its {len(left_out)} dependencies come from elsewhere"
+    elsewhere = [each for each in left_out if each.omission not in {Omission.TOOL, Omission.BUILD}]
+    if elsewhere:
+        return f"nothing of it comes from the mirror: its {len(elsewhere)} dependencies come from elsewhere"
     if project.needs_poetry:
         return "its dependencies are in [tool.poetry], which is not read; give the poetry.lock"
+    tables = [each.text for each in left_out if each.omission is Omission.TOOL]
+    if tables:
+        return f"its dependencies are in {tables[0]}, which is not read; give the lock of that program"
     return "it has no dependencies: none in [project], its extras or its groups"
 
 
 class DependencyReader:
     """Collects the dependencies of projects, and of the local projects that they lead to, in the workspace of the first of them."""
 
-    def __init__(self, first: Manifest, upstream: str) -> None:
+    def __init__(self, first: Manifest, upstream: str, *, as_uv_locks: bool = False) -> None:
+        """Read for `uv lock`, which locks for the environments of the workspace alone, or for what installs on any."""
         self._upstream = upstream
         self.root = _workspace_of(first)
+        markers = self.root.environments if as_uv_locks else ()
         self._environments = [
-            environment | other for _, environment in environments(pythons_of(first.requires_python)) for other in _OTHERS
+            environment | other
+            for environment in supported_environments(first.requires_python, markers)
+            for other in _OTHERS
+            if not markers or any(holds(Marker(each), environment | other) for each in markers)
         ]
+        if not self._environments:
+            why = "environments in [tool.uv] admits no platform and Python that is known here; give the uv.lock"
+            raise Unreadable(self.root.path, why)
+        if any(sum(holds(Marker(each), environment) for each in markers) > 1 for environment in self._environments):
+            raise Unreadable(self.root.path, "environments in [tool.uv] overlap, which uv refuses")
         self._members: dict[str, Path] = {}
         for folder in (*(self.root.members() if self.root.is_workspace else ()), self.root.folder):
             member = self.root if folder.resolve() == self.root.folder.resolve() else Manifest(folder / "pyproject.toml")
@@ -120,6 +136,8 @@ class DependencyReader:
     def add_whole(self, project: Manifest) -> None:
         """Add a project with all of its extras and groups."""
         self._add_dynamic(project)
+        self._left_out += [LeftOut(Omission.TOOL, each, project.place(each.partition("[")[2].rstrip("]"))) for each in project.unread()]
+        self._left_out += [LeftOut(Omission.BUILD, quotation(each), project.place(each)) for each in project.build_requires]
         for part in ("", *project.extras):
             self._seen.add((project.path.resolve(), part))
         for declared in project.declared():
@@ -160,17 +178,41 @@ class DependencyReader:
         excluded: set[str] = {canonicalize_name(each) for each in self.root.excluded}
         overridden = {self._parsed(self.root, text)[1] for text in self.root.overrides if self._is_bound(text)}
         found.withheld = excluded | overridden | set(self._members)
+        found.withheld |= {
+            pattern
+            for pattern, index in self.root.others.patterns()
+            if index != self._mirror and (pattern, self._mirror) not in set(self.root.others.patterns())
+        }
         for name, asked in self._asked.items():
             of_mirror = [each for each in asked if self._is_of_mirror(each, asked)]
             reason = self._reason(name, asked, of_mirror, excluded, overridden)
             if reason is None:
-                found.wants.append(Want(name, of_mirror[0].spelling, (), of_mirror[0].place))
+                bounds = tuple(self._bounds(name, of_mirror))
+                found.wants.append(Want(name, of_mirror[0].spelling, (), of_mirror[0].place, bounds=bounds))
                 found.closure += [each.text for each in of_mirror]
+                # Elsewhere it comes from somewhere else.
+                parts = {(omission, each.place): None for each in asked if each.bound for omission in each.omissions}
+                found.left_out += [LeftOut(omission, name, place) for omission, place in parts]
             else:
                 found.left_out.append(LeftOut(reason, name, asked[0].place))
                 if reason is not Omission.MARKER:
                     found.withheld.add(name)
         return found
+
+    def _bounds(self, name: str, asked: Iterable[Asked]) -> Iterator[Bound]:
+        """Return the requirements on a project as constraints and overrides make them. What these do somewhere alone is not told here."""
+        overrides, constraints = self._of(name, self.root.overrides), self._of(name, self.root.constraints)
+        if any(each.marker is not None for each in overrides):
+            return
+        limits = [str(each.specifier) for each in constraints if each.marker is None and each.url is None]
+        for each in asked:
+            for requirement in overrides or [Requirement(each.text)]:
+                specifier = ",".join(filter(None, (str(requirement.specifier), *limits)))
+                yield Bound(f"{name}{specifier}", specifier, each.place)
+
+    def _of(self, name: str, texts: Iterable[str]) -> list[Requirement]:
+        parsed = [self._parsed(self.root, text) for text in texts]
+        return [requirement for requirement, project in parsed if project == name]
 
     def _reason(
         self, name: str, asked: Sequence[Asked], of_mirror: Sequence[Asked], excluded: set[str], overridden: set[str]
@@ -240,6 +282,8 @@ class DependencyReader:
         if binding.omission is not Omission.INDEX:
             return False
         indexes = [*project.indexes, *self.root.indexes]
+        if binding.index is not None:
+            return binding.index == mirror_among([*indexes, binding.index], self._upstream)
         index = next((each for each in indexes if each.name == binding.target), None)
         if index is None:
             why = f"{name!r} in [tool.uv.sources] names the index {quotation(binding.target)!r}, which [[tool.uv.index]] does not define"

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
@@ -14,6 +15,7 @@ from urllib.request import url2pathname
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.version import InvalidVersion
 
 from proxy.audit.inputs.indexes import Index, mirror_among
 from proxy.audit.inputs.manifest import Manifest
@@ -21,7 +23,7 @@ from proxy.audit.inputs.pyproject import Dependencies, DependencyReader
 from proxy.audit.inputs.quotations import quotation
 from proxy.audit.inputs.requirements_file import Line, read_lines
 from proxy.audit.platforms import PYTHONS, environments, holds
-from proxy.audit.wanted import ELSEWHERE, LeftOut, Omission, Order, Pin, Place, Source, Unreadable, Want
+from proxy.audit.wanted import ELSEWHERE, Bound, LeftOut, Omission, Order, Pin, Place, Source, Unreadable, Want
 from proxy.core.errors import InvalidProjectName
 from proxy.core.page import normalised_name
 
@@ -35,6 +37,8 @@ _ADDRESS_WITHIN = re.compile(r"(?![\w+.-]+:)[^@;#]*[^@;#\w+.-]\s*[\w+.-]+://")
 """An address behind what is neither its name nor an option: pip and uv refuse it."""
 _EXTRAS = re.compile(r"\[([\w.,\s-]*)\]$")
 _EGG = re.compile(r"#(?:.*&)?egg=([\w.-]+)")
+_ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
+"""The hashes that pip takes."""
 _FILE_NAME = re.compile(r"[\w.+!-]+")
 
 
@@ -92,6 +96,9 @@ class _Reader:
         except (InvalidRequirement, InvalidProjectName, RecursionError) as error:
             raise Unreadable(path, f"line {line.place.line} is no requirement: {_told(line)[:120]!r}") from error
         hashes = frozenset(each.lower() for each in line.values("--hash"))
+        wrong = next((each for each in line.values("--hash") if not _is_digest(each)), None)
+        if wrong is not None:
+            raise Unreadable(path, f"line {line.place.line} has a --hash that is no digest: {wrong[:80]!r}; write it as sha256:…")
         (self.constraints if as_constraints else self.found).append(_Found(requirement, project, hashes, line.place))
 
     def _include(self, path: Path, line: Line, within: tuple[Path, ...]) -> None:
@@ -144,8 +151,17 @@ class _Reader:
 def wants_of_words(words: Sequence[str]) -> Order:
     """Return what requirements on the command line name, such as `tornado` or `jupyter==1.1.1`; raises InvalidProjectName."""
     found = [_parsed_word(word) for word in words]
-    wants = [_want([each], []) for each in found]
-    return Order(tuple(wants), (Source("names"),), closure=tuple(words), matrix=all(want.pins for want in wants))
+    elsewhere = {each.project: _omission_of(each.requirement.url) for each in found if each.requirement.url is not None}
+    left_out = tuple(LeftOut(omission, project) for project, omission in elsewhere.items())
+    named = [(word, each) for word, each in zip(words, found, strict=True) if each.project not in elsewhere]
+    wants = [_want([each], []) for _, each in named]
+    return Order(
+        tuple(wants),
+        (Source("names", elsewhere=len(left_out), left_out=left_out),),
+        closure=tuple(word for word, _ in named),
+        matrix=bool(wants) and all(want.pins for want in wants),
+        withheld=frozenset(elsewhere),
+    )
 
 
 def _parsed_word(word: str) -> _Found:
@@ -171,6 +187,8 @@ def read_requirements(path: Path, upstream: str) -> Order:
             by_project.setdefault(each.project, []).append(each)
         elif each.project not in {other.text for other in left_out}:
             left_out.append(LeftOut(Omission.URL, each.project, each.place))
+    for found in by_project.values():
+        _refuse_contradictions(path, found)
     wants = [_want(each, [limit for limit in reader.constraints if limit.project == name]) for name, each in by_project.items()]
     wants += [] if reader.no_index else [each for each in local.wants if each.project not in by_project and each.project not in withheld]
     pinned = bool(wants) and all(want.pins for want in wants)
@@ -188,6 +206,26 @@ def read_requirements(path: Path, upstream: str) -> Order:
         withheld=frozenset(withheld),
         other_indexes=reader.find_links or any(each != mirror for each in reader.indexes),
     )
+
+
+def _refuse_contradictions(path: Path, found: Sequence[_Found]) -> None:
+    """Raise Unreadable if two requirements pin different releases of one project in the same environments."""
+    for one, other in combinations([each for each in found if _exact(each.requirement) is not None], 2):
+        pinned = [_exact(each.requirement) or "" for each in (one, other)]
+        agree = pinned[0] == pinned[1] or _admits(one, pinned[1]) or _admits(other, pinned[0])
+        needed = _needed(one.requirement.marker)
+        if not agree and needed == _needed(other.requirement.marker) != frozenset():
+            line = "" if other.place is None else f"line {other.place.line}: "
+            raise Unreadable(
+                path, f"{line}{other.project} is pinned to {pinned[0]} and to {pinned[1]}, which pip refuses; leave one of them"
+            )
+
+
+def _admits(found: _Found, version: str) -> bool:
+    try:
+        return found.requirement.specifier.contains(version, prereleases=True)
+    except InvalidVersion:
+        return False
 
 
 def _local_needs(local: Iterable[tuple[Path, tuple[str, ...]]], upstream: str) -> Dependencies:
@@ -214,6 +252,11 @@ def _why_empty(left_out: Sequence[LeftOut]) -> str:
     if any(each.omission in ELSEWHERE for each in left_out):
         return "nothing of it comes from the mirror: all that it names comes from elsewhere"
     return "it names no requirements" + (f", but has {len(left_out)} lines of options" if left_out else "")
+
+
+def _is_digest(text: str) -> bool:
+    algorithm, _, digest = text.lower().partition(":")
+    return algorithm in _ALGORITHMS and re.fullmatch(r"[0-9a-f]+", digest) is not None
 
 
 def _told(line: Line) -> str:
@@ -288,7 +331,16 @@ def _want(found: Sequence[_Found], constraints: Sequence[_Found]) -> Want:
     pins: dict[object, Pin] = {}
     for pin in (pin for each in found for pin in _pins(each, constraints)):
         pins.setdefault((pin.version, pin.hashes, pin.needed), pin)
-    return Want(found[0].project, found[0].requirement.name, tuple(pins.values()), found[0].place)
+    bounds = tuple(_bounds(found, constraints))
+    return Want(found[0].project, found[0].requirement.name, tuple(pins.values()), found[0].place, bounds=bounds)
+
+
+def _bounds(found: Sequence[_Found], constraints: Sequence[_Found]) -> Iterator[Bound]:
+    limits = [str(each.requirement.specifier) for each in constraints if each.requirement.marker is None and not _exact(each.requirement)]
+    for each in found:
+        if _exact(each.requirement) is None and _needed(each.requirement.marker) != frozenset():
+            specifier = ",".join(filter(None, (str(each.requirement.specifier), *limits)))
+            yield Bound(f"{each.project}{specifier}", specifier, each.place)
 
 
 def _pins(found: _Found, constraints: Sequence[_Found]) -> Iterator[Pin]:

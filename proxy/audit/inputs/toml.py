@@ -41,4 +41,4 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise Unreadable(path, f"it cannot be read ({(error.strerror or str(error)).lower()}); check the path") from error
     except UnicodeDecodeError as error:
-        raise Unreadable(path, "it is no text in UTF-8") from error
+        raise Unreadable(path, "it is no text in UTF-8; save it as UTF-8") from error
