@@ -5,30 +5,26 @@ A line's requirement is read by `packaging`. Constraints choose versions of what
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
-from packaging.version import InvalidVersion
 
 from proxy.audit.inputs.indexes import Index, mirror_among
 from proxy.audit.inputs.manifest import Manifest
+from proxy.audit.inputs.pins import Found, refuse_contradictions, want_of
 from proxy.audit.inputs.pyproject import Dependencies, DependencyReader
 from proxy.audit.inputs.quotations import quotation
 from proxy.audit.inputs.requirements_file import Line, read_lines
-from proxy.audit.platforms import PYTHONS, environments, holds
-from proxy.audit.wanted import ELSEWHERE, Bound, LeftOut, Omission, Order, Pin, Place, Source, Unreadable, Want
+from proxy.audit.wanted import ELSEWHERE, LeftOut, Omission, Order, Source, Unreadable
 from proxy.core.errors import InvalidProjectName
 from proxy.core.page import normalised_name
 
 _DEEPEST = 20
-_ENVIRONMENTS = tuple(environments(PYTHONS))
 _ARCHIVES = (".whl", ".zip", ".tar", ".tgz", ".tbz", ".txz", ".tlz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.lz", ".tar.lzma")
 _SCHEME = re.compile(r"(git|hg|svn|bzr)(\+\w+)?:|(https?|ftp|file):", re.IGNORECASE)
 _REMOTE = re.compile(r"https?:", re.IGNORECASE)
@@ -42,22 +38,12 @@ _ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
 _FILE_NAME = re.compile(r"[\w.+!-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A requirement of a file or a constraint, and the hashes that it allows."""
-
-    requirement: Requirement
-    project: str
-    hashes: frozenset[str] = frozenset()
-    place: Place | None = None
-
-
 @dataclass(slots=True)
 class _Reader:
     """Reads a requirements file with all files that it names."""
 
-    found: list[_Found] = field(default_factory=list)
-    constraints: list[_Found] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
+    constraints: list[Found] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     withheld: set[str] = field(default_factory=set)
     indexes: list[Index] = field(default_factory=list)
@@ -99,7 +85,7 @@ class _Reader:
         wrong = next((each for each in line.values("--hash") if not _is_digest(each)), None)
         if wrong is not None:
             raise Unreadable(path, f"line {line.place.line} has a --hash that is no digest: {wrong[:80]!r}; write it as sha256:…")
-        (self.constraints if as_constraints else self.found).append(_Found(requirement, project, hashes, line.place))
+        (self.constraints if as_constraints else self.found).append(Found(requirement, project, hashes, line.place))
 
     def _include(self, path: Path, line: Line, within: tuple[Path, ...]) -> None:
         """Follow the first `-r` of a line, else its first `-c`: pip takes no notice of another."""
@@ -154,7 +140,7 @@ def wants_of_words(words: Sequence[str]) -> Order:
     elsewhere = {each.project: _omission_of(each.requirement.url) for each in found if each.requirement.url is not None}
     left_out = tuple(LeftOut(omission, project) for project, omission in elsewhere.items())
     named = [(word, each) for word, each in zip(words, found, strict=True) if each.project not in elsewhere]
-    wants = [_want([each], []) for _, each in named]
+    wants = [want_of([each], []) for _, each in named]
     return Order(
         tuple(wants),
         (Source("names", elsewhere=len(left_out), left_out=left_out),),
@@ -164,12 +150,12 @@ def wants_of_words(words: Sequence[str]) -> Order:
     )
 
 
-def _parsed_word(word: str) -> _Found:
+def _parsed_word(word: str) -> Found:
     try:
         requirement = Requirement(word)
     except (InvalidRequirement, RecursionError) as error:
         raise InvalidProjectName(quotation(word)) from error
-    return _Found(requirement, normalised_name(requirement.name))
+    return Found(requirement, normalised_name(requirement.name))
 
 
 def read_requirements(path: Path, upstream: str) -> Order:
@@ -178,7 +164,7 @@ def read_requirements(path: Path, upstream: str) -> Order:
     reader.read(path)
     local = _local_needs(reader.local, upstream)
     withheld = reader.withheld | local.withheld
-    by_project: dict[str, list[_Found]] = {}
+    by_project: dict[str, list[Found]] = {}
     left_out = list(reader.left_out)
     for each in reader.found:
         if reader.no_index:
@@ -188,8 +174,8 @@ def read_requirements(path: Path, upstream: str) -> Order:
         elif each.project not in {other.text for other in left_out}:
             left_out.append(LeftOut(Omission.URL, each.project, each.place))
     for found in by_project.values():
-        _refuse_contradictions(path, found)
-    wants = [_want(each, [limit for limit in reader.constraints if limit.project == name]) for name, each in by_project.items()]
+        refuse_contradictions(path, found)
+    wants = [want_of(each, [limit for limit in reader.constraints if limit.project == name]) for name, each in by_project.items()]
     wants += [] if reader.no_index else [each for each in local.wants if each.project not in by_project and each.project not in withheld]
     pinned = bool(wants) and all(want.pins for want in wants)
     # Where everything is pinned, the pins are all that is installed, whatever a local project requires.
@@ -206,26 +192,6 @@ def read_requirements(path: Path, upstream: str) -> Order:
         withheld=frozenset(withheld),
         other_indexes=reader.find_links or any(each != mirror for each in reader.indexes),
     )
-
-
-def _refuse_contradictions(path: Path, found: Sequence[_Found]) -> None:
-    """Raise Unreadable if two requirements pin different releases of one project in the same environments."""
-    for one, other in combinations([each for each in found if _exact(each.requirement) is not None], 2):
-        pinned = [_exact(each.requirement) or "" for each in (one, other)]
-        agree = pinned[0] == pinned[1] or _admits(one, pinned[1]) or _admits(other, pinned[0])
-        needed = _needed(one.requirement.marker)
-        if not agree and needed == _needed(other.requirement.marker) != frozenset():
-            line = "" if other.place is None else f"line {other.place.line}: "
-            raise Unreadable(
-                path, f"{line}{other.project} is pinned to {pinned[0]} and to {pinned[1]}, which pip refuses; leave one of them"
-            )
-
-
-def _admits(found: _Found, version: str) -> bool:
-    try:
-        return found.requirement.specifier.contains(version, prereleases=True)
-    except InvalidVersion:
-        return False
 
 
 def _local_needs(local: Iterable[tuple[Path, tuple[str, ...]]], upstream: str) -> Dependencies:
@@ -324,51 +290,3 @@ def _folder(path: Path, address: str) -> Path | None:
         return next((base / address for base in bases if (base / address).is_dir()), None)
     except (OSError, ValueError):
         return None
-
-
-def _want(found: Sequence[_Found], constraints: Sequence[_Found]) -> Want:
-    """Return what requirements on one project want: the releases that they or the constraints pin, if any."""
-    pins: dict[object, Pin] = {}
-    for pin in (pin for each in found for pin in _pins(each, constraints)):
-        pins.setdefault((pin.version, pin.hashes, pin.needed), pin)
-    bounds = tuple(_bounds(found, constraints))
-    return Want(found[0].project, found[0].requirement.name, tuple(pins.values()), found[0].place, bounds=bounds)
-
-
-def _bounds(found: Sequence[_Found], constraints: Sequence[_Found]) -> Iterator[Bound]:
-    limits = [str(each.requirement.specifier) for each in constraints if each.requirement.marker is None and not _exact(each.requirement)]
-    for each in found:
-        if _exact(each.requirement) is None and _needed(each.requirement.marker) != frozenset():
-            specifier = ",".join(filter(None, (str(each.requirement.specifier), *limits)))
-            yield Bound(f"{each.project}{specifier}", specifier, each.place)
-
-
-def _pins(found: _Found, constraints: Sequence[_Found]) -> Iterator[Pin]:
-    own = _exact(found.requirement)
-    if own is not None:
-        yield Pin(own, found.place, hashes=found.hashes, needed=_needed(found.requirement.marker))
-        return
-    pairs: dict[str, set[tuple[str, str]]] = {}
-    hashes: dict[str, frozenset[str]] = {}
-    for pair, environment in _ENVIRONMENTS:
-        if not holds(found.requirement.marker, environment):
-            continue
-        limit = next((each for each in constraints if _exact(each.requirement) and holds(each.requirement.marker, environment)), None)
-        if limit is None:
-            # Somewhere the newest release may be taken: what is looked at is what a resolver could choose.
-            return
-        version = _exact(limit.requirement) or ""
-        pairs.setdefault(version, set()).add(pair)
-        hashes[version] = hashes.get(version, found.hashes) | limit.hashes
-    for version, needed in pairs.items():
-        everywhere = len(needed) == len(_ENVIRONMENTS)
-        yield Pin(version, found.place, hashes=hashes[version], needed=None if everywhere else frozenset(needed))
-
-
-def _exact(requirement: Requirement) -> str | None:
-    exact = (each for each in requirement.specifier if each.operator in {"==", "==="} and not each.version.endswith(".*"))
-    return next((each.version for each in exact), None)
-
-
-def _needed(marker: Marker | None) -> frozenset[tuple[str, str]] | None:
-    return None if marker is None else frozenset(pair for pair, environment in _ENVIRONMENTS if holds(marker, environment))
