@@ -306,6 +306,13 @@ async def test_absence_is_no_fault_where_another_program_asks_another_index(
     assert {each.fault for each in report.findings} == {Fault.PROJECT_ABSENT, Fault.RELEASE_ABSENT}
 
 
+def test_a_path_of_poetry_is_read_for_what_it_needs(tmp_path: Path) -> None:
+    table = '[tool.poetry.dependencies]\ncorp = { path = "lib" }\n'
+    files = {"pyproject.toml": f'{APP}dependencies = ["corp"]\n{table}', "lib/pyproject.toml": f'{CORP}dependencies = ["other"]\n'}
+    found = read(write(tmp_path, files))
+    assert ([want.project for want in found.wants], told(found)) == (["other"], [(Omission.PATH, "corp")])
+
+
 UNREAD: dict[str, tuple[str, str]] = {
     "a group of Poetry": ('[tool.poetry.group.x.dependencies]\nnosuch = "*"\n', "[tool.poetry.group.x.dependencies]"),
     "Poetry's for development": ('[tool.poetry.dev-dependencies]\nnosuch = "*"\n', "[tool.poetry.dev-dependencies]"),

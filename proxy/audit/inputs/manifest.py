@@ -103,7 +103,7 @@ class Manifest:
         found = self._sources.get(name)
         if found is None:
             others = self.others.bindings(name)
-            return [Binding(each.omission, "", self._known_marker(each.markers), index=each.index) for each in others] or None
+            return [Binding(each.omission, each.target, self._known_marker(each.markers), index=each.index) for each in others] or None
         return [each for each in found if each.extra in {"", declared.extra} and each.group in {"", declared.group}]
 
     def unread(self) -> list[str]:

@@ -26,9 +26,10 @@ _LISTS = (
 
 @dataclass(frozen=True, slots=True)
 class ToolBinding:
-    """The origin of a dependency as another program's table has it: of an `index`, where it has one."""
+    """The origin of a dependency as another program's table has it: of an `index`, where it has one, else at the address `target`."""
 
     omission: Omission
+    target: str = ""
     index: Index | None = None
     markers: str = ""
 
@@ -63,11 +64,11 @@ class OtherTools:
             return bound
         included = [each for each in self._filters if _matches(name, each.included)]
         if included:
-            return [ToolBinding(Omission.INDEX, each.index) for each in included]
+            return [ToolBinding(Omission.INDEX, index=each.index) for each in included]
         if any(_matches(name, each.excluded) for each in self._filters):
             asked = [each.index for each in self._filters if not _matches(name, each.excluded)]
             asked += [] if any(each.index.name == _PYPI for each in self._filters) else [_pypi()]
-            return [ToolBinding(Omission.INDEX, each) for each in asked]
+            return [ToolBinding(Omission.INDEX, index=each) for each in asked]
         return []
 
     def patterns(self) -> Iterator[tuple[str, Index]]:
@@ -104,12 +105,12 @@ class OtherTools:
         if not isinstance(entry, dict):
             return
         markers = _text(entry, "markers")
-        direct = next((omission for key, omission in _DIRECT.items() if key in entry), None)
+        direct = next((key for key in _DIRECT if key in entry), None)
         if direct is not None:
-            yield ToolBinding(direct, markers=markers)
+            yield ToolBinding(_DIRECT[direct], _text(entry, direct), markers=markers)
         elif source := _text(entry, "source"):
             unknown = _pypi() if source.lower() == _PYPI else Index("", source, explicit=True)
-            yield ToolBinding(Omission.INDEX, self._poetry.get(source.lower(), unknown), markers)
+            yield ToolBinding(Omission.INDEX, index=self._poetry.get(source.lower(), unknown), markers=markers)
 
     def _pdm_sources(self) -> Iterator[_Filter]:
         for each in _tables(self._tool, "pdm", "source"):

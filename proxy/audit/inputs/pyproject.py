@@ -293,7 +293,7 @@ class DependencyReader:
     def _folder(self, project: Manifest, name: str, binding: Binding) -> Path | None:
         if binding.omission is Omission.WORKSPACE:
             return self._members.get(name)
-        if binding.omission is not Omission.PATH:
+        if binding.omission is not Omission.PATH or not binding.target:
             return None
         path = url2pathname(urlsplit(binding.target).path) if binding.target.lower().startswith("file:") else binding.target
         return project.folder / path
