@@ -1,12 +1,10 @@
 """What HEAD of one mirror is worth: there are mirrors that deny by it what they deliver, and that promise by it what they do not."""
 
-from collections import Counter
 from collections.abc import Callable
 
 from proxy.core.flows.evidence import DELIVERED, WHOLE, Asked, Evidence
 from proxy.core.page import File
-from proxy.core.verdict.judge import PROOF, Cause
-from proxy.core.verdict.proof import platform_tag
+from proxy.core.verdict.judge import Cause
 
 _FALSE_DENIALS = 3
 """So many denials of HEAD that a GET contradicts, and HEAD is not asked any more."""
@@ -36,9 +34,6 @@ class HeadTrust:
         self._disbelieved_at: float | None = None
         self._lied_at: float | None = None
         self._denied: dict[tuple[str, str], float] = {}
-        self._samples: Counter[str] = Counter()
-        self._sampled_since = float("-inf")
-        self._refused_samples = False
 
     @property
     def believed(self) -> bool:
@@ -99,19 +94,6 @@ class HeadTrust:
         """Return whether it is time to ask for `file` again, which a GET was denied before."""
         first = self._denied.get((project, file.key))
         return first is not None and not 0 <= self._clock() - first < self._settled_after
-
-    def may_sample(self, file: File, most: int) -> bool:
-        """Return whether to compare HEAD with GET for `file`: for `most` files of each platform within an hour, for none once refused."""
-        if not self._lately(self._sampled_since):
-            self._samples.clear()
-            self._sampled_since, self._refused_samples = self._clock(), False
-        return not self._refused_samples and self._samples[platform_tag(file)] < most
-
-    def sampled(self, file: File, evidence: Evidence, cause: Cause) -> None:
-        """Note what a GET showed of `file` for a comparison: one that fails, or is refused for lack of a right or a quota, is the last."""
-        if cause is Cause.AVAILABLE or cause in PROOF:
-            self._samples[platform_tag(file)] += 1
-        self._refused_samples |= evidence.status not in DELIVERED | {404, 410, 416}
 
     def _lately(self, at: float) -> bool:
         return abs(self._clock() - at) < _KNOWN_FOR

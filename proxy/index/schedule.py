@@ -79,7 +79,7 @@ class Schedule:
         self._burst = Burst(clock)
         self._rests: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "rest")
         self._again: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "again")
-        self._comparison = Comparison(mirror, verifier)
+        self._comparison = Comparison(verifier)
         self._comparing = asyncio.Lock()
         self._comparisons: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "compare HEAD and GET for")
         self._verifying = 0
@@ -310,7 +310,7 @@ class Schedule:
             self._projects.learned(project)
 
     async def _compare(self, project: Project, page: Page) -> None:
-        """Compare HEAD with GET, one page at a time: all together have few files compared."""
+        """Compare HEAD with GET, one page at a time."""
         async with self._comparing:
             if not self._resting and await self._comparison.compare(project, page, self._budget()):
                 self._projects.learned(project)

@@ -171,8 +171,6 @@ class Verifier:
         def learned(file: File, evidence: Evidence) -> None:
             cause = cause_of(evidence, file.size)
             self.head.weigh(evidence, cause)
-            if not believe_head:
-                self.head.sampled(file, evidence, cause)
             suspect = self._note(project, judged, file, evidence, cause=cause, urgency=urgency, wanted=False)
             if cause is not _AVAILABLE:
                 standing.misses += 1

@@ -95,7 +95,6 @@ async def test_the_proxy_drops_all_that_was_promised_in_vain(promising: BrokenMi
 
 
 async def test_a_client_that_is_denied_one_file_unveils_the_others(promising: BrokenMirror, app_client: MakeClient) -> None:
-    # Three files of each platform are compared, and these are there: the fourth is found by who wants it.
     for name in (MAC, *OLDER[:0:-1]):
         promising.add(name.replace("macosx_11_0", "macosx_10_9"), upload_time="2024-01-01T00:00:00Z")
     promising.heal()

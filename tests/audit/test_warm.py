@@ -47,7 +47,7 @@ async def test_a_proxy_that_starts_with_the_store_asks_nothing_again(stocked: Br
     done = await warm("demo")
     assert done.returncode == 0, done
     assert done.stdout == "1 of 1 projects: 4 files listed, 1 of them dropped, 0 not known, 0 not asked about\n"
-    assert "warming: 1 of 1 projects, 1 files dropped" in done.stderr
+    assert "warming: 1 of 1 project, 1 file dropped" in done.stderr
     stocked.forget()
     async with ProxyProcess(stocked.url, tmp_path, store=store) as proxy:
         listed = {each["filename"] for each in json.loads(await page(proxy, tmp_path))["files"]}

@@ -146,7 +146,7 @@ async def test_08_head_fails_where_get_delivers(stocked: BrokenMirror, site: Mak
 @row(
     8,
     "HEAD promises all files, GET denies some",
-    "compares some of each platform with a GET, twice some minutes apart, and asks by GET for an hour once HEAD has lied",
+    "asks by GET for an hour once a promise is proven broken, by what a client wants or by metadata that is read",
 )
 async def test_08_head_promises_all_files(stocked: BrokenMirror, site: MakeSite) -> None:
     stocked.fault(MAC, artifactory_404(), methods=("GET",))

@@ -1,7 +1,6 @@
-"""What comparing HEAD with GET costs an honest mirror, and what it must not take for a lie."""
+"""An honest mirror pays nothing for it that others lie by HEAD, and is not taken for one of them."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -58,9 +57,9 @@ def lazy(seconds: float, clock: Clock, answer: Fault) -> Fault:
     return fetch
 
 
-@pytest.mark.parametrize(("kind", "most"), [("other", 4), ("artifactory", 2), ("nexus", 1)])
-async def test_a_page_of_an_honest_mirror_costs_one_get_of_each_platform_more(
-    mirror: BrokenMirror, app_client: MakeClient, kind: str, most: int
+@pytest.mark.parametrize("kind", ["other", "artifactory", "nexus"])
+async def test_a_page_of_an_honest_mirror_costs_no_get_of_a_file_beside_the_metadata(
+    mirror: BrokenMirror, app_client: MakeClient, kind: str
 ) -> None:
     stock(mirror)
     client = await app_client(upstream={"kind": kind})
@@ -68,23 +67,7 @@ async def test_a_page_of_an_honest_mirror_costs_one_get_of_each_platform_more(
     found = asked(mirror)
     assert found["HEAD", False] == (0 if kind == "nexus" else 60)
     # One of them reads metadata ahead.
-    assert (found["GET", True], found["GET", False]) == (most, 0)
-
-
-async def test_no_more_than_three_of_each_platform_are_compared_in_an_hour(mirror: BrokenMirror, app_client: MakeClient) -> None:
-    projects = [f"demo{number}" for number in range(8)]
-    for project in projects:
-        stock(mirror, project, (LINUX,), releases=4)
-    clock = Clock()
-    client = await app_client(clock, upstream={"kind": "other"}, probe={"ahead": False})
-    for project in projects:
-        await names(client, project)
-    reading = len(projects)
-    assert asked(mirror)["GET", True] <= reading + 3
-    before = asked(mirror)["GET", True]
-    clock.passes(3700)
-    await names(client, projects[0])
-    assert asked(mirror)["GET", True] == before + 1
+    assert (found["GET", True], found["GET", False]) == (1, 0)
 
 
 async def test_nobody_waits_for_the_comparison(mirror: BrokenMirror, app_client: MakeClient) -> None:
@@ -93,15 +76,6 @@ async def test_nobody_waits_for_the_comparison(mirror: BrokenMirror, app_client:
     client = await app_client(upstream={"kind": "other"})
     async with client.get("/simple/demo/", headers=JSON) as response:
         assert response.headers["Mirrormend-Verified"] == "complete"
-
-
-@pytest.mark.parametrize("code", [401, 403, 429, 451])
-async def test_a_get_that_is_refused_ends_the_comparisons(mirror: BrokenMirror, app_client: MakeClient, code: int) -> None:
-    stock(mirror)
-    mirror.fault(lambda name: name.endswith(".whl") and "macosx" not in name, status(code), ("GET",))
-    client = await app_client(upstream={"kind": "other", "retries": 0}, verdict={"confirm": 180})
-    await names(client)
-    assert len({each.name for each in mirror.asked if each.kind == "file" and each.method == "GET" and "macosx" not in each.name}) <= 1
 
 
 async def test_a_quota_is_left_to_the_clients(mirror: BrokenMirror, app_client: MakeClient) -> None:
@@ -164,7 +138,8 @@ async def test_half_of_a_page_that_head_promises_in_vain_raises_no_storm(mirror:
     client = await app_client(clock, upstream={"kind": "other", "retries": 0, "fresh": 60})
     for _ in range(12):
         await names(client)
-        clock.passes(100)
+        async with client.get(f"/files/demo/{wheel(7)}"):
+            clock.passes(100)
     assert await names(client) == {wheel(minor, LINUX) for minor in range(20)}
     assert index_of(client).mirror.counts.storms == 0
 
@@ -184,7 +159,8 @@ async def test_a_mirror_that_refuses_ranges_is_still_asked_by_head(mirror: Broke
     await names(client)
     mirror.forget()
     await names(client, "later")
-    assert asked(mirror)["HEAD", False] == 60
+    # The one that metadata was read out of may be known by that.
+    assert asked(mirror)["HEAD", False] >= 59
 
 
 async def test_a_lost_file_has_the_pages_compared_at_the_rate_of_background_work(mirror: BrokenMirror, app_client: MakeClient) -> None:
@@ -210,16 +186,3 @@ async def test_a_lost_file_has_the_pages_compared_at_the_rate_of_background_work
     mirror.forget()
     await names(client, "later")
     assert asked(mirror)["HEAD", False] == 60
-
-
-async def test_what_an_older_run_stored_is_compared_as_well(mirror: BrokenMirror, app_client: MakeClient, tmp_path: Path) -> None:
-    stock(mirror)
-    clock, kept = Clock(), {"location": f"sqlite:{tmp_path}/store.sqlite3"}
-    first = await app_client(clock, store=kept, upstream={"kind": "other"})
-    await names(first)
-    await first.close()
-    mirror.forget()
-    second = await app_client(clock, store=kept, upstream={"kind": "other"})
-    await names(second)
-    found = asked(mirror)
-    assert (found["HEAD", False], 0 < found["GET", True] <= 3) == (0, True)
