@@ -108,7 +108,7 @@ class Closure:
         self._seen: set[Step] = set()
 
     async def follow(self) -> None:
-        """Takes every step that the requirements lead to."""
+        """Take every step that the requirements lead to."""
         steps = self._new(self._steps(self._closure))
         while steps:
             self._found(steps)

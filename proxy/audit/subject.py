@@ -21,7 +21,7 @@ from proxy.upstream import FetchedPage
 
 @dataclass(slots=True)
 class Subject:
-    """What is known of the wanted project. `page` is None until it was read; `whole` says that nothing is left to ask.
+    """The knowledge of the wanted project. `page` is None until it was read; `whole` says that nothing is left to ask.
 
     `asked` are the files that were asked about, by their keys.
     """

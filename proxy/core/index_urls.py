@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote_to_bytes
 from proxy.core.url_standard import StandardUrl, is_http, parse_url
 
 _UNESCAPED = "!$&'()*+,;=:@-._~"
-"""What a segment of a path may hold as it is (RFC 3986, section 3.3)."""
+"""Characters that a segment of a path may hold as they are (RFC 3986, section 3.3)."""
 _INDEX_PAGE = "index.html"
 _LAST_DOT = re.compile(r"\.(?=(?::[0-9]+)?\Z)")
 _USER_OR_REST = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)

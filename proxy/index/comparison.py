@@ -1,4 +1,4 @@
-"""Compares what HEAD promised with what GET gives: files that a GET was denied, and all that HEAD promised once it is seen to lie."""
+"""Comparison of what HEAD promised with what GET gives: files that a GET was denied, and all that HEAD promised once it is seen to lie."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from proxy.index.verification import Verifier
 
 
 class Comparison:
-    """Compares HEAD with GET for the files of a page, when nobody waits for that; a mirror whose HEAD broke no promise is asked nothing."""
+    """Compare HEAD with GET for the files of a page, when nobody waits for that; a mirror whose HEAD broke no promise is asked nothing."""
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier

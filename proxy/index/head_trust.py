@@ -1,4 +1,4 @@
-"""What HEAD of one mirror is worth: there are mirrors that deny by it what they deliver, and that promise by it what they do not."""
+"""The worth of HEAD at one mirror: there are mirrors that deny by it what they deliver, and that promise by it what they do not."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ _HEAD = Asked.HEAD
 
 
 class HeadTrust:
-    """What was seen of HEAD, by comparing it with GET.
+    """Experience with HEAD, gained by comparing it with GET.
 
     HEAD lies if it promises a file whose absence is proven `settled_after` seconds after a GET was denied it first: there are mirrors that
     fetch a file only when it is asked for, and deny it until they have it. `clock` tells seconds since the epoch.
@@ -37,7 +37,7 @@ class HeadTrust:
 
     @property
     def believed(self) -> bool:
-        """Whether HEAD does not deny what GET delivers."""
+        """True unless HEAD was seen to deny what GET delivers."""
         if self._disbelieved_at is not None and not self._lately(self._disbelieved_at):
             # One more false denial is enough.
             self._false_denials, self._kept, self._disbelieved_at = _FALSE_DENIALS - 1, 0, None

@@ -98,7 +98,7 @@ class Verifier:
         self._identities: dict[str, _Judged] = {}
         self._promises: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "promise of")
         self.head = HeadTrust(clock, settled_after)
-        """What HEAD is worth."""
+        """The experience with HEAD of this mirror."""
 
     def storm(self, who: Identity) -> bool:
         """Whether dropping has stopped for this identity, since files known to be good fail."""

@@ -21,7 +21,7 @@ class CrashGuard:
         self._process = process
         self.inherited = inherited
         self.uv_may_live = False
-        """What was started as uv may have left processes: it did not end by itself."""
+        """True if uv did not end by itself, so that processes of it may be left."""
 
     def uv_runs(self, process: int | None) -> None:
         """Tell the guard which process of uv runs now, None where it ended by itself."""

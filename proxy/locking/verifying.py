@@ -42,7 +42,7 @@ _REASONS = {Cause.NO_FILE.value: "something else comes instead", "release": "onl
 
 
 class Verification:
-    """Asks the mirrors behind the own proxy, each of `indexes`, for what is locked; `say` tells the user what takes time.
+    """Ask the mirrors behind the own proxy, each of `indexes`, for what is locked; `say` tells the user what takes time.
 
     `confirm` are the seconds between the two proofs that the indexes want.
     """

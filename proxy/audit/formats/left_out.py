@@ -1,4 +1,4 @@
-"""What the files name that was not looked at, in sentences for people."""
+"""Sentences for people on everything that the files name and that was not looked at."""
 
 from collections.abc import Iterator, Sequence
 

@@ -48,7 +48,7 @@ class Asked:
 
 @dataclass(slots=True)
 class Dependencies:
-    """What projects need: `wants` from the mirror, with their requirements as `closure`, and what is `left_out`."""
+    """The needs of projects: `wants` from the mirror, with their requirements as `closure`, and what is `left_out`."""
 
     wants: list[Want] = field(default_factory=list)
     closure: list[str] = field(default_factory=list)

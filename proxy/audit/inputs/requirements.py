@@ -40,7 +40,7 @@ _FILE_NAME = re.compile(r"[\w.+!-]+")
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads a requirements file with all files that it names."""
+    """A reader of a requirements file with all files that it names."""
 
     found: list[Found] = field(default_factory=list)
     constraints: list[Found] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What both forms of a page have in common: making a `File` out of what is said of it, and the version of the API."""
+"""The common part of both forms of a page: making a `File` out of what is said of it, and the version of the API."""
 
 import re
 from collections.abc import Mapping

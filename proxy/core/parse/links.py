@@ -36,7 +36,7 @@ _ABSOLUTE = re.compile(r"(https?):[/\\]*(.*)", re.DOTALL | re.IGNORECASE)
 """An address of http or https, and what comes after any number of slashes (URL Standard)."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _FORBIDDEN_IN_HOSTS = re.compile(r"[\x00-\x20\x7f#%/:<>?@\\^|\[\]]")
-"""What no host can have, escaped or not (URL Standard, forbidden domain code points)."""
+"""Characters that no host can have, escaped or not (URL Standard, forbidden domain code points)."""
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 
 

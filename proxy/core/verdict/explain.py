@@ -29,7 +29,7 @@ _COMPARED = 40
 
 
 class Effect(StrEnum):
-    """What the proxy does about a file that is not delivered, in words that follow the reason."""
+    """The proxy's way with a file that is not delivered, in words that follow the reason."""
 
     NONE = ""
     DROPPED = "the proxy drops it"
