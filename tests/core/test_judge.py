@@ -1,5 +1,6 @@
 """Only positive proof of absence makes a file undeliverable."""
 
+import msgspec
 import pytest
 
 from proxy.core.flows.evidence import Asked, Beginning, Evidence
@@ -135,6 +136,23 @@ def test_a_promise_of_head_overturns_nothing_that_gets_proved() -> None:
     promised = judge(Cause.AVAILABLE, seen(200, asked=Asked.HEAD, at=200.0), denied, proven=False, rules=RULES)
     assert (promised.kind, promised.evidence, promised.checked) == (denied.kind, denied.evidence, 200.0)
     assert judge(Cause.AVAILABLE, seen(206, at=300.0), promised, proven=False, rules=RULES).kind is Kind.DELIVERABLE
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "kind"),
+    [
+        (None, Cause.NO_ANSWER, Kind.UNKNOWN),
+        (503, Cause.MIRROR_ERROR, Kind.UNKNOWN),
+        (404, Cause.ABSENT, Kind.UNDELIVERABLE),
+        (401, Cause.AUTHENTICATION, Kind.UNDELIVERABLE),
+    ],
+)
+def test_a_no_does_not_stand_if_head_promises_the_file_again_and_the_get_fails_in_passing(
+    status: int | None, cause: Cause, kind: Kind
+) -> None:
+    denied = judge(Cause.ABSENT, seen(404), None, proven=True, rules=RULES)
+    again = msgspec.structs.replace(seen(status, at=200.0), head=200)
+    assert judge(cause, again, denied, proven=False, rules=RULES).kind is kind
 
 
 @pytest.mark.parametrize(("status", "cause"), [(403, Cause.BLOCKED), (451, Cause.BLOCKED), (401, Cause.AUTHENTICATION)])

@@ -135,7 +135,7 @@ def judge(cause: Cause, evidence: Evidence, previous: Verdict | None, *, proven:
     `proven` says that what an absence needs besides was seen: for ABSENT a witness, for BLOCKED and NO_FILE the same answer again after
     a later good answer for another file. Without it, and for all passing causes, the verdict is unknown, and what was known before stands:
     a no for `rules.no_keep` seconds, a yes without bound. HEAD only promises: what a GET showed stands against it, and its yes does not
-    stand against a GET that fails.
+    stand against a GET that fails. A no does not stand where HEAD promises the file again, and a GET fails in passing.
     """
     if cause is _AVAILABLE:
         if evidence.asked is Asked.HEAD and previous is not None and previous.needs_get:
@@ -143,7 +143,7 @@ def judge(cause: Cause, evidence: Evidence, previous: Verdict | None, *, proven:
         return _follow(_DELIVERABLE, cause, evidence, previous)
     if cause in PROOF and proven:
         return _follow(Kind.UNDELIVERABLE, cause, evidence, previous)
-    if previous is not None and _stands(previous, evidence, rules):
+    if previous is not None and _stands(previous, cause, evidence, rules):
         return msgspec.structs.replace(previous, checked=evidence.at, later=_later(previous, cause, evidence))
     return _follow(Kind.UNKNOWN, cause, evidence, previous)
 
@@ -167,8 +167,11 @@ def _follow(kind: Kind, cause: Cause, evidence: Evidence, previous: Verdict | No
     return Verdict(kind, cause, evidence, at, since)
 
 
-def _stands(previous: Verdict, evidence: Evidence, rules: VerdictRules) -> bool:
+def _stands(previous: Verdict, cause: Cause, evidence: Evidence, rules: VerdictRules) -> bool:
     if previous.kind is Kind.DELIVERABLE:
         return not previous.rests_on_head or evidence.asked is Asked.HEAD
+    if cause in PASSING and evidence.head in WHOLE:
+        # HEAD promises it again, and GET shows nothing: better a bad file kept than a good one dropped.
+        return False
     # Evidence from the future is of a clock that went back since: nobody knows how old it is.
     return previous.kind is Kind.UNDELIVERABLE and 0 <= evidence.at - previous.evidence.at < rules.no_keep
