@@ -164,6 +164,8 @@ def _is_page(outcome: Sketch) -> bool:
 class SimulatedDownload:
     """Stands in the place of `Download`."""
 
+    through: str | None = None
+
     def __init__(self, sketch: Sketch, url: str, at: float) -> None:
         self.status = sketch.status
         self.headers = CIMultiDictProxy(CIMultiDict(sketch.headers))
