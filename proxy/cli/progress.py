@@ -15,7 +15,7 @@ _EVERY = 5.0
 
 
 class Telling:
-    """Tells how far it is while the block runs; what it is told follows `Watch` of the audit.
+    """Progress output while the block runs; its methods are those of `Watch` of the audit.
 
     `found` names one and several of what is counted.
     """

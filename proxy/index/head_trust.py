@@ -58,6 +58,11 @@ class HeadTrust:
         """True if to ask for files by HEAD first."""
         return self.believed and not self.lies
 
+    @property
+    def is_doubted(self) -> bool:
+        """True if HEAD lies, or promised a file that a GET was denied: then there is something to compare."""
+        return bool(self._denied) or self.lies
+
     def weigh(self, evidence: Evidence, cause: Cause) -> None:
         """Note what came of a probe that may have begun with HEAD."""
         if evidence.asked is _HEAD:

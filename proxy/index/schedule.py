@@ -296,7 +296,7 @@ class Schedule:
             if first or wanted.files:
                 self._report(project, page)
                 self._projects.learned(project)
-            if not self._costly and budget != 0:
+            if self._verifier.head.is_doubted and not self._costly and budget != 0:
                 self._comparisons.start((project.who.key, project.name), lambda: self._compare(project, page))
             if wanted.more:
                 self._rests.start((project.who.key, project.name), lambda: self._verify_the_rest(project, client))

@@ -19,7 +19,7 @@ def own_index(url: str) -> str:
 
 
 def write_member(root: Path, name: str, extra: str = "", *, dependencies: tuple[str, ...] = ("vane", "storm")) -> None:
-    """Writes a project in a folder of the root."""
+    """Write a project in a folder of the root."""
     path = write_project(root / name, list(dependencies), extra=extra) / "pyproject.toml"
     path.write_text(path.read_text(encoding="utf-8").replace("myproject", path.parent.name), encoding="utf-8")
 

@@ -13,7 +13,7 @@ ABSENT = object()
 """Stands for a field that is not there."""
 
 Writer = Callable[[Listed, Listed, str], bytes]
-"""Makes the page of a project from a file as it should be, of release 1.0, and from the one of 2.0 that the value is said of."""
+"""Pages of a project, made from a file as it should be, of release 1.0, and from the one of 2.0 that the value is said of."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ _EXTRAS = re.compile(r"\[([\w.,\s-]*)\]$")
 _EGG = re.compile(r"#(?:.*&)?egg=([\w.-]+)")
 _ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
 """The hashes that pip takes."""
-_FILE_NAME = re.compile(r"[\w.+!-]+")
 
 
 @dataclass(slots=True)

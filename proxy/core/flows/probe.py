@@ -6,7 +6,7 @@ Rules for this file: it decides what to ask next, never what the answer means fo
 import msgspec
 
 from proxy.core.flows.evidence import DELIVERED, SIGNATURE_LENGTH, Asked, Beginning, Evidence, evidence_of
-from proxy.core.flows.exchange import Ask, Flow, Method
+from proxy.core.flows.exchange import Answer, Ask, Flow, Method
 
 _HEAD_IS_NOT_BELIEVED = frozenset({400, 403, 404, 405, 410, 451, 500, 501})
 """Statuses that real mirrors give to HEAD for files that GET delivers: no HEAD at all, or addresses signed for GET only."""
@@ -82,16 +82,10 @@ def whole_probe(url: str, *, head: bool = True) -> Flow[Evidence]:
     return msgspec.structs.replace(plain, head=status)
 
 
-def head_probe(url: str) -> Flow[Evidence]:
-    """Ask for the file at `url` by HEAD alone, and return the evidence."""
-    reply = yield Ask(_HEAD, url)
-    return evidence_of(_BY_HEAD, reply)
-
-
 def head_status(url: str) -> Flow[int]:
     """Ask for the file at `url` by HEAD, and return the status, 0 where no answer came."""
-    evidence = yield from head_probe(url)
-    return evidence.status or 0
+    reply = yield Ask(_HEAD, url)
+    return reply.status if isinstance(reply, Answer) else 0
 
 
 def probe_alone(url: str, *, size: int | None = None) -> Flow[tuple[Evidence, Evidence | None]]:
