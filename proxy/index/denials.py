@@ -97,6 +97,7 @@ class DenialProver:
         self._pause = 0.0
         self._epoch = 0
         self._running = False
+        self._background_round: asyncio.Timeout | None = None
         self._queues: dict[Urgency, dict[Key, Suspect]] = {urgency: {} for urgency in Urgency}
         self._urls: set[str] = set()
         self.suspects: dict[Key, Suspect] = {}
@@ -106,10 +107,7 @@ class DenialProver:
         """Begin to prove that `file`, denied by `evidence`, is absent, unless that is under way; `known_good` is as in Suspect."""
         known = self.suspects.get((project.name, file.key))
         if known is not None and known.project is project:
-            if urgency < known.urgency:
-                del self._queues[known.urgency][known.key]
-                known.urgency = urgency
-                self._queues[urgency][known.key] = known
+            self.hasten(known, urgency)
             return known
         if known is not None:
             self._finish(known)
@@ -126,10 +124,19 @@ class DenialProver:
         )
         self.suspects[suspect.key] = self._queues[urgency][suspect.key] = suspect
         self._urls.add(file.url)
+        self._overtake(urgency)
         if not self._running:
             self._running = True
             self._tasks.start(self._run(), f"prove denials for {project.name}")
         return suspect
+
+    def hasten(self, suspect: Suspect, urgency: Urgency) -> None:
+        """Make the proof of `suspect` at least that urgent."""
+        if urgency < suspect.urgency:
+            del self._queues[suspect.urgency][suspect.key]
+            suspect.urgency = urgency
+            self._queues[urgency][suspect.key] = suspect
+            self._overtake(urgency)
 
     def of(self, project: Project) -> list[Suspect]:
         """Return the suspects among the files of `project`."""
@@ -152,6 +159,12 @@ class DenialProver:
         if suspect is not None and suspect.project is project:
             self._finish(suspect)
             self._start_over(crowded=suspect.denials > 0 and not self._ledger.is_young(project, file))
+
+    def _overtake(self, urgency: Urgency) -> None:
+        """End a round that keeps to the mirror's rate, for the sake of a suspect that is more urgent."""
+        if urgency is not Urgency.BACKGROUND and self._background_round is not None:
+            overtaken, self._background_round = self._background_round, None
+            overtaken.reschedule(asyncio.get_running_loop().time())
 
     async def _run(self) -> None:
         try:
@@ -258,12 +271,17 @@ class DenialProver:
             del unanswered[id(question)]
             self._learned(outcome, question, evidence)
 
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_ROUND_WITHIN):
-                for asked in [[question] for question in questions] if alone else [questions]:
-                    flows = ((question, question.flow()) for question in asked)
-                    await self._mirror.converse_all(flows, self._who, learned=learned, background=background)
-        for question in unanswered.values():
+        overtaken = False
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ROUND_WITHIN) as limit:
+                    self._background_round = limit if background else None
+                    for asked in [[question] for question in questions] if alone else [questions]:
+                        flows = ((question, question.flow()) for question in asked)
+                        await self._mirror.converse_all(flows, self._who, learned=learned, background=background)
+        finally:
+            overtaken, self._background_round = background and self._background_round is None, None
+        for question in () if overtaken else unanswered.values():
             if question.suspect is not None:
                 question.suspect.failures = PASSING_FAILURES
             else:

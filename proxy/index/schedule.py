@@ -14,7 +14,7 @@ from proxy.core.requires import required_projects
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules
-from proxy.core.verdict.plan import Plan, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
+from proxy.core.verdict.plan import Plan, awaited, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
 from proxy.core.verdict.settle import Mended
 from proxy.index.burst import Burst
 from proxy.index.comparison import Comparison
@@ -117,6 +117,9 @@ class Schedule:
         if progress is not None and not progress.rest.is_set():
             # The clock may go back meanwhile.
             await _wait(progress.first, min(deadline - self._clock(), self._probe.deadline))
+        if project.known is not None:
+            page = project.known.page
+            self._verifier.hasten(project, lambda: awaited(page))
         # What was denied when metadata was read was not waited for then.
         await self._verifier.settled(project, min(deadline - self._clock(), self._probe.patience), least=Urgency.AWAITED)
         if progress is None or progress.rest.is_set():

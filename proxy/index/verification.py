@@ -202,6 +202,15 @@ class Verifier:
         if judged is not None and judged.prover.suspects:
             await judged.prover.wait([each for each in judged.prover.of(project) if each.urgency <= least], seconds)
 
+    def hasten(self, project: Project, files: Callable[[], Iterable[File]]) -> None:
+        """Prove first what is being proven of `files` of `project`, since somebody waits for them."""
+        judged = self._identities.get(project.who.key)
+        if judged is not None and (suspects := judged.prover.of(project)):
+            keys = {file.key for file in files()}
+            for suspect in suspects:
+                if suspect.file.key in keys:
+                    judged.prover.hasten(suspect, Urgency.AWAITED)
+
     def is_proving(self, project: Project) -> bool:
         """Return whether somebody waits for the proof of a denial of a file of `project`."""
         judged = self._identities.get(project.who.key)
@@ -303,7 +312,8 @@ class Verifier:
                 standing.platforms.delivered(file)
             if not by_head:
                 self.head.agrees(project.name, file)
-            if prover.suspects:
+            if prover.suspects and not (by_head and self.head.is_denied(project.name, file)):
+                # Where a GET was denied it, that HEAD promises it still contradicts nothing.
                 prover.delivered(project, file)
         elif cause in PROOF and file.probeable:
             promised = self._promised(project, file, evidence, previous)

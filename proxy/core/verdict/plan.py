@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import repeat
-from operator import attrgetter
+from itertools import repeat, takewhile
+from operator import attrgetter, itemgetter
 
 from proxy.core.page import File, Packaging, Page, Release
 from proxy.core.verdict.budget import Confirmed
@@ -214,6 +214,11 @@ def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | 
         yield from zip(repeat(False), resolver_picks(release))
     for release in older:
         yield from zip(repeat(False), release.files)
+
+
+def awaited(page: Page) -> Iterator[File]:
+    """Return the files that `page` waits for, whether it is time to ask about them or not; a file may come twice."""
+    return (file for _, file in takewhile(itemgetter(0), order(page, {}, None)))
 
 
 def _read_or_installed(release: Release, client: ClientPlatform | None) -> tuple[File, ...]:
