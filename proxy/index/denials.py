@@ -271,7 +271,6 @@ class DenialProver:
             del unanswered[id(question)]
             self._learned(outcome, question, evidence)
 
-        overtaken = False
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_ROUND_WITHIN) as limit:
