@@ -69,7 +69,7 @@ async def fastlane(job: Job) -> int:
     async def resolver() -> list[tuple[int, str]]:
         return [(socket.AF_INET, "127.0.0.1")]
 
-    async def slow(ask: Ask, who: Identity) -> Reply:
+    async def slow(ask: Ask, who: Identity, _: Callable[[], None]) -> Reply:
         raise AssertionError(f"{ask.url} for {who.key!r} is no work for the slow lane")
 
     head = Method.HEAD

@@ -17,6 +17,7 @@ from proxy.core.page import File, Packaging, Page, Release, Sha256
 from proxy.core.platform import platform_of
 from proxy.core.verdict.judge import Cause, Kind, cause_of
 from proxy.core.verdict.plan import newest, resolver_picks
+from proxy.core.verdict.reason import Reason
 from proxy.index.gate import WHOLE_LIMIT, metadata_url
 from proxy.index.project import Project
 
@@ -49,7 +50,7 @@ class MetadataCheck:
         """Looks at the metadata of `files`, of which the mirror has just delivered each; `places` say by release where it is wanted."""
         flows = [(file, self._flow(page, file)) for file in files]
         found: list[tuple[File, MetadataRead]] = []
-        await self._mirror.converse_all(flows, SHARED, learned=lambda file, read: found.append((file, read)))
+        await self._mirror.converse_all(flows, SHARED, learned=lambda file, read: found.append((file, read)), reason=Reason.AWAITED)
         for file, read in found:
             if read.content is not None:
                 self._compare(page, file, read.content, places)
@@ -98,7 +99,7 @@ class MetadataCheck:
 
     async def _witnessed(self, file: File) -> bool:
         """Whether the mirror delivers the wheel now: then its answer for the metadata is about the metadata."""
-        evidence = await self._mirror.converse(probe(file.url, size=file.size, head=False), SHARED)
+        evidence = await self._mirror.converse(probe(file.url, size=file.size, head=False), SHARED, reason=Reason.WITNESS)
         return cause_of(evidence, file.size) is Cause.AVAILABLE
 
     def _compare(self, page: Page, file: File, content: bytes, places: dict[str, Place]) -> None:

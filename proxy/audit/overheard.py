@@ -11,6 +11,7 @@ from proxy.audit.findings import Exchange
 from proxy.core.flows.evidence import Evidence, asked_as
 from proxy.core.flows.exchange import Answer, Ask, Flow, Reply
 from proxy.core.identity import SHARED, Identity
+from proxy.core.verdict.reason import Reason
 from proxy.upstream import Mirror
 from proxy.upstream.addresses import dialled, shown
 
@@ -58,9 +59,9 @@ class OverheardMirror(Mirror):
 
     ear: Ear
 
-    async def converse(self, flow: Flow[T], who: Identity, *, within: float | None = None) -> T:
+    async def converse(self, flow: Flow[T], who: Identity, *, within: float | None = None, reason: Reason = Reason.DEMAND) -> T:
         """As Mirror."""
-        return await super().converse(_overheard(flow, self.ear), who, within=within)
+        return await super().converse(_overheard(flow, self.ear), who, within=within, reason=reason)
 
     async def converse_all(
         self,
@@ -70,6 +71,7 @@ class OverheardMirror(Mirror):
         learned: Callable[[K, T], None],
         background: bool = False,
         patient: bool = False,
+        reason: Reason | Callable[[K], Reason] = Reason.DEMAND,
     ) -> None:
         """As Mirror."""
 
@@ -81,14 +83,20 @@ class OverheardMirror(Mirror):
             learned(key, outcome)
             self.ear.ended()
 
-        await super().converse_all(listened(), who, learned=ended, background=background, patient=patient)
+        await super().converse_all(listened(), who, learned=ended, background=background, patient=patient, reason=reason)
 
     async def converse_alone(
-        self, flows: Iterable[tuple[K, Flow[T]]], who: Identity, *, learned: Callable[[K, T], None], within: float
+        self,
+        flows: Iterable[tuple[K, Flow[T]]],
+        who: Identity,
+        *,
+        learned: Callable[[K, T], None],
+        within: float,
+        reason: Reason = Reason.DEMAND,
     ) -> bool:
         """As Mirror."""
         listened = ((key, _overheard(flow, self.ear)) for key, flow in flows)
-        return await super().converse_alone(listened, who, learned=learned, within=within)
+        return await super().converse_alone(listened, who, learned=learned, within=within, reason=reason)
 
     def credentials_for(self, url: str) -> str:
         """Names the kind of credentials that requests to `url` carry: `basic`, `bearer`, or nothing."""

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
+from operator import attrgetter
 from typing import TypeVar
 
 import structlog
@@ -23,6 +24,7 @@ from proxy.core.identity import Identity
 from proxy.core.page import File
 from proxy.core.verdict.judge import PROOF, Cause, cause_of, is_undeliverable
 from proxy.core.verdict.proof import PLATFORM_FILES, Suspicion, missing_answers, platform_tag, proves_absence
+from proxy.core.verdict.reason import Reason
 from proxy.index.flights import Tasks
 from proxy.index.project import Project
 from proxy.index.standing import Standing
@@ -277,7 +279,9 @@ class DenialProver:
                     self._background_round = limit if background else None
                     for asked in [[question] for question in questions] if alone else [questions]:
                         flows = ((question, question.flow()) for question in asked)
-                        await self._mirror.converse_all(flows, self._who, learned=learned, background=background)
+                        await self._mirror.converse_all(
+                            flows, self._who, learned=learned, background=background, reason=attrgetter("reason")
+                        )
         finally:
             overtaken, self._background_round = background and self._background_round is None, None
         for question in () if overtaken else unanswered.values():
@@ -327,7 +331,7 @@ class DenialProver:
         bad, outcome.bad = outcome.bad, []
         for file, evidence in bad:
             question = Question(None, file, plain_only, self._epoch)
-            again = await self._mirror.converse(question.flow(), self._who)
+            again = await self._mirror.converse(question.flow(), self._who, reason=question.reason)
             if cause_of(again, file.size) is Cause.AVAILABLE:
                 outcome.flickers = True
             else:
@@ -391,7 +395,7 @@ class DenialProver:
                 suspect.failures, suspect.denials = suspect.failures + 1, 0
 
         within = _DRAINED_WITHIN[suspects[0].urgency]
-        if not await self._mirror.converse_alone(flows(), self._who, learned=learned, within=within):
+        if not await self._mirror.converse_alone(flows(), self._who, learned=learned, within=within, reason=Reason.PROOF):
             # Something is under way for long: this is tried again in a moment.
             self._slow_down()
             for suspect in suspects:

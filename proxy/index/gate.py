@@ -26,6 +26,7 @@ from proxy.core.page import File, Packaging, Page, Sha256
 from proxy.core.render import MetadataOffer, Offer
 from proxy.core.verdict.judge import PASSING, PROOF, Cause, cause_of, is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
+from proxy.core.verdict.reason import Reason
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
 from proxy.index.project import Project, Read, mark_of
@@ -135,37 +136,37 @@ class Gate:
         long_ago = self._clock() - _UNREADABLE_FOR
         return project.unreadable.get(file.key, long_ago) > long_ago
 
-    async def metadata(self, project: Project, page: Page, file: File) -> CoreMetadata:
-        """Gives the core metadata of `file`, listed on `page`.
+    async def metadata(self, project: Project, page: Page, file: File, *, reason: Reason = Reason.DEMAND) -> CoreMetadata:
+        """Gives the core metadata of `file`, listed on `page`; the mirror is asked for this `reason`.
 
         Raises MetadataUnavailable where no file of the release gives it, UpstreamStatus where the mirror wants credentials.
         """
         known = self._known(project, file)
         if known is not None:
             return _given(file, known)
-        return await self._flights.do((project.who.key, project.name, file.key), lambda: self._read_any(project, page, file))
+        return await self._flights.do((project.who.key, project.name, file.key), lambda: self._read_any(project, page, file, reason))
 
     def has_read(self, project: Project, file: File) -> bool:
         """Tell whether metadata for `file` is at hand."""
         return self._known(project, file) is not None
 
-    async def read_ahead(self, project: Project, page: Page, files: list[File]) -> None:
+    async def read_ahead(self, project: Project, page: Page, files: list[File], *, reason: Reason = Reason.AWAITED) -> None:
         """Reads the metadata of `files` before they are asked for; what fails is left for the request to find out."""
 
         async def read(file: File) -> None:
             try:
-                await self.metadata(project, page, file)
+                await self.metadata(project, page, file, reason=reason)
             except (MetadataUnavailable, UpstreamStatus) as error:
                 _log.debug("read-ahead failed", project=project.name, file=file.filename, why=str(error))
 
         await asyncio.gather(*(read(file) for file in files))
 
-    async def _read_any(self, project: Project, page: Page, file: File) -> CoreMetadata:
+    async def _read_any(self, project: Project, page: Page, file: File, reason: Reason) -> CoreMetadata:
         async with self._replicas.turn(project, Work.METADATA, file.key):
             known = self._known(project, file)
-            return _given(file, known) if known is not None else await self._read_release(project, page, file)
+            return _given(file, known) if known is not None else await self._read_release(project, page, file, reason)
 
-    async def _read_release(self, project: Project, page: Page, file: File) -> CoreMetadata:
+    async def _read_release(self, project: Project, page: Page, file: File, reason: Reason) -> CoreMetadata:
         tried: dict[str, _Failure] = {}
         release = page.release_of(file)
         siblings = [each for each in by_resolver_order(release.files) if each.key != file.key]
@@ -179,10 +180,10 @@ class Gate:
             if known is not None and known.source != source.key:
                 # What is known of it is another file's, whose turn comes.
                 continue
-            content = known.content if known is not None else await self._read_one(project, source, release.spelling, tried)
+            content = known.content if known is not None else await self._read_one(project, source, release.spelling, tried, reason=reason)
             if content is None and source is file and tried[file.key].refused and not self._is_denied(project, file):
                 # The proxy's own probes may be the crowd that it was refused for; before another file speaks for it, it is asked for alone.
-                content = await self._read_one(project, source, release.spelling, tried, alone=True)
+                content = await self._read_one(project, source, release.spelling, tried, reason=reason, alone=True)
             if content is not None:
                 if source.key != file.key:
                     _log.warning(
@@ -242,7 +243,7 @@ class Gate:
         return read
 
     async def _read_one(
-        self, project: Project, file: File, version: str, tried: dict[str, _Failure], *, alone: bool = False
+        self, project: Project, file: File, version: str, tried: dict[str, _Failure], *, reason: Reason, alone: bool = False
     ) -> bytes | None:
         failures, passing, refused = [], False, False
         for about_file, flow in self._ways(project, file, version):
@@ -251,7 +252,7 @@ class Gate:
                 failures.append(known)
                 passing = False
                 continue
-            found = await self._reader.read(self._mirror, flow, project.who, alone=alone)
+            found = await self._reader.read(self._mirror, flow, project.who, alone=alone, reason=reason)
             if about_file:
                 if found.evidence.status in DELIVERED:
                     self._ranges_ignored = found.evidence.status in WHOLE

@@ -16,6 +16,7 @@ from proxy.core.twins import file_at, same_elsewhere
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.explain import explain
 from proxy.core.verdict.judge import Kind, Verdict, VerdictRules, is_undeliverable
+from proxy.core.verdict.reason import Reason
 from proxy.core.verdict.settle import Dropped, Mended, Policy
 from proxy.index.explaining import explanation_data
 from proxy.index.filling import Filling
@@ -366,7 +367,7 @@ class Index:
         awaiting = self._serving.mended(project, _page_of(project)).awaiting
         if awaiting:
             await asyncio.sleep(self._until_confirmed(project, awaiting))
-            await self._verifier.ask(project, awaiting)
+            await self._verifier.ask(project, awaiting, reason=Reason.PROOF)
             await self._verifier.settled(project)
             self._projects.learned(project)
         return self._serving.mended(project, _page_of(project))

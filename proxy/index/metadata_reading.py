@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from proxy.core.flows.exchange import Flow
 from proxy.core.flows.metadata import MetadataFlow, MetadataRead, Work
 from proxy.core.identity import Identity
+from proxy.core.verdict.reason import Reason
 from proxy.upstream import Mirror
 
 T = TypeVar("T")
@@ -23,7 +24,9 @@ class MetadataReader:
     def __init__(self) -> None:
         self._at_work = asyncio.Semaphore(1)
 
-    async def read(self, mirror: Mirror, flow: MetadataFlow, who: Identity, *, alone: bool = False) -> MetadataRead:
+    async def read(
+        self, mirror: Mirror, flow: MetadataFlow, who: Identity, *, alone: bool = False, reason: Reason = Reason.DEMAND
+    ) -> MetadataRead:
         """Return what `flow` learns when `mirror` is asked as `who`, with no other probe under way where it is to be `alone`."""
         sent: Any = None
 
@@ -37,9 +40,14 @@ class MetadataReader:
                 return learned
             return step
 
-        while isinstance(reached := await (_alone(mirror, until_work, who) if alone else mirror.converse(until_work(), who)), Work):
+        while True:
+            if alone:
+                reached = await _alone(mirror, until_work, who, reason)
+            else:
+                reached = await mirror.converse(until_work(), who, reason=reason)
+            if not isinstance(reached, Work):
+                return reached
             sent = await self.apart(reached.run)
-        return reached
 
     async def apart(self, work: Callable[[], T]) -> T:
         """Return what `work` returns, done in a thread."""
@@ -53,10 +61,11 @@ class MetadataReader:
         return await self.apart(lambda: _sha256(content))
 
 
-async def _alone(mirror: Mirror, flow: Callable[[], Flow[T]], who: Identity) -> T:
+async def _alone(mirror: Mirror, flow: Callable[[], Flow[T]], who: Identity, reason: Reason) -> T:
     learned: list[T] = []
-    if not await mirror.converse_alone([(None, flow())], who, learned=lambda _, each: learned.append(each), within=_DRAINED_WITHIN):
-        return await mirror.converse(flow(), who)
+    flows = [(None, flow())]
+    if not await mirror.converse_alone(flows, who, learned=lambda _, each: learned.append(each), within=_DRAINED_WITHIN, reason=reason):
+        return await mirror.converse(flow(), who, reason=reason)
     return learned[0]
 
 

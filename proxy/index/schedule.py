@@ -15,6 +15,7 @@ from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules
 from proxy.core.verdict.plan import Plan, awaited, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
+from proxy.core.verdict.reason import Reason
 from proxy.core.verdict.settle import Mended
 from proxy.index.burst import Burst
 from proxy.index.comparison import Comparison
@@ -147,13 +148,14 @@ class Schedule:
         chosen = [release for release in page.releases if release.spelling in releases]
         picks = [file for release in chosen for file in resolver_picks(release)[:1]]
         unread = [file for file in picks if file.filename.endswith(".whl") and not self._gate.has_read(project, file)]
-        reading = self._gate.read_ahead(project, page, unread)
+        reading = self._gate.read_ahead(project, page, unread, reason=Reason.DEMAND)
         budget = self._budget()
         if self._costly:
             # What is read answers for the file, too.
             await reading
         else:
-            await asyncio.gather(reading, self._verifier.ask(project, self._to_prepare(project, page, chosen, picks)[:budget]))
+            wanted = self._to_prepare(project, page, chosen, picks)[:budget]
+            await asyncio.gather(reading, self._verifier.ask(project, wanted, reason=Reason.DEMAND))
         await self._verifier.settled(project)
         self._projects.learned(project)
 
@@ -204,7 +206,7 @@ class Schedule:
 
     async def _all_anew(self, project: Project, page: Page) -> None:
         planned = await self._plan_all(project, page, self._budget(), None, at=self._clock() + _LONG_AFTER)
-        await self._verifier.ask(project, planned.files)
+        await self._verifier.ask(project, planned.files, reason=Reason.DEMAND)
         self._report(project, page)
         self._projects.learned(project)
 
@@ -347,7 +349,7 @@ class Schedule:
                 return
 
     async def _verify_release(self, project: Project, files: list[File]) -> None:
-        await self._verifier.ask(project, files)
+        await self._verifier.ask(project, files, reason=Reason.DEMAND)
         self._projects.learned(project)
 
     @property

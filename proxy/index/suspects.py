@@ -11,6 +11,7 @@ from proxy.core.flows.exchange import Flow
 from proxy.core.flows.probe import plain_probe, probe
 from proxy.core.page import File
 from proxy.core.verdict.judge import Cause
+from proxy.core.verdict.reason import Reason
 from proxy.index.project import Project
 
 _ATTEMPTS = 4
@@ -90,6 +91,11 @@ class Question:
     file: File
     plain: bool
     epoch: int
+
+    @property
+    def reason(self) -> Reason:
+        """Why it is asked."""
+        return Reason.WITNESS if self.suspect is None else Reason.PROOF
 
     def flow(self) -> Flow[Evidence]:
         """Return what is asked."""

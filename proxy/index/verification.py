@@ -21,6 +21,7 @@ from proxy.core.twins import same_elsewhere
 from proxy.core.verdict.file_refusals import REFUSALS
 from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, VerdictRules, cause_of, is_undeliverable, judge
 from proxy.core.verdict.plan import is_young, order
+from proxy.core.verdict.reason import Reason
 from proxy.index.denials import DenialProver
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.head_trust import HeadTrust
@@ -119,22 +120,32 @@ class Verifier:
         return sum(each.standing.guard.storm for each in self._identities.values())
 
     async def ask(
-        self, project: Project, files: Iterable[File], *, background: bool = False, patient: bool = False, believe_head: bool = True
+        self,
+        project: Project,
+        files: Iterable[File],
+        *,
+        background: bool = False,
+        patient: bool = False,
+        believe_head: bool = True,
+        reason: Reason | Callable[[File], Reason] | None = None,
     ) -> bool:
         """Probe `files` of `project`, in their order, note a verdict on each as its answer comes, and return whether all were asked about.
 
         `patient` probes let those go first that somebody waits for, and `background` ones keep to the mirror's rate as well.
         Unless they `believe_head`, they ask by a GET whatever HEAD says, or has said just before.
+        `reason` is why the files are asked about, or tells it of each; it is AWAITED unless given, or BACKGROUND if they are not urgent.
         Where nothing good comes of it and no witness is found, the rest is left for another time.
         """
         judged = self._of(project.who)
         suspects: list[Suspect] = []
         left = iter(files)
         urgency = Urgency.BACKGROUND if background else Urgency.PATIENT if patient else Urgency.AWAITED
+        if reason is None:
+            reason = Reason.AWAITED if urgency is Urgency.AWAITED else Reason.BACKGROUND
         while (file := next(left, None)) is not None:
             if self._in_vain(judged.standing) and not await self._revived(project, judged.standing):
                 return False
-            await self._ask_some(project, judged, file, left, suspects=suspects, urgency=urgency, believe_head=believe_head)
+            await self._ask_some(project, judged, file, left, suspects=suspects, urgency=urgency, believe_head=believe_head, reason=reason)
         await self._proven(judged.prover, suspects)
         return True
 
@@ -148,6 +159,7 @@ class Verifier:
         suspects: list[Suspect],
         urgency: Urgency,
         believe_head: bool,
+        reason: Reason | Callable[[File], Reason],
     ) -> None:
         """Ask about `next_one` and what is `left`, until it seems to be in vain, and add what is denied to the `suspects`."""
         standing = judged.standing
@@ -178,7 +190,7 @@ class Verifier:
                 suspects.append(suspect)
 
         background, patient = urgency is Urgency.BACKGROUND, urgency is Urgency.PATIENT
-        await self._mirror.converse_all(flows(), project.who, learned=learned, background=background, patient=patient)
+        await self._mirror.converse_all(flows(), project.who, learned=learned, background=background, patient=patient, reason=reason)
 
     async def _proven(self, prover: DenialProver, suspects: list[Suspect], *, wait: bool = True) -> None:
         if wait:
@@ -262,9 +274,13 @@ class Verifier:
         evidences: list[tuple[File, Evidence]] = []
         flows = ((file, whole_probe(file.url, head=self.believes_head(project.who))) for file in files)
         if alone:
-            await self._mirror.converse_alone(flows, project.who, learned=lambda *seen: evidences.append(seen), within=_DRAINED_WITHIN)
+            await self._mirror.converse_alone(
+                flows, project.who, learned=lambda *seen: evidences.append(seen), within=_DRAINED_WITHIN, reason=Reason.PROOF
+            )
         else:
-            await self._mirror.converse_all(flows, project.who, learned=lambda *seen: evidences.append(seen), patient=patient)
+            await self._mirror.converse_all(
+                flows, project.who, learned=lambda *seen: evidences.append(seen), patient=patient, reason=Reason.PROOF
+            )
         for file, evidence in evidences:
             await self.correct(project, file, evidence, wait=False)
         if any(evidence.head in REFUSALS for _, evidence in evidences):
@@ -273,7 +289,7 @@ class Verifier:
     async def ask_head(self, project: Project, file: File, within: float = _HEAD_WITHIN) -> None:
         """Ask for `file` by HEAD, and note whether that is refused; the mirror has `within` so many seconds for it in all."""
         until = asyncio.get_running_loop().time() + within
-        status = await self._mirror.converse(head_status(file.url), project.who, within=min(within, _HEAD_WITHIN))
+        status = await self._mirror.converse(head_status(file.url), project.who, within=min(within, _HEAD_WITHIN), reason=Reason.PROOF)
         project.record_head(file, status, self._clock())
         if status in REFUSALS:
             with suppress(TimeoutError):
@@ -288,10 +304,12 @@ class Verifier:
         good = next(islice(self._candidates(project, standing, frozenset()), 1), None)
         if good is None:
             return
-        status = await self._mirror.converse(head_status(good.url), project.who, within=_HEAD_WITHIN)
+        status = await self._mirror.converse(head_status(good.url), project.who, within=_HEAD_WITHIN, reason=Reason.WITNESS)
         if status not in REFUSALS:
             standing.refuses_head, standing.head_tested = False, self._clock()
-        elif cause_of(await self._mirror.converse(plain_probe(good.url), project.who, within=_HEAD_WITHIN), good.size) is _AVAILABLE:
+            return
+        plain = await self._mirror.converse(plain_probe(good.url), project.who, within=_HEAD_WITHIN, reason=Reason.WITNESS)
+        if cause_of(plain, good.size) is _AVAILABLE:
             standing.refuses_head, standing.head_tested = True, self._clock()
 
     def _note(
@@ -392,7 +410,7 @@ class Verifier:
     async def _look_at_promise(self, project: Project, file: File) -> None:
         """Find out whether HEAD promises `file` still, which was proven absent, and GET still denies it: then HEAD lies."""
         flow = probe(file.url, size=file.size, believe_head=False)
-        evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
+        evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN, reason=Reason.PROOF)
         if evidence.head in WHOLE and cause_of(evidence, file.size) in PROOF and self.head.lied():
             _log.warning(
                 "head-lies",
@@ -414,7 +432,7 @@ class Verifier:
             # It was taken for good no more meanwhile, with all that HEAD alone promised.
             return
         if was is not None and was.promised:
-            status = await self._mirror.converse(head_status(file.url), project.who, within=_HEAD_WITHIN)
+            status = await self._mirror.converse(head_status(file.url), project.who, within=_HEAD_WITHIN, reason=Reason.WITNESS)
             if status in WHOLE:
                 standing.broke_promise(self._clock())
                 return
@@ -460,14 +478,15 @@ class Verifier:
         plain_only = standing.plain_only(self._clock())
         if not plain_only:
             by_head = self.head.is_asked and not standing.breaks_promises(self._clock())
-            evidence = await self._mirror.converse(probe(file.url, size=file.size, head=by_head), project.who, within=_WITNESS_WITHIN)
+            flow = probe(file.url, size=file.size, head=by_head)
+            evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN, reason=Reason.WITNESS)
             if evidence.asked is Asked.HEAD and cause_of(evidence, file.size) is not _AVAILABLE:
                 # HEAD may fail where GET delivers.
                 flow = probe(file.url, size=file.size, head=False)
-                evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN)
+                evidence = await self._mirror.converse(flow, project.who, within=_WITNESS_WITHIN, reason=Reason.WITNESS)
             if cause_of(evidence, file.size) not in PROOF:
                 return evidence
-        plain = await self._mirror.converse(plain_probe(file.url), project.who, within=_WITNESS_WITHIN)
+        plain = await self._mirror.converse(plain_probe(file.url), project.who, within=_WITNESS_WITHIN, reason=Reason.WITNESS)
         if not plain_only and cause_of(plain, file.size) is Cause.AVAILABLE:
             standing.only_plain_get_delivered(self._clock())
         return plain

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import NoReturn
 
 import msgspec
@@ -42,6 +43,7 @@ from proxy.core.flows.probe import probe
 from proxy.core.page import File, normalised_name
 from proxy.core.redaction import without_query
 from proxy.core.verdict.judge import Cause, Kind, cause_of
+from proxy.core.verdict.reason import Reason
 from proxy.index import Index
 from proxy.index.gate import CoreMetadata
 from proxy.index.project import Project
@@ -192,11 +194,12 @@ async def _head(request: web.Request, index: Index, project: Project, file: File
 
 async def _head_of_mirror(request: web.Request, index: Index, project: Project, file: File) -> web.StreamResponse:
     ask = Ask(Method.HEAD, file.url)
-    reply = _counted_as_200(await index.mirror.ask(ask, project.who))
+    price = index.mirror.counts.price
+    reply = _counted_as_200(await index.mirror.ask(ask, project.who, price.relay))
     by_head = reply.status if isinstance(reply, Answer) else None
     if isinstance(reply, Answer) and _cause(evidence_of(Asked.HEAD, reply), file) is not Cause.AVAILABLE:
         ask = Ask(Method.GET, file.url, first=0, last=SIGNATURE_LENGTH - 1, read=SIGNATURE_LENGTH)
-        reply = _counted_as_200(await index.mirror.ask(ask, project.who))
+        reply = _counted_as_200(await index.mirror.ask(ask, project.who, partial(price.sent, Reason.DEMAND, file.url)))
     if isinstance(reply, NoAnswer):
         raise _as_error(file, reply)
     evidence = msgspec.structs.replace(evidence_of(asked_as(ask), reply), head=None if ask.method is Method.HEAD else by_head)

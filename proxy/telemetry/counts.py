@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from proxy.telemetry.price import Price
+
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds, from a page that is at hand to the patience of uv."""
 
@@ -50,6 +52,7 @@ class MirrorCounts:
     `answers` counts its answers by status, and what took the place of one by its name; `took` is how long it took to answer, by what was
     asked for. `probes` are by how the mirror was asked and by cause, `verdicts` (each time one changes) by kind and cause,
     `dropped` (each time a file leaves a page) by cause. `page_fetches` are by what became of them, `metadata` by where it came from.
+    `price` has the requests for files by their reason.
     """
 
     answers: Counter[str] = field(default_factory=Counter)
@@ -62,6 +65,7 @@ class MirrorCounts:
     storms: int = 0
     page_fetches: Counter[str] = field(default_factory=lambda: _from_none("fetched", "not-modified", "refused", "failed"))
     metadata: Counter[str] = field(default_factory=lambda: _from_none("copy", "wheel", "another-file", "sdist", "none"))
+    price: Price = field(default_factory=Price)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TypedDict
 from urllib.parse import urlsplit
 
@@ -94,6 +95,7 @@ class _RequestOptions(TypedDict, total=False):
     allow_redirects: bool
     proxy: str
     proxy_headers: Mapping[str, str]
+    trace_request_ctx: Callable[[], None] | None
 
 
 class Client:
@@ -166,6 +168,7 @@ class Client:
             headers={"User-Agent": self.user_agent},
             skip_auto_headers=("Accept", "Accept-Encoding"),
             trust_env=False,
+            trace_configs=[_departures()],
         )
 
     async def close(self) -> None:
@@ -190,18 +193,26 @@ class Client:
 
     @asynccontextmanager
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], own: str | None, *, streaming: bool = False
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        own: str | None,
+        *,
+        streaming: bool = False,
+        sent: Callable[[], None] | None = None,
     ) -> AsyncIterator[Download]:
         """Asks for `url` and gives the answer at the end of the redirects; raises Failure where there is none.
 
         `own` is the client's Authorization header, if it has one. Redirects are followed by the same method, at most five of them.
+        `sent` is called for each request that leaves, also where it leaves again, or follows a redirect.
         """
         session = self._streaming if streaming else self._asking
         if session is None:
             raise RuntimeError("the client is not open")
         async with (
             self._place(url, self._streams if streaming else self._places),
-            self._followed(session, method, url, headers, own) as download,
+            self._followed(session, method, url, headers, own, sent=sent) as download,
         ):
             yield download
 
@@ -222,7 +233,14 @@ class Client:
 
     @asynccontextmanager
     async def _followed(
-        self, session: aiohttp.ClientSession, method: str, url: str, headers: Mapping[str, str], own: str | None
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        own: str | None,
+        *,
+        sent: Callable[[], None] | None,
     ) -> AsyncIterator[Download]:
         visited: set[str] = set()
         trusted = True
@@ -237,6 +255,7 @@ class Client:
                 authorization = link_authorization(url) or authorization
             proxy = self._route.proxy_for(str(address))
             options = await self._options(address, headers, authorization, proxy)
+            options["trace_request_ctx"] = sent
             response = await self._one_hop(session, method, address, options, proxy, at_home=at_home)
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location:
@@ -348,6 +367,18 @@ class Client:
         """Gives family and address of the mirror's own host."""
         _, host, port = self._origin
         return [(int(family), address) for family, address in await self._resolver.addresses(host, port)]
+
+
+def _departures() -> aiohttp.TraceConfig:
+    """Return a tracing that calls what a request was given, each time that it leaves: aiohttp sends some again by itself."""
+
+    async def left(_: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx()
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(left)
+    return tracing
 
 
 def _address(url: str) -> URL:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from proxy.core.flows.exchange import Answer, Ask, Flow, NoAnswer, Reply, Trouble
 from proxy.core.identity import Identity
+from proxy.core.verdict.reason import Reason
 from proxy.upstream import again
 from proxy.upstream.fastlane import FastLane, Unusual
 from proxy.upstream.pace import Pace
@@ -43,11 +44,12 @@ class Conversations:
     be used right now, and `heard` is told what came back there: so a breaker sees both lanes (the slow one is the caller's).
     `took` is told how many seconds the answers took, by either lane. Both hear of many at once, in the order in which they came;
     `heard` is told the address besides where it is a single failure.
+    `sent` is told of each request that leaves, by either lane, why it was made and for which address; `slow` has to call what it is given.
     """
 
     def __init__(
         self,
-        slow: Callable[[Ask, Identity], Awaitable[Reply]],
+        slow: Callable[[Ask, Identity, Callable[[], None]], Awaitable[Reply]],
         fast: FastLane | None,
         pace: Pace,
         *,
@@ -58,6 +60,7 @@ class Conversations:
         admit: Callable[[], bool] | None = None,
         heard: Callable[[Sequence[Reply], str | None], None] | None = None,
         took: Callable[[Sequence[float]], None] | None = None,
+        sent: Callable[[Reason, str], None] = lambda _reason, _url: None,
     ) -> None:
         self._slow = slow
         self._fast = fast
@@ -71,6 +74,7 @@ class Conversations:
         self._admit = admit
         self._tell = heard
         self._took = took
+        self._sent = sent
         self._share: Callable[[], float] = random.random
         self._budget = again.RetryBudget()
         self._wishes = again.Wishes()
@@ -90,13 +94,21 @@ class Conversations:
         self._good_began: list[float] = []
         self._time: Callable[[], float] = time.monotonic
 
-    async def one(self, flow: Flow[T], who: Identity, *, within: float | None = None, background: bool = False) -> T:
+    async def one(
+        self,
+        flow: Flow[T],
+        who: Identity,
+        *,
+        within: float | None = None,
+        background: bool = False,
+        reason: Reason = Reason.DEMAND,
+    ) -> T:
         """Drives one conversation, ahead of all others unless in the `background`, and gives what it learned.
 
         After `within` seconds it hears that no answer comes in time, whatever it asks. What it raises is raised here.
         """
         results: list[T] = []
-        batch = self._batch([(None, flow)], who, lambda _, learned: results.append(learned), background=background)
+        batch = self._batch([(None, flow)], who, lambda _, learned: results.append(learned), background=background, reason=reason)
         timer = None
         if within is not None:
             batch.until = self._time() + within
@@ -116,6 +128,7 @@ class Conversations:
         learned: Callable[[K, T], None],
         background: bool = False,
         patient: bool = False,
+        reason: Reason | Callable[[K], Reason] = Reason.DEMAND,
     ) -> None:
         """Drives all conversations, started in their order as the pace allows, and calls `learned` with key and result as each ends.
 
@@ -124,10 +137,18 @@ class Conversations:
         `flows` is read only as far as conversations can start. Cancelled, it starts no more and abandons those under way.
         What a conversation, `flows` or `learned` raises ends the rest as well, and is raised here.
         """
-        batch = self._batch(flows, who, learned, background=background)
+        batch = self._batch(flows, who, learned, background=background, reason=reason)
         await self._driven(batch, self._behind if background else self._patient if patient else self._ahead)
 
-    async def alone(self, flows: Iterable[tuple[K, Flow[T]]], who: Identity, *, learned: Callable[[K, T], None], within: float) -> bool:
+    async def alone(
+        self,
+        flows: Iterable[tuple[K, Flow[T]]],
+        who: Identity,
+        *,
+        learned: Callable[[K, T], None],
+        within: float,
+        reason: Reason = Reason.DEMAND,
+    ) -> bool:
         """Drive conversations one after the other while nothing else is under way at the mirror, and call `learned` as each ends.
 
         Nothing new starts until what is under way has ended. Return False where that takes longer than `within` seconds.
@@ -143,7 +164,7 @@ class Conversations:
             if not begun:
                 batch.fail(TimeoutError())
 
-        batch = self._batch(noted(), who, learned, background=False)
+        batch = self._batch(noted(), who, learned, background=False, reason=reason)
         timer = asyncio.get_running_loop().call_later(within, give_up)
         try:
             await self._driven(batch, self._alone)
@@ -166,10 +187,16 @@ class Conversations:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _batch(
-        self, flows: Iterable[tuple[K, Flow[T]]], who: Identity, learned: Callable[[K, T], None], *, background: bool
+        self,
+        flows: Iterable[tuple[K, Flow[T]]],
+        who: Identity,
+        learned: Callable[[K, T], None],
+        *,
+        background: bool,
+        reason: Reason | Callable[[K], Reason],
     ) -> Batch[K, T]:
         self._time = asyncio.get_running_loop().time
-        return Batch(iter(flows), who, self._authorization_for(who), learned, background=background)
+        return Batch(iter(flows), who, self._authorization_for(who), learned, background=background, reason=reason)
 
     async def _driven(self, batch: Batch[K, T], queue: deque[_AnyBatch]) -> None:
         self._batches.add(batch)
@@ -316,7 +343,8 @@ class Conversations:
         if self._fast is not None and self._own_origin(ask.url) and (self._admit is None or self._admit()):
             if self._spared == 0:
                 talk.fast = True
-                talk.exchange = self._fast.submit(ask, batch.authorization, partial(self._heard, talk))
+                sent = partial(self._sent, talk.reason, ask.url)
+                talk.exchange = self._fast.submit(ask, batch.authorization, partial(self._heard, talk), sent=sent)
                 return
             self._spared -= 1
         self._send_slowly(talk)
@@ -331,7 +359,7 @@ class Conversations:
 
     async def _asked_slowly(self, talk: _AnyTalk) -> None:
         try:
-            reply = await self._slow(talk.ask, talk.batch.who)
+            reply = await self._slow(talk.ask, talk.batch.who, partial(self._sent, talk.reason, talk.ask.url))
         except asyncio.CancelledError:
             if talk.under_way:
                 # Nobody here wanted that: the slow lane was closed under its requests.

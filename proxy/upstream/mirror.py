@@ -31,6 +31,7 @@ from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply
 from proxy.core.identity import SHARED, Identity
 from proxy.core.redaction import Redaction
 from proxy.core.verdict.budget import BUDGETS
+from proxy.core.verdict.reason import Reason
 from proxy.telemetry import withhold
 from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream.address_order import AddressOrder
@@ -161,6 +162,7 @@ class Mirror:
             admit=self._is_plain,
             heard=self._heard,
             took=self.counts.took["probe"].add_all,
+            sent=self.counts.price.sent,
         )
 
     def _new_client(self, authorization: str | None) -> Client:
@@ -252,10 +254,13 @@ class Mirror:
         """Whether the mirror is left alone just now, since it did not answer."""
         return self._observer.breaker.open
 
-    async def converse(self, flow: Flow[T], who: Identity, *, within: float | None = None) -> T:
-        """Drives one conversation with the mirror, for at most `within` seconds, and gives what it learned."""
+    async def converse(self, flow: Flow[T], who: Identity, *, within: float | None = None, reason: Reason = Reason.DEMAND) -> T:
+        """Drives one conversation with the mirror, for at most `within` seconds, and gives what it learned.
+
+        Its requests are counted as made for this `reason`.
+        """
         async with self._contact.made(self._contact_key(who)):
-            return await self._talking().one(flow, who, within=within)
+            return await self._talking().one(flow, who, within=within, reason=reason)
 
     async def converse_all(
         self,
@@ -265,26 +270,35 @@ class Mirror:
         learned: Callable[[K, T], None],
         background: bool = False,
         patient: bool = False,
+        reason: Reason | Callable[[K], Reason] = Reason.DEMAND,
     ) -> None:
         """Drives many conversations in their order, as the mirror bears it, and calls `learned` as each ends.
 
         `patient` ones wait for all others but those in the `background`, which keep to a rate as well.
+        `reason` is why they are made, or tells it by the key of each.
         """
         flows = iter(flows)
         if self._contact.due(self._contact_key(who)):
             for key, flow in islice(flows, 1):
-                learned(key, await self.converse(flow, who))
-        await self._talking().all(flows, who, learned=learned, background=background, patient=patient)
+                first = reason if isinstance(reason, Reason) else reason(key)
+                learned(key, await self.converse(flow, who, reason=first))
+        await self._talking().all(flows, who, learned=learned, background=background, patient=patient, reason=reason)
 
     async def converse_alone(
-        self, flows: Iterable[tuple[K, Flow[T]]], who: Identity, *, learned: Callable[[K, T], None], within: float
+        self,
+        flows: Iterable[tuple[K, Flow[T]]],
+        who: Identity,
+        *,
+        learned: Callable[[K, T], None],
+        within: float,
+        reason: Reason = Reason.DEMAND,
     ) -> bool:
         """Drive conversations one after the other with no other probe under way, and call `learned` as each ends.
 
         Return False where the probes under way do not end within `within` seconds: then nothing was asked.
         """
         async with self._contact.made(self._contact_key(who)):
-            return await self._talking().alone(flows, who, learned=learned, within=within)
+            return await self._talking().alone(flows, who, learned=learned, within=within, reason=reason)
 
     def _contact_key(self, who: Identity) -> str | None:
         return None if self._client.authorization_for(who.authorization) is None else who.key
@@ -294,14 +308,15 @@ class Mirror:
             raise RuntimeError("the mirror is not open")
         return self._conversations
 
-    async def ask(self, ask: Ask, who: Identity) -> Reply:
+    async def ask(self, ask: Ask, who: Identity, sent: Callable[[], None] | None = None) -> Reply:
         """Make one exchange of a conversation by the ordinary client; trouble becomes a NoAnswer.
 
         Where the mirror sends a body to HEAD (against RFC 9110, section 9.3.2), it is asked by GET from then on, and the body is not read.
+        `sent` is called for each request that leaves.
         """
-        reply = await self._ask(ask, Method.GET if self._bodies_to_head and ask.method is Method.HEAD else ask.method, who)
+        reply = await self._ask(ask, Method.GET if self._bodies_to_head and ask.method is Method.HEAD else ask.method, who, sent)
         if ask.method is Method.HEAD and not self._bodies_to_head and isinstance(reply, NoAnswer) and reply.trouble is Trouble.NOT_HTTP:
-            instead = await self._ask(ask, Method.GET, who)
+            instead = await self._ask(ask, Method.GET, who, sent)
             if isinstance(instead, Answer):
                 self._bodies_to_head = True
                 return instead
@@ -310,14 +325,14 @@ class Mirror:
                 return instead
         return reply
 
-    async def _ask(self, ask: Ask, method: Method, who: Identity) -> Reply:
+    async def _ask(self, ask: Ask, method: Method, who: Identity, sent: Callable[[], None] | None) -> Reply:
         headers = {"Accept-Encoding": "identity"}
         if ask.spread:
             headers["Connection"] = "close"
         if ask.first is not None:
             headers["Range"] = f"bytes={ask.first}-{'' if ask.last is None else ask.last}"
         try:
-            async with self._exchange(method.value, ask.url, headers, who) as download:
+            async with self._exchange(method.value, ask.url, headers, who, sent=sent) as download:
                 body = await read_at_most(download, ask.read) if ask.read and download.status in DELIVERED else b""
                 return Answer(download.status, lowered(download.headers), body, download.url, self._clock())
         except Failure as failure:
@@ -473,16 +488,18 @@ class Mirror:
 
         `headers` go with the request to wherever it leads: those of ranges and conditions, never credentials.
         """
-        return self._streamed(method, url, {**(headers or {}), "Accept-Encoding": "identity"}, who)
+        return self._streamed(method, url, {**(headers or {}), "Accept-Encoding": "identity"}, who, self.counts.price.relay)
 
     @asynccontextmanager
-    async def _streamed(self, method: str, url: str, headers: Mapping[str, str], who: Identity) -> AsyncIterator[Download]:
+    async def _streamed(
+        self, method: str, url: str, headers: Mapping[str, str], who: Identity, sent: Callable[[], None] | None = None
+    ) -> AsyncIterator[Download]:
         self.downloads += 1
         try:
             began = self._steady()
             async with AsyncExitStack() as stack:
                 async with self._contact.made(self._contact_key(who)):
-                    download = await stack.enter_async_context(self._exchange(method, url, headers, who, streaming=True))
+                    download = await stack.enter_async_context(self._exchange(method, url, headers, who, streaming=True, sent=sent))
                 self.counts.took["file"].add(self._steady() - began)
                 yield download
         except Failure as failure:
@@ -492,7 +509,14 @@ class Mirror:
 
     @asynccontextmanager
     async def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], who: Identity, *, streaming: bool = False
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        who: Identity,
+        *,
+        streaming: bool = False,
+        sent: Callable[[], None] | None = None,
     ) -> AsyncIterator[Download]:
         breaker, now = self._observer.breaker, self._steady()
         if self._client.own_origin(url) and not breaker.admits(now) and not await self._admitted_after_trial():
@@ -501,7 +525,7 @@ class Mirror:
             who_failed = "the mirror did not answer" if proxy is None else f"nothing was answered by way of the outbound proxy {proxy}"
             raise Failure(Trouble.BREAKER_OPEN, shown(url), f"{who_failed} lately; next try in {rest:.0f} s")
         try:
-            async with self._client.exchange(method, url, headers, who.authorization, streaming=streaming) as download:
+            async with self._client.exchange(method, url, headers, who.authorization, streaming=streaming, sent=sent) as download:
                 yield download
         except asyncio.CancelledError:
             breaker.abandoned()

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from proxy.core.flows.exchange import Ask, Flow, Reply
 from proxy.core.identity import Identity
+from proxy.core.verdict.reason import Reason
 from proxy.upstream.fastlane import Exchange
 
 K = TypeVar("K")
@@ -16,10 +17,11 @@ T = TypeVar("T")
 class Batch(Generic[K, T]):
     """Conversations that somebody waits for together: `flows` are those not yet started, `talks` those under way.
 
+    `reason` is why the files are asked for, or tells it by the key of a conversation.
     `until` is when, in the loop's time, the wait ends; `expired` says that it has. `finished` is set when all have ended.
     """
 
-    __slots__ = ("authorization", "background", "expired", "finished", "flows", "learned", "talks", "until", "who")
+    __slots__ = ("authorization", "background", "expired", "finished", "flows", "learned", "reason", "talks", "until", "who")
 
     def __init__(
         self,
@@ -29,12 +31,14 @@ class Batch(Generic[K, T]):
         learned: Callable[[K, T], None],
         *,
         background: bool,
+        reason: Reason | Callable[[K], Reason],
     ) -> None:
         self.flows: Iterator[tuple[K, Flow[T]]] | None = flows
         self.who = who
         self.authorization = authorization
         self.learned = learned
         self.background = background
+        self.reason = reason
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.talks: set[Talk[K, T]] = set()
         self.until = float("inf")
@@ -56,10 +60,10 @@ class Talk(Generic[K, T]):
     """One conversation: its `flow`, what it asked last, and the `exchange` that it waits for.
 
     `attempts` counts the repetitions of this request. `began`, in the loop's time, is when it left; `under_way` says that it has,
-    and has not been answered; `fast` in which lane.
+    and has not been answered; `fast` in which lane. `reason` is why it is asked.
     """
 
-    __slots__ = ("ask", "attempts", "batch", "began", "exchange", "fast", "flow", "key", "under_way")
+    __slots__ = ("ask", "attempts", "batch", "began", "exchange", "fast", "flow", "key", "reason", "under_way")
 
     ask: Ask
     attempts: int
@@ -69,6 +73,7 @@ class Talk(Generic[K, T]):
     def __init__(self, batch: Batch[K, T], key: K, flow: Flow[T]) -> None:
         self.batch = batch
         self.key = key
+        self.reason = batch.reason if isinstance(batch.reason, Reason) else batch.reason(key)
         # What a generator is sent first is None.
         self.flow: Generator[Ask, Reply | None, T] = flow  # type: ignore[assignment]  # exactly because of that
         self.exchange: Exchange | None = None

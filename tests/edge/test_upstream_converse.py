@@ -42,7 +42,8 @@ class Slow:
         self._answer = answer or (lambda ask: Answer(200, url=ask.url))
         self._delay = delay
 
-    async def __call__(self, ask: Ask, who: Identity) -> Reply:
+    async def __call__(self, ask: Ask, who: Identity, sent: Callable[[], None]) -> Reply:
+        sent()
         self.asked.append(ask.url)
         self.under_way += 1
         self.most = max(self.most, self.under_way)

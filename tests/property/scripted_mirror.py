@@ -96,7 +96,7 @@ class ScriptedMirror:
             return NotModified({"etag": etag})
         return FetchedPage(body, "application/vnd.pypi.simple.v1+json", url, Validators(etag), {})
 
-    async def converse(self, flow: Flow[Any], who: Identity, *, within: float | None = None) -> Any:
+    async def converse(self, flow: Flow[Any], who: Identity, *, within: float | None = None, **_: Any) -> Any:
         del within
         try:
             ask = next(flow)
@@ -106,13 +106,13 @@ class ScriptedMirror:
             return end.value
 
     async def converse_all(
-        self, flows: Iterable[tuple[Any, Flow[Any]]], who: Identity, *, learned: Callable[[Any, Any], None], **_: bool
+        self, flows: Iterable[tuple[Any, Flow[Any]]], who: Identity, *, learned: Callable[[Any, Any], None], **_: Any
     ) -> None:
         for key, flow in flows:
             learned(key, await self.converse(flow, who))
 
     async def converse_alone(
-        self, flows: Iterable[tuple[Any, Flow[Any]]], who: Identity, *, learned: Callable[[Any, Any], None], within: float
+        self, flows: Iterable[tuple[Any, Flow[Any]]], who: Identity, *, learned: Callable[[Any, Any], None], within: float, **_: Any
     ) -> bool:
         del within
         await self.converse_all(flows, who, learned=learned)

@@ -13,6 +13,7 @@ from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.index import Index
 from proxy.store import open_store
+from proxy.telemetry.counts import MirrorCounts
 from tests.simulation.behaviour import Behaviour, Stage
 from tests.simulation.behaviours import BEHAVIOURS, DRAWN
 from tests.simulation.clients import IDENTITIES, Clients, drawn_actions
@@ -89,6 +90,7 @@ class _History:
         if verbose:
             self.mirror.log = self.report.events
         self.store = open_store(self.settings.store, clock=self.clock)
+        self.counts = MirrorCounts()
         self.upstream: SimulatedUpstream
         self.index: Index
         self.requests: set[asyncio.Task[Any]] = set()
@@ -103,6 +105,7 @@ class _History:
             self.loop.close()
         report = self.report
         self.oracle.price(self.mirror.asked["file"] - self.clients.own_requests)
+        self.oracle.counted(self.mirror.asked["file"] + self.mirror.asked["metadata"], self.counts.price)
         report.tally = self.oracle.tally
         report.listed = len(self.world.files)
         report.asked = self.mirror.asked["file"] - self.clients.own_requests
@@ -136,7 +139,13 @@ class _History:
     async def _begin(self) -> None:
         section = self.settings.upstream[0]
         self.upstream = SimulatedUpstream(
-            self.mirror, lambda header: _OF[header], section, self.settings.probe, clock=self.clock, steady=self.loop.time
+            self.mirror,
+            lambda header: _OF[header],
+            section,
+            self.settings.probe,
+            clock=self.clock,
+            steady=self.loop.time,
+            counts=self.counts,
         )
         await self.upstream.open()
         self.index = Index(self.upstream, self.store, self.settings, clock=self.clock)

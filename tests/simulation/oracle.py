@@ -14,6 +14,7 @@ The promises, by the kind under which a broken one is told:
 - rights, added: No identity sees what only another may see, and nobody sees what nobody listed.
 - dead-listed: A file that is really dead leaves its page within a bounded number of views some minutes apart.
 - price: The requests about files are bounded.
+- miscounted: The proxy counts each of them for a reason, or as a client's own.
 - slow, endless: No page takes longer than clients wait.
 """
 
@@ -22,6 +23,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from proxy.core.errors import UpstreamStatus
+from proxy.telemetry.price import Price
 from tests.simulation.behaviour import Behaviour
 from tests.simulation.outages import ClockJumps
 from tests.simulation.world import ALWAYS, NEVER, SimFile, SimProject, World
@@ -312,6 +314,12 @@ class Oracle:
         )
         if asked > self.tally.price:
             self.broken(ALWAYS, "price", f"{asked} requests about files, where {self.tally.price} had to do")
+
+    def counted(self, asked: int, price: Price) -> None:
+        """Judge how the proxy counted the requests about files of the whole history, of which the mirror got so many."""
+        reasons = {reason.value: count for reason, count in price.requests.items() if count}
+        if sum(reasons.values()) + price.relayed != asked:
+            self.broken(ALWAYS, "miscounted", f"{asked} requests about files, counted as {reasons} and {price.relayed} of clients")
 
     def _took(self, name: str, began: float, ended: float) -> None:
         self.tally.views += 1

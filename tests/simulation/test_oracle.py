@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.core.errors import FileNotListed, UpstreamStatus
+from proxy.core.verdict.reason import Reason
 from proxy.index import Index
+from proxy.telemetry.price import Price
 from tests.simulation.contents import Quarantine, Rights
 from tests.simulation.history import Drawn, run_history
 from tests.simulation.virtual_loop import Deadlock, VirtualLoop, WallClock
@@ -174,6 +176,17 @@ def test_it_sees_that_too_much_is_asked(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(Index, "page", greedy)
     assert "price" in kinds()
+
+
+def test_it_sees_that_a_request_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = Price.sent
+
+    def forgetful(self: Price, reason: Reason, url: str) -> None:
+        if reason is not Reason.WITNESS:
+            sent(self, reason, url)
+
+    monkeypatch.setattr(Price, "sent", forgetful)
+    assert "miscounted" in kinds(["limit"])
 
 
 def test_it_sees_that_an_outage_takes_a_known_page(monkeypatch: pytest.MonkeyPatch) -> None:

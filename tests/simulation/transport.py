@@ -25,13 +25,16 @@ Done = Callable[[Reply | Unusual], None]
 
 
 class _Exchange:
-    __slots__ = ("ask", "authorization", "connection", "done", "headers")
+    __slots__ = ("ask", "authorization", "connection", "done", "headers", "sent")
 
-    def __init__(self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None, sent: Callable[[], None] | None
+    ) -> None:
         self.ask = ask
         self.authorization = authorization
         self.done: Done | None = done
         self.headers = headers
+        self.sent = sent
         self.connection = 0
 
     def abandon(self) -> None:
@@ -58,9 +61,16 @@ class SimulatedLane:
         self.turned: Callable[[], None] | None = None
         self.closed = False
 
-    def submit(self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None = None) -> _Exchange:
+    def submit(
+        self,
+        ask: Ask,
+        authorization: str | None,
+        done: Done,
+        headers: Mapping[str, str] | None = None,
+        sent: Callable[[], None] | None = None,
+    ) -> _Exchange:
         """Send `ask`, and have `done` called with what comes of it."""
-        exchange = _Exchange(ask, authorization, done, headers)
+        exchange = _Exchange(ask, authorization, done, headers, sent)
         if not ask.url.startswith(ORIGIN + "/"):
             self._tell(exchange, Unusual("the address is of another origin"))
         elif self._used < self._most:
@@ -107,6 +117,8 @@ class SimulatedLane:
     def _leave(self, exchange: _Exchange) -> None:
         etag = None if exchange.headers is None else exchange.headers.get("If-None-Match")
         who = self._identify(exchange.authorization)
+        if exchange.sent is not None:
+            exchange.sent()
         request, outcome, latency = self._mirror.receive(exchange.ask, who, exchange.connection, etag)
         if isinstance(outcome, Lost):
             latency = READ_TIMEOUT if outcome.trouble is Trouble.TIMEOUT else min(latency, _RESETS_AFTER)
@@ -222,17 +234,24 @@ class SimulatedClient:
 
     @asynccontextmanager
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], own: str | None, *, streaming: bool = False
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        own: str | None,
+        *,
+        streaming: bool = False,
+        sent: Callable[[], None] | None = None,
     ) -> AsyncIterator[SimulatedDownload]:
         """Ask for `url`; raise Failure where no answer comes."""
         if streaming:
-            outcome = await self._one(method, url, headers, own)
+            outcome = await self._one(method, url, headers, own, sent)
         else:
             async with self._asking:
-                outcome = await self._one(method, url, headers, own)
+                outcome = await self._one(method, url, headers, own, sent)
         yield SimulatedDownload(outcome, url, self._clock())
 
-    async def _one(self, method: str, url: str, headers: Mapping[str, str], own: str | None) -> Sketch:
+    async def _one(self, method: str, url: str, headers: Mapping[str, str], own: str | None, sent: Callable[[], None] | None) -> Sketch:
         mirror = self._mirror
         first, last = _span(headers.get("Range"))
         ask = Ask(Method(method), url, first, last, read=1 << 30)
@@ -240,6 +259,8 @@ class SimulatedClient:
         if mirror.loop.now - since > _KEEP_IDLE:
             self._idle.clear()
             connection = mirror.connected()
+        if sent is not None:
+            sent()
         request, outcome, latency = mirror.receive(ask, self._identify(own), connection, headers.get("If-None-Match"))
         try:
             if isinstance(outcome, Lost):

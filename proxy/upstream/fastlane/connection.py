@@ -21,9 +21,10 @@ class Request:
 
     `done` is None once it was called, or when nobody waits any more. `deadline`, in the loop's time, ends the wait for a connection.
     `again` says that a connection which had gone stale took the request already: it leaves on a new one, and never a third time.
+    `sent`, if any, is called each time that it leaves.
     """
 
-    __slots__ = ("again", "ask", "deadline", "done", "wire")
+    __slots__ = ("again", "ask", "deadline", "done", "sent", "wire")
 
     def __init__(self, ask: Ask, wire: bytes, done: Done, deadline: float) -> None:
         self.ask = ask
@@ -31,6 +32,7 @@ class Request:
         self.done: Done | None = done
         self.deadline = deadline
         self.again = False
+        self.sent: Callable[[], None] | None = None
 
     def abandon(self) -> None:
         """Forgets who asked (see `Exchange`)."""

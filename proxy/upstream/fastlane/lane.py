@@ -101,10 +101,17 @@ class FastLane:
         self.turned: Callable[[], None] | None = None
         """Called when all that has come by now was told, before what is submitted meanwhile leaves."""
 
-    def submit(self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None = None) -> Exchange:
+    def submit(
+        self,
+        ask: Ask,
+        authorization: str | None,
+        done: Done,
+        headers: Mapping[str, str] | None = None,
+        sent: Callable[[], None] | None = None,
+    ) -> Exchange:
         """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once.
 
-        `headers` go with this request besides those of the lane.
+        `headers` go with this request besides those of the lane. `sent` is called each time that it leaves.
         """
         loop = self._loop
         if loop is None:
@@ -131,6 +138,7 @@ class FastLane:
             request = Request(ask, wire, done, now + self._connect_timeout + self._read_timeout)
             self._waiting.append(request)
             self._open_more()
+        request.sent = sent
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._interval, self._sweep, context=Context())
         return request
@@ -297,6 +305,8 @@ class FastLane:
             elif request.done is None:
                 self._free(connection)
             else:
+                if request.sent is not None:
+                    request.sent()
                 connection.send(request)
         self._open_more()
 

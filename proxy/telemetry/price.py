@@ -1,0 +1,81 @@
+"""What the proxy costs a mirror: requests for files that it makes on its own account, and of how many files, by reason."""
+
+from collections import Counter
+
+from proxy.core.verdict.reason import Reason
+
+EXACT_UP_TO = 4096
+"""Distinct files that are counted exactly; beyond, their number is estimated, within about 2 % (Flajolet, "On adaptive sampling", 1990)."""
+
+_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".egg")
+
+
+class DistinctCount:
+    """Counts distinct hashes in bounded memory: exactly up to `most` of them, else by a sample of at most so many.
+
+    The sample holds the hashes that end in a number of zero bits, which grows by one whenever the sample becomes too large.
+    """
+
+    __slots__ = ("_mask", "_most", "_sample")
+
+    def __init__(self, most: int = EXACT_UP_TO) -> None:
+        self._most = most
+        self._sample: set[int] = set()
+        self._mask = 0
+
+    def add(self, digest: int) -> None:
+        """Count `digest`, a well-mixed number, unless it was counted before."""
+        if not digest & self._mask:
+            sample = self._sample
+            sample.add(digest)
+            while len(sample) > self._most:
+                self._mask = self._mask << 1 | 1
+                sample = self._sample = {each for each in sample if not each & self._mask}
+
+    def __len__(self) -> int:
+        return len(self._sample) * (self._mask + 1)
+
+
+class Price:
+    """The requests for files that were sent to one mirror since the start.
+
+    A request counts when it leaves, whatever comes of it: repetitions, the hops of a redirect, and HEAD and GET of one probe count each.
+    `requests` are those that the proxy makes on its own account, by reason. `relayed` are those that a client's own request for a file
+    becomes, which the mirror would get without the proxy too: they are no part of the price.
+    """
+
+    __slots__ = ("_any", "_files", "relayed", "requests")
+
+    def __init__(self) -> None:
+        self.requests: Counter[Reason] = Counter(dict.fromkeys(Reason, 0))
+        self.relayed = 0
+        self._files = {reason: DistinctCount() for reason in Reason}
+        self._any = DistinctCount()
+
+    def sent(self, reason: Reason, url: str) -> None:
+        """Count a request for the file at `url`, or for its metadata, that was made for this reason."""
+        self.requests[reason] += 1
+        digest = hash(file_address(url))
+        self._files[reason].add(digest)
+        self._any.add(digest)
+
+    def relay(self) -> None:
+        """Count a request that a client's own request became."""
+        self.relayed += 1
+
+    @property
+    def files(self) -> dict[Reason, int]:
+        """Of how many distinct files there were requests, by reason; a file counts for each of its reasons."""
+        return {reason: len(each) for reason, each in self._files.items()}
+
+    @property
+    def touched(self) -> int:
+        """Of how many distinct files there were requests, for whatever reason."""
+        return len(self._any)
+
+
+def file_address(url: str) -> str:
+    """Return the part of an address that tells its file from others: the same for its core metadata, and for each signature of a link."""
+    path, mark, query = url.partition("?")
+    path = path.removesuffix(".metadata")
+    return path if not mark or path.endswith(_ARCHIVES) else f"{path}?{query}"

@@ -1,0 +1,133 @@
+"""The price is the truth: every request for a file that the mirror gets is counted, once, for the reason that it has."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from proxy.core.verdict.reason import Reason
+from proxy.server.context import GENERATIONS
+from proxy.server.counting import COUNTS
+from proxy.telemetry.price import Price
+from tests.conftest import MakeClient
+from tests.faults import artifactory_404, ignores_range, lies_on_head, quota, redirects, reset, status
+from tests.mirror import BrokenMirror
+from tests.waiting import until
+
+PURE = "demo-1.0-py3-none-any.whl"
+MAC = "demo-1.0-cp312-cp312-macosx_11_0_arm64.whl"
+
+
+def price_of(client: Any) -> Price:
+    price: Price = client.app[COUNTS].of_mirror("default").price
+    return price
+
+
+def file_requests(mirror: BrokenMirror) -> int:
+    return mirror.count(kind="file") + mirror.count(kind="metadata")
+
+
+def counted(price: Price) -> int:
+    return sum(price.requests.values()) + price.relayed
+
+
+async def quiet(client: Any) -> None:
+    """Waits until the proxy does nothing that nobody waits for."""
+    indexes = client.app[GENERATIONS].current.indexes.values()
+    await until(lambda: all(index.tasks.count == 0 for index in indexes), within=60.0)
+
+
+async def test_a_page_costs_what_it_waits_for_the_proof_of_denials_and_the_rest(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(PURE)
+    mirror.add(MAC)
+    mirror.add("demo-0.9-py3-none-any.whl")
+    mirror.fault("*macosx*", artifactory_404())
+    client = await app_client()
+    assert (await client.get("/simple/demo/")).status == 200
+    await quiet(client)
+    price = price_of(client)
+    assert price.files[Reason.AWAITED] == 2, "the files of the newest release"
+    assert price.files[Reason.BACKGROUND] == 1, "the older one"
+    assert (price.files[Reason.PROOF], price.requests[Reason.PROOF] > 0) == (1, True)
+    assert price.requests[Reason.WITNESS] > 0, "files known to be good are among the repetitions"
+    assert price.requests[Reason.CONSTRAINT] == price.requests[Reason.DEMAND] == price.relayed == 0
+    assert price.touched == 3
+    assert counted(price) == file_requests(mirror)
+
+
+async def test_what_a_client_asks_for_itself_is_no_part_of_the_price(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(PURE)
+    client = await app_client(probe={"budget": 0})
+    assert (await client.get(f"/files/demo/{PURE}")).status == 200
+    assert (await client.head(f"/files/demo/{PURE}")).status == 200
+    await quiet(client)
+    price = price_of(client)
+    assert price.relayed == 2
+    assert counted(price) == file_requests(mirror)
+
+
+async def test_metadata_that_a_client_asks_for_is_demand(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(PURE)
+    mirror.add("demo-0.9-py3-none-any.whl", core_metadata="hash")
+    client = await app_client(probe={"budget": 0})
+    assert (await client.get("/files/demo/demo-0.9-py3-none-any.whl.metadata")).status == 200
+    await quiet(client)
+    price = price_of(client)
+    assert price.files[Reason.DEMAND] == 1
+    assert price.requests[Reason.DEMAND] == mirror.count(kind="metadata") > 0
+    assert counted(price) == file_requests(mirror)
+
+
+_FAULTS = {
+    "nothing": None,
+    "dead": artifactory_404(),
+    "head lies": lies_on_head(404),
+    "no ranges": ignores_range(),
+    "resets": reset(),
+    "errors": status(503),
+    "redirects": None,
+    "quota": quota(20),
+}
+
+
+@pytest.mark.parametrize("fault", _FAULTS)
+@pytest.mark.parametrize("seed", range(2))
+async def test_reasons_add_up_to_what_the_mirror_saw(mirror: BrokenMirror, app_client: MakeClient, fault: str, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - it draws, it guards nothing
+    names = [
+        f"{project}-{version}.0-{tag}.whl"
+        for project in ("amber", "birch", "cedar")
+        for version in range(1, 6)
+        for tag in ("py3-none-any", "cp312-cp312-macosx_11_0_arm64", "cp312-cp312-manylinux_2_28_x86_64")
+    ]
+    for name in names:
+        mirror.add(name, core_metadata=chance.choice((False, "hash")))
+    chosen = _FAULTS[fault]
+    if fault == "redirects":
+        mirror.fault("*macosx*", redirects(mirror.file_url(names[0])))
+    elif chosen is not None:
+        mirror.fault(lambda name: "macosx" in name, chosen, times=chance.choice((None, 10)))
+    client = await app_client(upstream={"retries": 1}, verdict={"confirm": 0})
+
+    async def ask(path: str, method: str = "GET") -> None:
+        async with client.request(method, path) as response:
+            await response.read()
+
+    for _ in range(12):
+        name = chance.choice(names)
+        project = name.partition("-")[0]
+        method, path = chance.choice(
+            (
+                ("GET", f"/simple/{project}/"),
+                ("GET", f"/files/{project}/{name}.metadata"),
+                ("GET", f"/files/{project}/{name}"),
+                ("HEAD", f"/files/{project}/{name}"),
+            )
+        )
+        await asyncio.gather(*(ask(path, method) for _ in range(chance.choice((1, 1, 3)))), return_exceptions=True)
+    await quiet(client)
+    price = price_of(client)
+    assert counted(price) == file_requests(mirror)
+    touched = {each.name.removeprefix("metadata:") for each in mirror.asked if each.kind in {"file", "metadata"}}
+    assert price.touched <= len(touched), "what clients alone asked for is not among them"
