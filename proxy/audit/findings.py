@@ -12,6 +12,7 @@ from enum import StrEnum
 from proxy.audit.matrix import Matrix
 from proxy.audit.wanted import LeftOut, Place, Source
 from proxy.core.verdict.explain import Effect
+from proxy.telemetry.price import Cost
 
 
 class Level(StrEnum):
@@ -140,6 +141,8 @@ class Report:
     unreached: int = 0
     """How many projects were not come to."""
     requests: int = 0
+    price: tuple[Cost, ...] = ()
+    """The requests for files, and of how many, by reason."""
     matrix: Matrix | None = None
     version: str = ""
 

@@ -165,6 +165,7 @@ class Survey:
             interrupted=not self._ended,
             unreached=len(self._order.wants) - len(projects),
             requests=self.ear.requests,
+            price=self.mirror.counts.price.costs,
             matrix=self._matrix(),
             version=__version__,
         )

@@ -17,6 +17,12 @@ def how_many(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def price_line(report: Report) -> str:
+    """Return how many requests for files there were for which reason; empty where there were none."""
+    costs = [f"{cost.reason} {cost.requests} ({how_many(cost.files, 'file')})" for cost in report.price if cost.requests]
+    return f"Requests for files: {', '.join(costs)}." if costs else ""
+
+
 def reservations(report: Report) -> Iterator[str]:
     """Return what keeps a report without errors and warnings from being simply sound: notes, and platforms for which the lock fails."""
     notes = report.by_level[Level.NOTE]

@@ -16,6 +16,7 @@ from proxy.index import Index
 from proxy.store import BackendState, StoreStats
 from proxy.telemetry.counts import Counts, Durations, MirrorCounts
 from proxy.telemetry.lag import LoopLag
+from proxy.telemetry.price import EXACT_UP_TO
 
 Row = tuple[tuple[str, ...], float]
 
@@ -119,6 +120,30 @@ def _counted(mirrors: Mapping[str, MirrorCounts]) -> Iterator[Metric]:
         "What the mirror showed of a file when asked, by how it was asked and the cause.",
         ("upstream", "asked", "cause"),
         pairs(lambda counts: counts.probes),
+    )
+    yield _counter(
+        "mirrormend_price_requests",
+        "Requests for files that the proxy made on its own account, by why; metadata is counted in.",
+        ("upstream", "reason"),
+        rows(lambda counts: {cost.reason: cost.requests for cost in counts.price.costs}),
+    )
+    yield _gauge(
+        "mirrormend_price_files",
+        f"Of how many distinct files they were, by why; estimated beyond {EXACT_UP_TO}. A file counts for each of its reasons.",
+        ("upstream", "reason"),
+        rows(lambda counts: {cost.reason: cost.files for cost in counts.price.costs}),
+    )
+    yield _gauge(
+        "mirrormend_price_distinct_files",
+        f"Of how many distinct files they were in all; estimated beyond {EXACT_UP_TO}.",
+        ("upstream",),
+        numbers(lambda counts: counts.price.touched),
+    )
+    yield _counter(
+        "mirrormend_relayed_requests",
+        "Requests for files that clients made themselves, handed on to the mirror: no part of the price.",
+        ("upstream",),
+        numbers(lambda counts: counts.price.relayed),
     )
     yield _counter(
         "mirrormend_verdicts",

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import jinja2
 
+from proxy.core.verdict.reason import Reason
 from proxy.core.verdict.settle import Mended
 from proxy.status.chart import chart_of
 from proxy.status.grid import Grid, Row, State
@@ -28,6 +29,16 @@ CAUSES = {
     "not-understood": "an answer that says nothing",
     "release-dropped": "its release has no wheel left",
 }
+REASONS = {
+    Reason.AWAITED: ("a page waits for them", "[probe] budget"),
+    Reason.CONSTRAINT: ("a resolver may choose them", "[probe] budget"),
+    Reason.DEMAND: ("clients want their releases", "[probe] budget"),
+    Reason.BACKGROUND: ("nobody waits for them", "[probe] rate, budget"),
+    Reason.PROOF: ("denied, so asked for again", "[verdict] no, no_keep"),
+    Reason.WITNESS: ("known to be good, asked for beside", "[verdict] witness"),
+}
+"""Why files are asked for, and which settings lower that."""
+
 MARKS = {State.DELIVERED: "✓", State.DROPPED: "✗", State.HELD: "!", State.RESCUED: "↺", State.UNKNOWN: "?", State.UNASKED: "·"}
 
 
@@ -41,6 +52,7 @@ def overview(status: Status) -> str:
         mirror="",
         states=STATES,
         causes=CAUSES,
+        reasons=REASONS,
         totals=[
             ("Requests answered", totals.requests),
             ("Probes", totals.probes),

@@ -16,9 +16,23 @@ from proxy.core.verdict.settle import Dropped
 from proxy.index import Index
 from proxy.status.history import History, Minute
 from proxy.telemetry.counts import Counts
+from proxy.telemetry.price import Cost, Price
 
 LISTED = 200
 """Missing files that are listed, those that went last first."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceStatus:
+    """What the proxy cost a mirror since the start: its own requests for files and of how many distinct ones, in all and by reason.
+
+    `relayed` are the requests that clients made themselves.
+    """
+
+    requests: int
+    files: int
+    relayed: int
+    reasons: tuple[Cost, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,7 @@ class MirrorStatus:
     projects: int
     dropped: int
     releases_lost: int
+    price: PriceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +131,12 @@ def _mirror(index: Index) -> MirrorStatus:
         projects=holding.projects,
         dropped=holding.dropped,
         releases_lost=holding.lost,
+        price=_price(mirror.counts.price),
     )
+
+
+def _price(price: Price) -> PriceStatus:
+    return PriceStatus(sum(price.requests.values()), price.touched, price.relayed, price.costs)
 
 
 def _by_time(missing: tuple[str, str, Dropped]) -> tuple[float, str, str]:

@@ -1,6 +1,7 @@
 """What the proxy costs a mirror: requests for files that it makes on its own account, and of how many files, by reason."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 from proxy.core.verdict.reason import Reason
 
@@ -36,6 +37,15 @@ class DistinctCount:
         return len(self._sample) * (self._mask + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """How many requests there were for one reason, and of how many distinct files."""
+
+    reason: Reason
+    requests: int
+    files: int
+
+
 class Price:
     """The requests for files that were sent to one mirror since the start.
 
@@ -64,9 +74,9 @@ class Price:
         self.relayed += 1
 
     @property
-    def files(self) -> dict[Reason, int]:
-        """Of how many distinct files there were requests, by reason; a file counts for each of its reasons."""
-        return {reason: len(each) for reason, each in self._files.items()}
+    def costs(self) -> tuple[Cost, ...]:
+        """What each reason costs; a file counts for each of its reasons."""
+        return tuple(Cost(reason, self.requests[reason], len(each)) for reason, each in self._files.items())
 
     @property
     def touched(self) -> int:

@@ -79,6 +79,9 @@ async def test_the_json_follows_its_schema(broken: BrokenMirror, check: Check, t
     found = report["projects"][0]["findings"][0]
     assert (found["filename"], found["exchange"]["status"]) == (MAC, 404)
     assert found["exchange"]["headers"]["server"] == "Artifactory/7.90"
+    price = report["totals"]["price"]
+    assert sum(each["requests"] for each in price.values()) == broken.count(kind="file") + broken.count(kind="metadata")
+    assert price["proof"]["files"] >= 1
     lock = locked(broken, tmp_path, [name for name in broken.projects["demo"].files if "2.0" in name])
     done = await check("--lock", str(lock), "--format", "json", "-q")
     report = as_json(done)

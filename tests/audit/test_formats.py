@@ -18,6 +18,8 @@ from proxy.audit.pages import page_findings
 from proxy.audit.platforms import PLATFORMS
 from proxy.audit.wanted import LeftOut, Omission, Place, Source
 from proxy.core.parse import parse_page
+from proxy.core.verdict.reason import Reason
+from proxy.telemetry.price import Cost
 from tests.audit.conftest import MAC, Audit, Check
 from tests.faults import artifactory_404
 from tests.listing import JSON_TYPE
@@ -179,6 +181,14 @@ def table_of(report: Report, width: int = 160) -> str:
     text = StringIO()
     print_report(report, Console(file=text, width=width))
     return text.getvalue()
+
+
+def test_the_table_and_the_page_say_what_the_check_cost_the_mirror() -> None:
+    costs = (Cost(Reason.AWAITED, 40, 40), Cost(Reason.CONSTRAINT, 0, 0), Cost(Reason.PROOF, 12, 1))
+    said = "Requests for files: awaited 40 (40 files), proof 12 (1 file)."
+    assert said in table_of(replace(SOUND, price=costs))
+    assert said in FORMATS["html"](replace(SOUND, price=costs))
+    assert "Requests for files" not in table_of(SOUND)
 
 
 def row(name: str, cell: Cell, *platforms: str) -> Row:

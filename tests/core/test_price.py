@@ -19,7 +19,8 @@ def test_requests_and_distinct_files_are_counted_by_reason() -> None:
     price.sent(Reason.AWAITED, FILE.replace("1.0", "2.0"))
     price.relay()
     assert (price.requests[Reason.PROOF], price.requests[Reason.AWAITED]) == (3, 2)
-    assert (price.files[Reason.PROOF], price.files[Reason.AWAITED], price.files[Reason.WITNESS]) == (1, 2, 0)
+    files = {cost.reason: cost.files for cost in price.costs}
+    assert (files[Reason.PROOF], files[Reason.AWAITED], files[Reason.WITNESS]) == (1, 2, 0)
     assert price.touched == 2
     assert price.relayed == 1
 

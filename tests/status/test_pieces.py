@@ -11,13 +11,15 @@ from proxy.config.showing import shown_settings
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.page import File, Page
 from proxy.core.verdict.judge import Cause, Kind, Verdict
+from proxy.core.verdict.reason import Reason
 from proxy.core.verdict.settle import Policy, settle
 from proxy.status.chart import chart_of
 from proxy.status.grid import State, grid_of
 from proxy.status.history import MINUTES, History, Minute
-from proxy.status.page import overview, problem_page, project_page
-from proxy.status.snapshot import MirrorStatus, MissingFile, Status, Totals
+from proxy.status.page import REASONS, overview, problem_page, project_page
+from proxy.status.snapshot import MirrorStatus, MissingFile, PriceStatus, Status, Totals
 from proxy.telemetry.counts import MirrorCounts
+from proxy.telemetry.price import Price
 
 NOON = 1_800_000_000.0 // 60 * 60
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -121,9 +123,18 @@ def test_no_secret_is_shown_and_every_key_is() -> None:
 
 
 def status(word: str) -> Status:
-    mirror = MirrorStatus(word, word, "auto", "fails", True, 1.0, word, 2.0, 3, 4, 5, 6, 7)
+    price = PriceStatus(1, 2, 3, Price().costs)
+    mirror = MirrorStatus(word, word, "auto", "fails", True, 1.0, word, 2.0, 3, 4, 5, 6, 7, price)
     missing = MissingFile(word, word, word, word, word, 404, word, 1.0, 2.0)
     return Status(word, NOON, NOON - 100, (mirror,), Totals(1, 2, 3, 4, 5), (missing,), 900, (Minute(int(NOON), 1, 1),), ())
+
+
+def test_each_reason_is_told_in_words_with_settings_that_there_are() -> None:
+    assert REASONS.keys() == set(Reason)
+    settings = Settings.model_validate({"upstream": {"url": "https://mirror.example.com/simple/"}})
+    for _, setting in REASONS.values():
+        section, _, keys = setting.removeprefix("[").partition("] ")
+        assert set(keys.split(", ")) <= type(getattr(settings, section)).model_fields.keys()
 
 
 @pytest.mark.parametrize("word", [HOSTILE, "{{ 7 * 7 }}"])

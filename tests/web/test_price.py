@@ -13,6 +13,7 @@ from proxy.telemetry.price import Price
 from tests.conftest import MakeClient
 from tests.faults import artifactory_404, ignores_range, lies_on_head, quota, redirects, reset, status
 from tests.mirror import BrokenMirror
+from tests.numbers import numbers
 from tests.waiting import until
 
 PURE = "demo-1.0-py3-none-any.whl"
@@ -32,6 +33,10 @@ def counted(price: Price) -> int:
     return sum(price.requests.values()) + price.relayed
 
 
+def files_of(price: Price) -> dict[Reason, int]:
+    return {cost.reason: cost.files for cost in price.costs}
+
+
 async def quiet(client: Any) -> None:
     """Waits until the proxy does nothing that nobody waits for."""
     indexes = client.app[GENERATIONS].current.indexes.values()
@@ -47,9 +52,9 @@ async def test_a_page_costs_what_it_waits_for_the_proof_of_denials_and_the_rest(
     assert (await client.get("/simple/demo/")).status == 200
     await quiet(client)
     price = price_of(client)
-    assert price.files[Reason.AWAITED] == 2, "the files of the newest release"
-    assert price.files[Reason.BACKGROUND] == 1, "the older one"
-    assert (price.files[Reason.PROOF], price.requests[Reason.PROOF] > 0) == (1, True)
+    assert files_of(price)[Reason.AWAITED] == 2, "the files of the newest release"
+    assert files_of(price)[Reason.BACKGROUND] == 1, "the older one"
+    assert (files_of(price)[Reason.PROOF], price.requests[Reason.PROOF] > 0) == (1, True)
     assert price.requests[Reason.WITNESS] > 0, "files known to be good are among the repetitions"
     assert price.requests[Reason.CONSTRAINT] == price.requests[Reason.DEMAND] == price.relayed == 0
     assert price.touched == 3
@@ -74,7 +79,7 @@ async def test_metadata_that_a_client_asks_for_is_demand(mirror: BrokenMirror, a
     assert (await client.get("/files/demo/demo-0.9-py3-none-any.whl.metadata")).status == 200
     await quiet(client)
     price = price_of(client)
-    assert price.files[Reason.DEMAND] == 1
+    assert files_of(price)[Reason.DEMAND] == 1
     assert price.requests[Reason.DEMAND] == mirror.count(kind="metadata") > 0
     assert counted(price) == file_requests(mirror)
 
@@ -131,3 +136,26 @@ async def test_reasons_add_up_to_what_the_mirror_saw(mirror: BrokenMirror, app_c
     assert counted(price) == file_requests(mirror)
     touched = {each.name.removeprefix("metadata:") for each in mirror.asked if each.kind in {"file", "metadata"}}
     assert price.touched <= len(touched), "what clients alone asked for is not among them"
+
+
+async def test_the_price_is_told_by_the_metrics_and_by_the_status_page(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    mirror.add(PURE)
+    mirror.add(MAC)
+    mirror.fault("*macosx*", artifactory_404())
+    client = await app_client()
+    before = await numbers(client)
+    assert all(before.of("mirrormend_price_requests_total", reason=reason.value) == 0 for reason in Reason)
+    await client.get("/simple/demo/")
+    await client.get(f"/files/demo/{PURE}")
+    await quiet(client)
+    price, found = price_of(client), await numbers(client)
+    for cost in price.costs:
+        assert found.of("mirrormend_price_requests_total", upstream="default", reason=cost.reason.value) == cost.requests
+        assert found.of("mirrormend_price_files", upstream="default", reason=cost.reason.value) == cost.files
+    assert found.of("mirrormend_price_distinct_files", upstream="default") == 2
+    assert found.of("mirrormend_relayed_requests_total", upstream="default") == 1
+    told = (await (await client.get("/status.json")).json())["mirrors"][0]["price"]
+    assert (told["requests"], told["files"], told["relayed"]) == (sum(price.requests.values()), 2, 1)
+    assert told["reasons"] == [{"reason": each.reason, "requests": each.requests, "files": each.files} for each in price.costs]
+    text = await (await client.get("/", headers={"Accept": "text/html"})).text()
+    assert f"{told['requests']} requests for 2 files since the start, besides 1 request that clients made themselves" in text

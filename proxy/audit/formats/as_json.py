@@ -36,6 +36,7 @@ def as_data(report: Report) -> dict[str, Any]:
             "projects": len(projects),
             "unreached": report.unreached,
             "requests": report.requests,
+            "price": {cost.reason.value: {"requests": cost.requests, "files": cost.files} for cost in report.price},
             "files": sum(each.files for each in projects),
             "deliverable": sum(each.deliverable for each in projects),
             "undeliverable": sum(each.undeliverable for each in projects),

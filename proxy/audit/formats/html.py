@@ -11,7 +11,7 @@ from proxy.audit.formats.left_out import incomplete_line, left_out_lines
 from proxy.audit.grouping import grouped
 from proxy.audit.matrix import Cell
 from proxy.audit.platforms import PLATFORMS
-from proxy.audit.wording import how_many, reservations
+from proxy.audit.wording import how_many, price_line, reservations
 from proxy.index.explaining import moment
 
 WORDS = {Cell.WHEEL: "wheel", Cell.SDIST: "sdist", Cell.NONE: "none", Cell.UNKNOWN: "not known", Cell.NOT_NEEDED: "not needed"}
@@ -37,6 +37,7 @@ def html_of(report: Report) -> str:
         incomplete=incomplete_line(report.incomplete),
         headline=_headline(report),
         how_many=how_many,
+        price=price_line(report),
         facts=_facts(report),
         projects=projects,
         rows=[] if report.matrix is None else report.matrix.worst_first(),

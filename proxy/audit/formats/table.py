@@ -11,7 +11,7 @@ from proxy.audit.grouping import Group as Findings
 from proxy.audit.grouping import grouped
 from proxy.audit.matrix import Cell, Matrix, Row
 from proxy.audit.platforms import PLATFORMS
-from proxy.audit.wording import how_many, reservations
+from proxy.audit.wording import how_many, price_line, reservations
 from proxy.config.complaints import on_one_line
 
 _STYLES = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan", Level.UNCHECKED: "magenta"}
@@ -55,6 +55,8 @@ def _head(report: Report) -> RenderableType:
         _plain(f"{report.mirror} ({report.kind})", "bold"),
         _plain(f"{projects}, {asked} of {how_many(files, 'file')} asked about, {requests}"),
     ]
+    price = price_line(report)
+    lines += [_plain(price, "dim")] if price else []
     partial = [each for each in report.projects if each.unasked and each.checked]
     if partial and not report.interrupted:
         lines.append(
