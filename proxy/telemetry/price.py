@@ -1,6 +1,5 @@
 """What the proxy costs a mirror: requests for files that it makes on its own account, and of how many files, by reason."""
 
-from collections import Counter
 from dataclasses import dataclass
 
 from proxy.core.verdict.reason import Reason
@@ -46,27 +45,35 @@ class Cost:
     files: int
 
 
+class _Tally:
+    __slots__ = ("files", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.files = DistinctCount()
+
+
 class Price:
     """The requests for files that were sent to one mirror since the start.
 
     A request counts when it leaves, whatever comes of it: repetitions, the hops of a redirect, and HEAD and GET of one probe count each.
-    `requests` are those that the proxy makes on its own account, by reason. `relayed` are those that a client's own request for a file
+    `relayed` are those that a client's own request for a file
     becomes, which the mirror would get without the proxy too: they are no part of the price.
     """
 
-    __slots__ = ("_any", "_files", "relayed", "requests")
+    __slots__ = ("_any", "_tallies", "relayed")
 
     def __init__(self) -> None:
-        self.requests: Counter[Reason] = Counter(dict.fromkeys(Reason, 0))
         self.relayed = 0
-        self._files = {reason: DistinctCount() for reason in Reason}
+        self._tallies = {reason: _Tally() for reason in Reason}
         self._any = DistinctCount()
 
     def sent(self, reason: Reason, url: str) -> None:
         """Count a request for the file at `url`, or for its metadata, that was made for this reason."""
-        self.requests[reason] += 1
+        tally = self._tallies[reason]
+        tally.requests += 1
         digest = hash(file_address(url))
-        self._files[reason].add(digest)
+        tally.files.add(digest)
         self._any.add(digest)
 
     def relay(self) -> None:
@@ -76,7 +83,12 @@ class Price:
     @property
     def costs(self) -> tuple[Cost, ...]:
         """What each reason costs; a file counts for each of its reasons."""
-        return tuple(Cost(reason, self.requests[reason], len(each)) for reason, each in self._files.items())
+        return tuple(Cost(reason, each.requests, len(each.files)) for reason, each in self._tallies.items())
+
+    @property
+    def requests(self) -> dict[Reason, int]:
+        """How many requests the proxy made on its own account, by reason."""
+        return {reason: each.requests for reason, each in self._tallies.items()}
 
     @property
     def touched(self) -> int:
@@ -86,6 +98,9 @@ class Price:
 
 def file_address(url: str) -> str:
     """Return the part of an address that tells its file from others: the same for its core metadata, and for each signature of a link."""
-    path, mark, query = url.partition("?")
+    if "?" not in url:
+        # Most are as they are, and their hash is known.
+        return url.removesuffix(".metadata")
+    path, _, query = url.partition("?")
     path = path.removesuffix(".metadata")
-    return path if not mark or path.endswith(_ARCHIVES) else f"{path}?{query}"
+    return path if path.endswith(_ARCHIVES) else f"{path}?{query}"

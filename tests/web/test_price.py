@@ -93,6 +93,7 @@ _FAULTS = {
     "errors": status(503),
     "redirects": None,
     "quota": quota(20),
+    "credentials": artifactory_404(),
 }
 
 
@@ -113,7 +114,12 @@ async def test_reasons_add_up_to_what_the_mirror_saw(mirror: BrokenMirror, app_c
         mirror.fault("*macosx*", redirects(mirror.file_url(names[0])))
     elif chosen is not None:
         mirror.fault(lambda name: "macosx" in name, chosen, times=chance.choice((None, 10)))
-    client = await app_client(upstream={"retries": 1}, verdict={"confirm": 0})
+    upstream: dict[str, Any] = {"retries": 1}
+    if fault == "credentials":
+        # Then the first request goes alone, before all others.
+        mirror.credentials = ("reader", "password")
+        upstream |= {"username": "reader", "password": "password"}
+    client = await app_client(upstream=upstream, verdict={"confirm": 0})
 
     async def ask(path: str, method: str = "GET") -> None:
         async with client.request(method, path) as response:
