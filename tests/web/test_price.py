@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from proxy.core.flows.probe import probe
+from proxy.core.identity import SHARED
 from proxy.core.verdict.reason import Reason
 from proxy.server.context import GENERATIONS
 from proxy.server.counting import COUNTS
 from proxy.telemetry.price import Price
 from tests.conftest import MakeClient
+from tests.edge.dialling import mirror_at
 from tests.faults import artifactory_404, ignores_range, lies_on_head, quota, redirects, reset, status
 from tests.mirror import BrokenMirror
 from tests.numbers import numbers
@@ -165,3 +168,17 @@ async def test_the_price_is_told_by_the_metrics_and_by_the_status_page(mirror: B
     assert told["reasons"] == [{"reason": each.reason, "requests": each.requests, "files": each.files} for each in price.costs]
     text = await (await client.get("/", headers={"Accept": "text/html"})).text()
     assert f"{told['requests']} requests for 2 files since the start, besides 1 request that clients made themselves" in text
+
+
+async def test_each_conversation_has_its_own_reason_also_the_one_that_goes_first_alone(mirror: BrokenMirror) -> None:
+    mirror.add(PURE)
+    mirror.add(MAC)
+    mirror.credentials = ("reader", "password")
+    reasons = {PURE: Reason.WITNESS, MAC: Reason.CONSTRAINT}
+    flows = ((name, probe(mirror.file_url(name))) for name in reasons)
+    async with mirror_at(mirror.url, username="reader", password="password") as asked:
+        await asked.converse_all(flows, SHARED, learned=lambda *_: None, reason=reasons.__getitem__)
+        price = asked.counts.price
+    assert {cost.reason for cost in price.costs if cost.requests} == set(reasons.values())
+    assert files_of(price)[Reason.WITNESS] == files_of(price)[Reason.CONSTRAINT] == 1
+    assert counted(price) == file_requests(mirror)
