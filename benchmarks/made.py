@@ -104,15 +104,9 @@ def _cpu(pid: int) -> float:
 
 @contextmanager
 def running(command: list[str], port: int, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Iterator[Server]:
-    """Runs `command`, which listens on `port`; what it writes goes nowhere."""
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, cwd=cwd, env={**os.environ, **(environment or {})})
-    try:
-        mirrors._await_port(port)  # noqa: SLF001 - its own folder
+    """Run `command`, which listens on `port`; the benchmark ends with its error output if it does not."""
+    with mirrors.listening(command, port, environment=environment, cwd=cwd) as process:
         yield Server(process, port)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextmanager

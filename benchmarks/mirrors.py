@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -20,7 +21,8 @@ from tests.listing import HTML_TYPE, JSON_TYPE
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parent
-BUILD = Path(os.environ.get("MIRRORMEND_BENCH") or Path(tempfile.gettempdir()) / "mirrormend-bench")
+BUILD = Path(os.environ.get("BENCHMARK_FOLDER") or Path(tempfile.gettempdir()) / "mirrormend-bench")
+"""Holds what is built once. The variable is not called MIRRORMEND_…: the proxy refuses to start with a setting that it does not know."""
 SIMPLE = "/artifactory/api/pypi/pypi/simple/"
 PACKAGES = "/artifactory/api/pypi/pypi/packages/packages/"
 
@@ -79,16 +81,41 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _await_port(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+_ERRORS_SHOWN = 4000
+"""Bytes of the end of what a server wrote that are shown when it does not start."""
+
+
+@contextmanager
+def listening(
+    command: Sequence[str], port: int, *, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run `command` once it listens on `port` of loopback; end the benchmark with its error output if it does not."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, cwd=cwd, env={**os.environ, **(environment or {})})
+        try:
+            await_port(process, port, lambda: _end_of(errors))
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _end_of(errors: IO[bytes]) -> str:
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - _ERRORS_SHOWN))
+    return errors.read().decode(errors="replace")
+
+
+def await_port(process: "subprocess.Popen[bytes]", port: int, said: Callable[[], str] = str) -> None:
+    """Wait until `process` listens on `port` of loopback; end the benchmark with what it `said` if it ends, or does not in time."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 0.2).close()
         except OSError:
             time.sleep(0.02)
         else:
             return
-    raise SystemExit(f"nothing listens on port {port}")
+    raise SystemExit(f"nothing listens on port {port} after {process.args!r}\n{said()}")
 
 
 @contextmanager
@@ -100,13 +127,8 @@ def nginx(tree: Path, *, rules: str = "", log: Path | None = None) -> Iterator[i
     config = here / "nginx.conf"
     config.write_text(_CONFIG.format(here=here, port=port, tree=tree, simple=SIMPLE, rules=rules, log="off" if log is None else str(log)))
     found = shutil.which("nginx") or "/usr/sbin/nginx"
-    process = subprocess.Popen([found, "-c", str(config), "-p", str(here)], stderr=subprocess.DEVNULL)
-    try:
-        _await_port(port)
+    with listening([found, "-c", str(config), "-p", str(here)], port):
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def compiled(source: str, *libraries: str) -> Path:
@@ -123,13 +145,8 @@ def compiled(source: str, *libraries: str) -> Path:
 def distant(port: int, milliseconds: int) -> Iterator[int]:
     """Runs a relay before `port` that delays what the server says; gives the relay's port."""
     own = free_port()
-    process = subprocess.Popen([str(compiled("distance.c")), str(own), str(port), str(milliseconds)])
-    try:
-        _await_port(own)
+    with listening([str(compiled("distance.c")), str(own), str(port), str(milliseconds)], own):
         yield own
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextmanager
@@ -137,10 +154,5 @@ def proxy(upstream: str, store: str, *options: str, environment: dict[str, str] 
     """Runs mirrormend before `upstream`; gives its port."""
     port = free_port()
     command = [sys.executable, "-m", "proxy", "serve", "--upstream", upstream, "--listen", f"127.0.0.1:{port}", "--store", store]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, cwd=ROOT.parent, env={**os.environ, **(environment or {})})
-    try:
-        _await_port(port)
+    with listening([*command, *options], port, environment=environment, cwd=ROOT.parent):
         yield port
-    finally:
-        process.terminate()
-        process.wait()

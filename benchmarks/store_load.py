@@ -84,7 +84,7 @@ class Redis:
     def _start(self) -> None:
         command = ["redis-server", "--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        mirrors._await_port(self._port)  # noqa: SLF001 - its own folder
+        mirrors.await_port(self._process, self._port)
 
     def close(self) -> None:
         """End it."""
