@@ -63,6 +63,26 @@ WHEELS: dict[str, Callable[[], bytes]] = {
 }
 
 
+CODED: dict[str, Callable[[], bytes]] = {
+    "gzip members without content": lambda: gzip.compress(zipped()) + gzip.compress(b"") * 100_000,
+    "gzip members of a byte": lambda: gzip.compress(zipped()) + gzip.compress(b"x") * 100_000,
+    "zeros without end": lambda: gzip.compress(zipped() + bytes(10**8), 1),
+    "blocks without content": lambda: _of_empty_blocks(2_000_000),
+}
+"""Wheels as a mirror may send them that codes them with gzip though nobody asked for it."""
+
+
+def _of_empty_blocks(size: int) -> bytes:
+    """Return a gzip member with METADATA's wheel and so many bytes of deflate blocks that hold nothing (RFC 1951, section 3.2.6)."""
+    content = zipped()
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = packer.compress(content) + packer.flush(zlib.Z_FULL_FLUSH)
+    # Four empty blocks of ten bits each.
+    blocks = b"\x02\x08\x20\x80\x00" * (size // 5)
+    end = b"\x03\x00" + struct.pack("<2L", zlib.crc32(content), len(content))
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + start + blocks + end
+
+
 def tarred(members: Iterable[tarfile.TarInfo], form: int = tarfile.GNU_FORMAT) -> bytes:
     """Return a `.tar.gz` with these members, which are empty, and PKG-INFO behind them."""
     out = io.BytesIO()

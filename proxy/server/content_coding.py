@@ -3,6 +3,7 @@
 The header alone says nothing: some mirrors label every `.tar.gz` so, which is not coded at all. The first bytes decide, and the size.
 """
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,9 @@ from proxy.core.errors import UpstreamBroke
 
 _GZIP_WRAPPER = 31
 _AT_ONCE = 256 * 1024
+_IN_AT_ONCE = 16 * 1024
+"""Bytes that are inflated at one go. What is left of them is copied at the end of each gzip member, and a member may have twenty bytes."""
+
 _TO_TELL = 512
 """Bytes of a gzip member after which something of its content is known."""
 
@@ -44,7 +48,7 @@ def is_gzip_coded(filename: str, start: bytes, *, labelled: bool, size: int | No
         return False
     beginning = next((how for suffix, how in _BEGINNINGS.items() if filename.lower().endswith(suffix)), None)
     try:
-        inside = zlib.decompressobj(_GZIP_WRAPPER).decompress(start, len(beginning or b"<"))
+        inside = zlib.decompressobj(_GZIP_WRAPPER).decompress(start[:_IN_AT_ONCE], len(beginning or b"<"))
     except InflateError:
         return False
     if beginning is None:
@@ -71,24 +75,59 @@ async def with_its_start(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIter
 
 
 async def decoded(chunks: AsyncIterator[bytes], url: str) -> AsyncIterator[bytes]:
-    """Yield what gzip-coded `chunks` from `url` hold, in pieces of bounded size; raise UpstreamBroke where the coding is broken."""
-    inflater = zlib.decompressobj(_GZIP_WRAPPER)
-    ended = False
+    """Yield what gzip-coded `chunks` from `url` hold, in pieces of bounded size; raise UpstreamBroke where the coding is broken.
+
+    Others get their turn in between, whatever the chunks are made of: gzip members without content, or zeros by the gigabyte.
+    """
+    members = _Members()
     async for chunk in chunks:
-        data = chunk
-        while data:
-            if inflater.eof:
-                if not data.startswith(GZIP[: len(data)]):
-                    # What follows the last member is padding (RFC 1952, section 2.2).
-                    break
-                inflater = zlib.decompressobj(_GZIP_WRAPPER)
-            try:
-                piece = inflater.decompress(data, _AT_ONCE)
-            except InflateError as error:
-                raise UpstreamBroke(url, f"its gzip coding is broken ({error})") from None
-            data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            ended = inflater.eof
-            if piece:
-                yield piece
-    if not ended:
+        for at in range(0, len(chunk), _IN_AT_ONCE):
+            members.take(chunk[at : at + _IN_AT_ONCE])
+            while not members.hungry:
+                try:
+                    piece = members.inflated()
+                except InflateError as error:
+                    raise UpstreamBroke(url, f"its gzip coding is broken ({error})") from None
+                if piece:
+                    yield piece
+                await asyncio.sleep(0)
+    if not members.ended:
         raise UpstreamBroke(url, "its gzip coding ends too early")
+
+
+class _Members:
+    """A series of gzip members (RFC 1952, section 2.2) that comes in parts."""
+
+    def __init__(self) -> None:
+        self._inflater = zlib.decompressobj(_GZIP_WRAPPER)
+        self._padded = False
+        self._left = b""
+        self.ended = False
+        """Tell whether what came so far ends with a member's end."""
+
+    @property
+    def hungry(self) -> bool:
+        """Tell whether all that came is inflated."""
+        return not self._left
+
+    def take(self, part: bytes) -> None:
+        """Take the next part, once the last one is inflated."""
+        # What follows the last member is padding.
+        self._left = b"" if self._padded else part
+
+    def inflated(self) -> bytes:
+        """Inflate until there is enough to send on, or all that came is inflated; raise InflateError."""
+        pieces: list[bytes] = []
+        size = 0
+        while self._left and size < _AT_ONCE:
+            if self._inflater.eof:
+                if not self._left.startswith(GZIP[: len(self._left)]):
+                    self._padded, self._left = True, b""
+                    break
+                self._inflater = zlib.decompressobj(_GZIP_WRAPPER)
+            piece = self._inflater.decompress(self._left, _AT_ONCE)
+            self.ended = self._inflater.eof
+            self._left = self._inflater.unused_data if self.ended else self._inflater.unconsumed_tail
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)

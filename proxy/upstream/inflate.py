@@ -6,6 +6,9 @@ Rules for this file: no I/O; bytes go in as they come.
 from proxy.core.deflate import GZIP, GZIP_FLAGS_END, RAW_BITS, ZLIB_BITS, InflateError, Inflating, inflating, inflating_gzip
 from proxy.core.errors import UpstreamBroke, UpstreamOverLimit
 
+_IN_AT_ONCE = 16 * 1024
+"""Bytes that are inflated at one go. What is left of them is copied at the end of each gzip member, and a member may have twenty bytes."""
+
 ACCEPT_ENCODING = "gzip, deflate"
 
 
@@ -46,7 +49,8 @@ class Inflater:
             self._add(chunk)
             return
         try:
-            self._inflate(chunk)
+            for at in range(0, len(chunk), _IN_AT_ONCE):
+                self._inflate(chunk[at : at + _IN_AT_ONCE])
         except InflateError as error:
             raise UpstreamBroke(self._url, f"its {self._coding or 'gzip'} coding is broken ({error})") from None
 

@@ -85,6 +85,12 @@ def test_the_first_bytes_of_a_coded_body_tell_nothing() -> None:
     assert evidence_of(Asked.GET, coded).begins is Beginning.UNREAD
 
 
+@pytest.mark.parametrize(("first", "begins"), [(0, Beginning.TEXT), (100, Beginning.OTHER)])
+def test_the_first_bytes_of_a_later_part_tell_nothing(first: int, begins: Beginning) -> None:
+    part = Answer(206, {"content-range": f"bytes {first}-{first + 3}/200"}, b"<a> ")
+    assert evidence_of(Asked.RANGE, part).begins is begins
+
+
 def test_no_answer_leaves_its_trouble_in_the_evidence() -> None:
     evidence, _ = converse(probe(URL), [NoAnswer(Trouble.TIMEOUT, at=3.0)])
     assert (evidence.status, evidence.trouble, evidence.at) == (None, "timeout", 3.0)

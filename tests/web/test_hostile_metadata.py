@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import Client, MakeClient
 from tests.faults import status
-from tests.hostile import HEAD, METADATA, SDISTS, WHEELS, zipped
+from tests.hostile import CODED, HEAD, METADATA, SDISTS, WHEELS, zipped
 from tests.mirror import BrokenMirror
 from tests.stalls import LoopWatch
 from tests.waiting import at_rest
@@ -111,6 +111,24 @@ async def test_an_endless_copy_of_metadata_holds_up_nobody(apart: BrokenMirror, 
         await at_rest(index_of(client).tasks)
         for _ in range(2):
             assert (await get(client, f"/files/demo/{WHEEL}.metadata"))[0] == 200
+    assert watch.processor < PROCESSOR
+    assert watch.wall < WALL
+
+
+@pytest.mark.parametrize("make", CODED.values(), ids=CODED)
+async def test_a_wheel_in_a_coding_without_end_holds_up_nobody(
+    apart: BrokenMirror, app_client: MakeClient, make: Callable[[], bytes]
+) -> None:
+    apart.add(WHEEL, zipped(), hashes={}, size=None)
+    client = await app_client(upstream={"url": apart.url})
+    assert (await get(client, "/simple/demo/"))[0] == 200
+    body = make()
+    apart.fault(WHEEL, status(200, {"Content-Encoding": "gzip", "Content-Type": "application/octet-stream"}, body))
+    async with LoopWatch() as watch, client.get(f"/files/demo/{WHEEL}") as response:
+        start, size = await response.content.read(100), 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+    assert zipped().startswith(start)
     assert watch.processor < PROCESSOR
     assert watch.wall < WALL
 

@@ -85,7 +85,11 @@ def evidence_of(asked: Asked, reply: Reply) -> Evidence:
     media_type, length = _media_type(reply.headers.get("content-type", "")), whole_length(reply)
     if not reply.body or reply.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
         return Evidence(asked, reply.status, reply.at, media_type, length)
-    return Evidence(asked, reply.status, reply.at, media_type, length, begins=beginning_of(reply.body))
+    begins = beginning_of(reply.body)
+    if reply.status == 206 and begins is not Beginning.UNREAD and (content_range(reply) or (0,))[0] > 0:
+        # How a part begins that is not the file's first tells nothing: compressed bytes may be any, those of a page among them.
+        begins = Beginning.OTHER
+    return Evidence(asked, reply.status, reply.at, media_type, length, begins=begins)
 
 
 @lru_cache(maxsize=256)

@@ -49,8 +49,8 @@ _DYNAMIC_MATTERS = frozenset({"requires-dist", "requires-python", "provides-extr
 _SMALL_DIRECTORY = 256 * 1024
 """Bytes of a zip directory that is walked in about a millisecond."""
 
-_SMALL_METADATA = 256 * 1024
-"""Bytes of metadata that are unpacked, hashed and read in about a millisecond."""
+_SMALL_METADATA = 64 * 1024
+"""Bytes of metadata that are unpacked, hashed and read in about a millisecond, in a few if its blocks are made to be slow."""
 
 Outcome = TypeVar("Outcome")
 
