@@ -100,6 +100,8 @@ class Gate:
         self._rescue = rescue
         self._clock = clock
         self._ranges_ignored = False
+        self._gives_ends: bool | None = None
+        self._trying_ends = False
         self._reader = MetadataReader()
         self._unreadable: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._flights: SingleFlight[tuple[str, str, str], CoreMetadata] = SingleFlight(tasks, "metadata")
@@ -293,8 +295,28 @@ class Gate:
         if file.packaging is Packaging.SDIST:
             ways.append((True, sdist_metadata(file.url, file.filename, project.name, version)))
         else:
-            ways.append((True, wheel_metadata(file.url, project.name, version, file.size, WHOLE_LIMIT)))
+            ways.append((True, self._wheel(project, file, version)))
         return ways
+
+    def _wheel(self, project: Project, file: File, version: str) -> MetadataFlow:
+        """Read METADATA of a wheel; ask for its end where its size is unknown and the mirror gave such before, or was not tried yet."""
+        size = file.size or _size_seen(project, file)
+        trial = not size and self._gives_ends is None and not self._trying_ends
+        self._trying_ends |= trial
+        try:
+            suffix = trial or bool(self._gives_ends)
+            found = yield from wheel_metadata(file.url, project.name, version, size, WHOLE_LIMIT, suffix=suffix)
+        finally:
+            self._trying_ends &= not trial
+        if found.suffix is not None:
+            self._gives_ends = found.suffix
+        return found
+
+
+def _size_seen(project: Project, file: File) -> int | None:
+    """Return the size of `file` in bytes by the last answer that delivered it, None if none told it."""
+    verdict = project.verdicts.get(file.key)
+    return verdict.evidence.length if verdict is not None and verdict.evidence.status in DELIVERED else None
 
 
 def _offers_by_default(files: Sequence[File], names: Sequence[str]) -> list[Offer]:

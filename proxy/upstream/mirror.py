@@ -329,8 +329,8 @@ class Mirror:
         headers = {"Accept-Encoding": "identity"}
         if ask.spread:
             headers["Connection"] = "close"
-        if ask.first is not None:
-            headers["Range"] = f"bytes={ask.first}-{'' if ask.last is None else ask.last}"
+        if ask.range:
+            headers["Range"] = ask.range
         try:
             async with self._exchange(method.value, ask.url, headers, who, sent=sent) as download:
                 body = await read_at_most(download, ask.read) if ask.read and download.status in DELIVERED else b""

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
+import msgspec
+
 from proxy.core.flows.exchange import Answer, Ask, Reply
 from proxy.core.flows.metadata import Work
 
@@ -37,6 +39,8 @@ def serving(content: bytes, *, ranges: bool = True) -> Callable[[Ask], Reply]:
     """Answers as a mirror would that has `content`, with or without ranges."""
 
     def reply(ask: Ask) -> Reply:
+        if ask.suffix and ranges:
+            ask = msgspec.structs.replace(ask, first=max(0, len(content) - ask.suffix), last=len(content) - 1, suffix=0)
         if ask.first is None or not ranges:
             return Answer(200, {"content-length": str(len(content))}, content[: ask.read])
         if ask.first >= len(content):

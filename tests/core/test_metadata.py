@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from proxy.core.flows.exchange import Answer, Method, NoAnswer, Trouble
-from proxy.core.flows.metadata import TAIL, metadata_copy, metadata_mismatch, sdist_metadata, wheel_metadata
+from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
+from proxy.core.flows.metadata import TAIL, TAIL_OF_UNKNOWN, metadata_copy, metadata_mismatch, sdist_metadata, wheel_metadata
 from tests.core.conversations import converse, serving
 
 URL = "https://mirror.example.com/packages/demo-1.0-py3-none-any.whl"
@@ -70,6 +70,58 @@ def test_a_size_that_the_page_does_not_give_or_gives_wrongly_is_learned(claimed:
     found, asked = converse(wheel_metadata(URL, "demo", "1.0", claimed, WHOLE), serving(content))
     assert found.content == METADATA
     assert all(ask.method is Method.GET and ask.first is not None and ask.last is not None for ask in asked)
+
+
+@pytest.mark.parametrize("payload", [0, 500_000], ids=["shorter than the end", "long"])
+def test_the_end_of_a_wheel_of_unknown_size_costs_one_request(payload: int) -> None:
+    content = wheel(payload=payload)
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", None, WHOLE, suffix=True), serving(content))
+    assert (found.content, found.suffix) == (METADATA, True)
+    assert [ask.range for ask in asked] == [f"bytes=-{TAIL_OF_UNKNOWN}"]
+    assert found.evidence.length == len(content)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 416, 500, 501])
+@pytest.mark.parametrize("limit", [WHOLE, 50_000], ids=["small", "too large to be read whole"])
+def test_a_wheel_of_a_mirror_that_refuses_to_give_the_end_is_read_otherwise(status: int, limit: int) -> None:
+    content = wheel(payload=100_000)
+    honest = serving(content)
+    refusing = lambda ask: Answer(status) if ask.suffix else honest(ask)  # noqa: E731 - said at once
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", None, limit, suffix=True), refusing)
+    assert (found.content, found.suffix) == (METADATA, False)
+    assert len(asked) <= 3
+
+
+def test_a_mirror_that_takes_the_end_for_the_beginning_is_asked_by_size() -> None:
+    content = wheel(payload=500_000)
+    honest = serving(content)
+    naive = lambda ask: honest(Ask(Method.GET, URL, 0, ask.suffix, ask.suffix + 1) if ask.suffix else ask)  # noqa: E731 - said at once
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", None, WHOLE, suffix=True), naive)
+    assert (found.content, found.suffix) == (METADATA, False)
+    assert len(asked) == 2
+
+
+def test_a_mirror_that_ignores_that_the_end_is_asked_for_is_read_whole() -> None:
+    content = wheel(payload=100_000)
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", None, WHOLE, suffix=True), serving(content, ranges=False))
+    assert (found.content, found.suffix) == (METADATA, None)
+    assert len(asked) == 1
+
+
+def test_a_large_directory_comes_with_the_metadata_before_it() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for number in range(3000):
+            archive.writestr(f"demo/a_module_with_a_name_{number}.py", b"")
+        archive.writestr("demo-1.0.dist-info/METADATA", METADATA)
+        archive.writestr("demo-1.0.dist-info/RECORD", hashlib.shake_256(b"record").digest(3000 * 50))
+    content = out.getvalue()
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", len(content), WHOLE), serving(content))
+    assert found.content == METADATA
+    assert len(asked) == 2
+    (tail, before) = asked
+    assert before.last is not None
+    assert before.last + 1 == tail.first, "what is here is not asked for again"
 
 
 def test_a_mirror_without_ranges_is_read_whole_where_the_wheel_is_small() -> None:

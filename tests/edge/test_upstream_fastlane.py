@@ -63,10 +63,12 @@ async def test_a_range_and_credentials_are_sent_with_the_request_that_has_them_a
         await lane.ask(head(server.url()), "Basic YTpi")
         await lane.ask(head(server.url()), None)
         await lane.ask(Ask(Method.GET, server.url(), 10, None), "Bearer t")
-    one, two, three = server.requests
+        await lane.ask(Ask(Method.GET, server.url(), suffix=10))
+    one, two, three, four = server.requests
     assert b"\r\nAuthorization: Basic YTpi\r\n\r\n" in one
     assert b"Authorization" not in two
     assert b"\r\nRange: bytes=10-\r\nAuthorization: Bearer t\r\n\r\n" in three
+    assert b"\r\nRange: bytes=-10\r\n\r\n" in four
 
 
 @pytest.mark.parametrize(

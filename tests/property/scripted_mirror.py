@@ -7,6 +7,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
+import msgspec
+
 from proxy.config import MirrorKind
 from proxy.core.errors import UpstreamBroke, UpstreamStatus, UpstreamTimeout
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
@@ -146,6 +148,8 @@ class ScriptedMirror:
             return Answer(404, {}, b"", ask.url, self.now)
         data = content(name)
         headers = {"content-type": "application/octet-stream", "content-length": str(len(data))}
+        if ask.suffix:
+            ask = msgspec.structs.replace(ask, first=max(0, len(data) - ask.suffix), last=len(data) - 1, suffix=0)
         if ask.method is Method.HEAD or ask.first is None:
             return Answer(200, headers, data[: ask.read], ask.url, self.now)
         last = min(len(data) - 1, len(data) - 1 if ask.last is None else ask.last)

@@ -82,7 +82,7 @@ class Refused(Behaviour):
         if request.kind != "file" or (self.files is not None and request.filename not in self.files):
             return None
         head = request.ask.method is Method.HEAD
-        refused = (head and self.head) or (not head and request.ask.first is not None and self.range)
+        refused = (head and self.head) or (not head and bool(request.ask.range) and self.range)
         return refusal(self.told, head=head) if refused else None
 
 

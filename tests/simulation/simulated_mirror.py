@@ -129,7 +129,7 @@ class SimulatedMirror:
             latency += float(outcome.headers["x-seconds"])
         if self.log is not None:
             shown = outcome.status if isinstance(outcome, Sketch) else outcome.trouble.value
-            span = "" if ask.first is None else f" {ask.first}-{ask.last}"
+            span = f" {ask.range}" if ask.range else ""
             name = filename or project
             self.log.append(f"{self.loop.now:12.3f}      {ask.method.value} {kind} {name}{span} #{connection} {who or '-'} -> {shown}")
         return request, outcome, latency
@@ -175,6 +175,8 @@ def delivery(ask: Ask, data: bytes, *, ranged: bool = True) -> Sketch:
     headers = {"content-type": "application/octet-stream", "content-length": str(len(data))}
     if ask.method is Method.HEAD:
         return Sketch(200, headers)
+    if ask.suffix:
+        ask = Ask(ask.method, ask.url, max(0, len(data) - ask.suffix), len(data) - 1)
     if ask.first is None or not ranged:
         return Sketch(200, headers, data)
     if ask.first >= len(data):

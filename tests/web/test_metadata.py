@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from proxy.core.flows.evidence import Asked, Evidence
+from proxy.core.flows.metadata import TAIL_OF_UNKNOWN
 from proxy.core.identity import SHARED
 from proxy.core.verdict.judge import Cause, Kind, Verdict
 from proxy.index.documents import MetadataDocument, decode, encode
@@ -16,7 +18,7 @@ from proxy.index.project import Project, Read
 from proxy.store import Room
 from tests.clock import Clock
 from tests.conftest import Client, MakeClient
-from tests.faults import Fault, artifactory_404, cut, empty, hang, reset, status, wrong_content_range, wrong_type
+from tests.faults import Fault, Target, artifactory_404, cut, empty, hang, reset, status, wrong_content_range, wrong_type
 from tests.mirror import BrokenMirror
 from tests.waiting import at_rest
 from tests.web.test_known import index_of
@@ -54,6 +56,51 @@ async def refused_for_this_file(mirror: BrokenMirror, fault: Fault) -> None:
     """The linux wheel and its metadata fail, and nothing else."""
     mirror.fault(f"metadata:{LINUX}", fault)
     mirror.fault(LINUX, fault)
+
+
+def parts_asked(mirror: BrokenMirror, name: str) -> list[str]:
+    return [each.range for each in mirror.asked_for(name) if each.range]
+
+
+async def read_ahead(client: Client) -> None:
+    """Ask for the page, and wait until the metadata of the first wheel of its newest release is read."""
+    await offered(client)
+    await at_rest(index_of(client).tasks)
+
+
+async def test_the_end_of_wheels_of_unknown_size_is_asked_for_and_nothing_else(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    for name in (LINUX, MAC):
+        mirror.add(name, make_wheel(name), size=None)
+    client = await app_client(**QUIET)
+    await read_ahead(client)
+    for name in (LINUX, MAC):
+        assert (await metadata(client, name))[2] == metadata_of(make_wheel(name))
+        assert parts_asked(mirror, name) == [f"bytes=-{TAIL_OF_UNKNOWN}"]
+
+
+async def test_a_mirror_that_refuses_to_give_the_end_of_files_is_asked_for_it_once(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    async def fault(target: Target) -> web.StreamResponse | None:
+        return web.Response(status=501) if target.request.headers.get("Range", "").startswith("bytes=-") else None
+
+    for name in (LINUX, MAC):
+        mirror.add(name, make_wheel(name), size=None)
+        mirror.fault(name, fault)
+    client = await app_client(**QUIET)
+    await read_ahead(client)
+    for name in (MAC, LINUX):
+        assert (await metadata(client, name))[2] == metadata_of(make_wheel(name))
+    assert parts_asked(mirror, MAC) == [f"bytes=-{TAIL_OF_UNKNOWN}"]
+    assert parts_asked(mirror, LINUX)[0] == "bytes=0-0"
+
+
+async def test_a_size_that_head_told_is_not_asked_for_again(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    for name in (LINUX, MAC):
+        mirror.add(name, make_wheel(name), size=None)
+    client = await app_client(upstream={"retries": 0}, probe={"ahead": False})
+    await read_ahead(client)
+    assert parts_asked(mirror, LINUX) == []
+    assert (await metadata(client, LINUX))[2] == metadata_of(make_wheel(LINUX))
+    assert parts_asked(mirror, LINUX) == [f"bytes=0-{len(make_wheel(LINUX)) - 1}"]
 
 
 PASSING: dict[str, Fault] = {

@@ -6,6 +6,16 @@ Here members are passed over without being made, and everything has a bound.
 
 from proxy.core.archives.partial_file import MissingPart, PartialFile
 from proxy.core.archives.sdist import find_pkg_info
-from proxy.core.archives.wheel import Entry, UnsoundArchive, find_metadata, read_directory, read_entry
+from proxy.core.archives.wheel import BEFORE_LIMIT, Entry, UnsoundArchive, find_metadata, read_directory, read_entry
 
-__all__ = ["Entry", "MissingPart", "PartialFile", "UnsoundArchive", "find_metadata", "find_pkg_info", "read_directory", "read_entry"]
+__all__ = [
+    "BEFORE_LIMIT",
+    "Entry",
+    "MissingPart",
+    "PartialFile",
+    "UnsoundArchive",
+    "find_metadata",
+    "find_pkg_info",
+    "read_directory",
+    "read_entry",
+]

@@ -17,7 +17,12 @@ class PartialFile:
         self._parts: list[tuple[int, bytes]] = []
 
     def add(self, first: int, content: bytes) -> None:
-        """Take the `content` that begins at the byte `first`."""
+        """Take the `content` that begins at the byte `first`; what adjoins a part that is here becomes one with it."""
+        end = first + len(content)
+        for place, (start, after) in enumerate(self._parts):
+            if first <= start <= end <= start + len(after):
+                self._parts[place] = (first, content + after[end - start :])
+                return
         self._parts.append((first, content))
 
     def read(self, start: int, size: int) -> bytes:
@@ -25,7 +30,10 @@ class PartialFile:
         end = min(start + size, self.length)
         if start < 0 or end <= start:
             return b""
+        missing_to = end
         for first, content in self._parts:
             if first <= start and end <= first + len(content):
                 return content[start - first : end - first]
-        raise MissingPart(start, end - 1)
+            if start < first < end <= first + len(content):
+                missing_to = min(missing_to, first)
+        raise MissingPart(start, missing_to - 1)

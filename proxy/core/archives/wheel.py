@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxy.core.archives.partial_file import PartialFile
+from proxy.core.archives.partial_file import MissingPart, PartialFile
 from proxy.core.errors import InvalidProjectName
 from proxy.core.page import normalised_name
 
@@ -20,6 +20,12 @@ METADATA_LIMIT = 8 * 1024 * 1024
 
 DIRECTORY_LIMIT = 8 * 1024 * 1024
 """Bytes that a wheel's directory may have: about 80,000 files. The largest real wheels have some 40,000."""
+
+BEFORE_LIMIT = 512 * 1024
+"""Bytes before a wheel's directory that are asked for with it, at most."""
+
+_METADATA_USUALLY = 24 * 1024
+"""Bytes of METADATA, packed, and the small files of its folder, in nearly all wheels."""
 
 _NAME = re.compile(rb"[^/]*\.dist-info/METADATA")
 _SUFFIX = b".dist-info/METADATA"
@@ -77,7 +83,12 @@ def read_directory(archive: PartialFile) -> Directory:
     start = end_at - size
     if start < 0 or offset > start:
         raise UnsoundArchive("its directory is not where it says")
-    return Directory(archive.read(start, size), start - offset)
+    try:
+        return Directory(archive.read(start, size), start - offset)
+    except MissingPart as missing:
+        # METADATA is mostly among the last files, with RECORD, which has 50 packed bytes a file where the directory has 90.
+        before = min(_METADATA_USUALLY + size * 5 // 8, BEFORE_LIMIT)
+        raise MissingPart(max(0, missing.first - before), missing.last) from None
 
 
 def _end_record(archive: PartialFile) -> tuple[int, int, int]:

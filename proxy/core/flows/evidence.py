@@ -103,7 +103,7 @@ def asked_as(ask: Ask) -> Asked:
     """Names the way of asking."""
     if ask.method is Method.HEAD:
         return Asked.HEAD
-    return Asked.GET if ask.first is None else Asked.RANGE
+    return Asked.GET if ask.first is None and not ask.suffix else Asked.RANGE
 
 
 def content_range(answer: Answer) -> tuple[int, int, int] | None:

@@ -36,7 +36,8 @@ class Trouble(StrEnum):
 class Ask(msgspec.Struct, frozen=True, gc=False):
     """A request for `url`.
 
-    `first` and `last` are the inclusive, absolute bounds of a byte range (RFC 9110, section 14.1.2); no `first`, no range.
+    `first` and `last` are the inclusive, absolute bounds of a byte range (RFC 9110, section 14.1.2); no `first`, no range, unless
+    `suffix` tells how many bytes of the end are asked for.
     Of the body at most `read` bytes are wanted: the asker closes after them. The answer's body is never longer than `read`.
     `spread` asks for another connection than the last requests had: behind each may stand another node of the mirror.
     """
@@ -47,6 +48,14 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     last: int | None = None
     read: int = 0
     spread: bool = False
+    suffix: int = 0
+
+    @property
+    def range(self) -> str:
+        """The value of the Range header, empty where there is none."""
+        if self.first is not None:
+            return f"bytes={self.first}-{'' if self.last is None else self.last}"
+        return f"bytes=-{self.suffix}" if self.suffix else ""
 
 
 class Answer(msgspec.Struct, frozen=True):

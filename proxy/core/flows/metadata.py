@@ -1,6 +1,6 @@
 """Reading core metadata out of distribution files that stay at the mirror.
 
-A wheel is a zip file: its directory is at its end, so absolute ranges of a few kilobytes are enough
+A wheel is a zip file: its directory is at its end, so ranges of a few kilobytes are enough
 (PyPA specifications, binary distribution format: METADATA lies in the `.dist-info` directory, by custom at the physical end).
 `core.archives` reads a file of which only some parts are here; a missing part becomes the next range to ask for.
 An sdist's PKG-INFO stands in where it is static (PyPA specifications, source distribution format and core metadata, field Dynamic).
@@ -12,13 +12,14 @@ off the event loop, and sends what it returns.
 import hashlib
 import zlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from packaging.version import Version
 
 from proxy.core.archives import (
+    BEFORE_LIMIT,
     Entry,
     MissingPart,
     PartialFile,
@@ -36,7 +37,14 @@ from proxy.core.metadata_headers import MetadataHeaders
 from proxy.core.page import normalised_name, parsed_version
 
 TAIL = 32 * 1024
-"""Bytes read of a wheel's end at first: for most wheels they hold the directory and METADATA both."""
+"""Bytes read at least of a wheel's end at first: for small wheels they hold the directory and METADATA both."""
+
+TAIL_OF_UNKNOWN = 64 * 1024
+"""Bytes read at first of the end of a wheel of unknown size."""
+
+_LARGEST_TAIL = 192 * 1024
+_SIZE_FOR_A_BYTE = 32
+"""Bytes of a wheel for each byte by which directory and RECORD grow: some 140 for a file, which has four kilobytes when it is packed."""
 
 _METADATA_LIMIT = 8 * 1024 * 1024
 _ASKS_LIMIT = 8
@@ -72,6 +80,7 @@ class MetadataRead:
 
     `evidence` is what the first answer says of the file itself; `challenge` is its WWW-Authenticate.
     `costly` says that there was much to unpack, and that what was unpacked is no metadata of this release.
+    `suffix` tells whether the mirror gave the end of the file when it was asked for that (`bytes=-N`), None where it was not asked so.
     """
 
     content: bytes | None
@@ -79,6 +88,7 @@ class MetadataRead:
     why: str = ""
     challenge: str = ""
     costly: bool = False
+    suffix: bool | None = None
 
 
 MetadataFlow: TypeAlias = Generator[Ask | Work, Any, MetadataRead]
@@ -97,45 +107,106 @@ def inline(flow: MetadataFlow) -> Flow[MetadataRead]:
         return learned
 
 
-def wheel_metadata(url: str, project: str, version: str, size: int | None, whole_limit: int) -> MetadataFlow:
-    """Read METADATA of the wheel at `url` by absolute ranges and return it if it names `project` and `version`.
+def tail_of(size: int) -> int:
+    """Return how many bytes of the end of a wheel of `size` bytes mostly hold its directory and METADATA both."""
+    return min(max(TAIL, TAIL // 2 + size // _SIZE_FOR_A_BYTE), _LARGEST_TAIL)
 
-    `size` is the wheel's size in bytes by the page; where it is unknown it is asked for first.
+
+def wheel_metadata(url: str, project: str, version: str, size: int | None, whole_limit: int, *, suffix: bool = False) -> MetadataFlow:
+    """Read METADATA of the wheel at `url` by ranges and return it if it names `project` and `version`.
+
+    `size` is the wheel's size in bytes as far as it is known. Where it is not, the end of the wheel is asked for if `suffix` says that the
+    mirror may know how to give that, else the size at first.
     Where a mirror ignores or refuses ranges, or answers others than asked for, a wheel of at most `whole_limit` bytes is read whole.
     """
-    if not size:
-        ask = Ask(Method.GET, url, first=0, last=0, read=1)
+    wheel = _Wheel(url, project, version, whole_limit)
+    if size:
+        return (yield from wheel.by_size(size))
+    return (yield from (wheel.by_suffix() if suffix else wheel.by_first_byte()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wheel:
+    """A wheel that METADATA is to be read of, and the ways to do so."""
+
+    url: str
+    project: str
+    version: str
+    whole_limit: int
+
+    def by_first_byte(self) -> MetadataFlow:
+        """Ask for a byte to learn the size."""
+        ask = Ask(Method.GET, self.url, first=0, last=0, read=1)
         reply = yield ask
         evidence = evidence_of(asked_as(ask), reply)
         told = isinstance(reply, Answer) and reply.status in DELIVERED
         if _refuses_ranges(reply) or (told and not evidence.length):
-            return (yield from _whole_wheel(url, project, version, whole_limit))
+            return (yield from self.whole())
         if not told or evidence.length is None:
             return _failed(reply, evidence)
-        size = evidence.length
-    ask = Ask(Method.GET, url, first=max(0, size - TAIL), last=size - 1, read=max(TAIL, whole_limit))
-    reply = yield ask
-    evidence = evidence_of(asked_as(ask), reply)
-    if isinstance(reply, Answer) and reply.status in {206, 416} and evidence.length and evidence.length != size:
-        size = evidence.length
-        ask = Ask(Method.GET, url, first=max(0, size - TAIL), last=size - 1, read=max(TAIL, whole_limit))
+        return (yield from self.by_size(evidence.length))
+
+    def by_suffix(self) -> MetadataFlow:
+        """Ask for the end, of whatever size the wheel is; whether the mirror gave it is told."""
+        ask = Ask(Method.GET, self.url, read=max(TAIL_OF_UNKNOWN, self.whole_limit), suffix=TAIL_OF_UNKNOWN)
         reply = yield ask
-    if _refuses_ranges(reply) or (isinstance(reply, Answer) and reply.status == 206 and not _is_part(reply, ask)):
-        return (yield from _whole_wheel(url, project, version, whole_limit))
-    if isinstance(reply, Answer) and _is_part(reply, ask):
-        archive = PartialFile(size)
-        archive.add(ask.first or 0, reply.body)
-        return (yield from _read_archive(archive, url, project, version, evidence))
-    return (yield from _read_whole(reply, evidence, url, project=project, version=version, whole_limit=whole_limit))
+        evidence = evidence_of(asked_as(ask), reply)
+        if not isinstance(reply, Answer):
+            return _failed(reply, evidence)
+        span = content_range(reply)
+        if reply.status == 206 and span is not None and _is_suffix(span, reply, ask):
+            archive = PartialFile(span[2])
+            archive.add(span[0], reply.body)
+            read = yield from self._from(archive, evidence)
+            return replace(read, suffix=True)
+        if reply.status in WHOLE:
+            return (yield from self._from_all(reply, evidence))
+        if not _refuses_ranges(reply) and reply.status != 206:
+            return _failed(reply, evidence)
+        if evidence.length and reply.status in {206, 416}:
+            # It gave another part, or none, but told the size.
+            return replace((yield from self.by_size(evidence.length)), suffix=False)
+        # What it refuses in parts it may deliver as a whole.
+        ask = Ask(Method.GET, self.url, read=self.whole_limit)
+        reply = yield ask
+        evidence = evidence_of(asked_as(ask), reply)
+        length = whole_length(reply) if isinstance(reply, Answer) and reply.status in WHOLE else None
+        if length is not None and length > self.whole_limit:
+            return replace((yield from self.by_size(length)), suffix=False)
+        return replace((yield from self._from_all(reply, evidence)), suffix=False)
 
+    def by_size(self, size: int) -> MetadataFlow:
+        """Ask for the end of a wheel of `size` bytes."""
+        ask = self._tail(size)
+        reply = yield ask
+        evidence = evidence_of(asked_as(ask), reply)
+        if isinstance(reply, Answer) and reply.status in {206, 416} and evidence.length and evidence.length != size:
+            size = evidence.length
+            ask = self._tail(size)
+            reply = yield ask
+        if _refuses_ranges(reply) or (isinstance(reply, Answer) and reply.status == 206 and not _is_part(reply, ask)):
+            return (yield from self.whole())
+        if isinstance(reply, Answer) and _is_part(reply, ask):
+            archive = PartialFile(size)
+            archive.add(ask.first or 0, reply.body)
+            return (yield from self._from(archive, evidence))
+        return (yield from self._from_all(reply, evidence))
 
-def _whole_wheel(url: str, project: str, version: str, whole_limit: int) -> MetadataFlow:
-    """Ask for the wheel without Range: what a mirror refuses in parts, or answers wrongly, it may deliver as a whole."""
-    ask = Ask(Method.GET, url, read=whole_limit)
-    reply = yield ask
-    return (
-        yield from _read_whole(reply, evidence_of(asked_as(ask), reply), url, project=project, version=version, whole_limit=whole_limit)
-    )
+    def _tail(self, size: int) -> Ask:
+        tail = tail_of(size)
+        return Ask(Method.GET, self.url, first=max(0, size - tail), last=size - 1, read=max(tail, self.whole_limit))
+
+    def whole(self) -> MetadataFlow:
+        """Ask for the wheel without Range: what a mirror refuses in parts, or answers wrongly, it may deliver as a whole."""
+        ask = Ask(Method.GET, self.url, read=self.whole_limit)
+        reply = yield ask
+        return (yield from self._from_all(reply, evidence_of(asked_as(ask), reply)))
+
+    def _from(self, archive: PartialFile, evidence: Evidence) -> MetadataFlow:
+        return _read_archive(archive, self.url, self.project, self.version, evidence)
+
+    def _from_all(self, reply: Reply, evidence: Evidence) -> MetadataFlow:
+        return _read_whole(reply, evidence, self.url, project=self.project, version=self.version, whole_limit=self.whole_limit)
 
 
 def _read_whole(reply: Reply, evidence: Evidence, url: str, *, project: str, version: str, whole_limit: int) -> MetadataFlow:
@@ -181,7 +252,7 @@ def _read_archive(archive: PartialFile, url: str, project: str, version: str, ev
             return MetadataRead(found.content, evidence, found.why, costly=costly and found.content is None)
         first, last = found.missing
         ask = Ask(Method.GET, url, first=first, last=last, read=last - first + 1)
-        if ask.read > _METADATA_LIMIT + TAIL:
+        if ask.read > _METADATA_LIMIT + BEFORE_LIMIT + TAIL:
             return MetadataRead(None, evidence, "the directory of the wheel is too large")
         reply = yield ask
         if not isinstance(reply, Answer) or not _is_part(reply, ask):
@@ -346,6 +417,11 @@ def _is_part(reply: Answer, ask: Ask) -> bool:
         return False
     first, last, whole = span
     return first == ask.first and last == min(ask.last, whole - 1) and len(reply.body) == last - first + 1
+
+
+def _is_suffix(span: tuple[int, int, int], reply: Answer, ask: Ask) -> bool:
+    first, last, whole = span
+    return first == max(0, whole - ask.suffix) and last == whole - 1 and len(reply.body) == last - first + 1
 
 
 def _failed(reply: Reply, evidence: Evidence) -> MetadataRead:

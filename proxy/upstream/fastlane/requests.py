@@ -55,10 +55,10 @@ class Requests:
             if not all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers.items()):
                 return Unusual("a header holds bytes that it cannot hold")
             more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        if ask.first is not None:
-            if ask.first < 0 or (ask.last is not None and ask.last < ask.first):
-                return Unusual("the range is none")
-            more += f"Range: bytes={ask.first}-{'' if ask.last is None else ask.last}\r\n"
+        if ask.first is not None and (ask.first < 0 or (ask.last is not None and ask.last < ask.first)):
+            return Unusual("the range is none")
+        if ask.range:
+            more += f"Range: {ask.range}\r\n"
         return f"{method} {target}{self._common}{more}{self._ending}".encode("latin-1")
 
     def _learn(self, authorization: str | None) -> Unusual | None:
