@@ -1,15 +1,19 @@
 """The longest stall of the event loop while a page of 15,000 links is fetched, parsed, planned, verified, rendered and compressed.
 
     python benchmarks/stall.py [--links N] [--rounds N] [--kind KIND] [--show]
+    python benchmarks/stall.py --hostile [--only WORDS] [--show]
 
 The server runs in a process of its own, with a task that wakes each millisecond and notes how late it is; another client asks for
 the page in JSON and HTML, cold, and again while it is verified. Told are the latest wake-up, and the most CPU time that the loop's thread
 spent between two: on a machine that others use too, the second is what the server did itself.
+`--hostile` tells the same for one file at a time that is made to keep its reader busy, of each kind in `tests/hostile.py`: its page is
+asked for, its metadata and the file itself.
 `--show` prints where the loop was, by its CPU time.
 """
 
 import argparse
 import asyncio
+import http.client
 import json
 import os
 import statistics
@@ -18,6 +22,7 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 import made
@@ -30,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from proxy.config.load import load_settings
 from proxy.server import serve
 from proxy.telemetry import configure_logging
+from tests.hostile import CODED, SDISTS, WHEELS
 
 _FORMS = {"JSON": made.UV_ACCEPT, "HTML": "text/html"}
 
@@ -83,18 +89,72 @@ async def _inside(upstream: str, port: int, store: str, show: bool, kind: str) -
     return ticker
 
 
+_WHEEL, _SDIST = "demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz"
+_CODED = f"location {mirrors.PACKAGES} {{ add_header Content-Encoding gzip; max_ranges 0; }}"
+
+
+def hostile(only: str, *, show: bool) -> None:
+    """Print the longest stall for each kind of hostile file whose name has these words."""
+    kinds = [(f"wheel: {kind}", _WHEEL, make, "") for kind, make in WHEELS.items()]
+    kinds += [(f"sdist: {kind}", _SDIST, make, "") for kind, make in SDISTS.items()]
+    kinds += [(f"coded wheel: {kind}", _WHEEL, make, _CODED) for kind, make in CODED.items()]
+    longest = 0.0
+    for kind, filename, make, rules in kinds:
+        if only not in kind:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            here = Path(folder)
+            here.chmod(0o755)
+            place, page = here / "tree" / mirrors.PACKAGES.strip("/"), here / "tree" / mirrors.SIMPLE.strip("/") / "demo"
+            place.mkdir(parents=True)
+            page.mkdir(parents=True)
+            (place / filename).write_bytes(make())
+            entry = {"filename": filename, "url": f"{mirrors.PACKAGES}{filename}", "hashes": {}}
+            (page / "index.json").write_text(json.dumps({"meta": {"api-version": "1.0"}, "name": "demo", "files": [entry]}))
+            report, port = here / "report", mirrors.free_port()
+            with mirrors.nginx(here / "tree", rules=rules) as origin:
+                command = [sys.executable, __file__, *(["--show"] if show else [])]
+                command += ["--inside", f"http://127.0.0.1:{origin}{mirrors.SIMPLE}", str(port), str(report)]
+                with made.running(command, port) as server:
+                    fetch(port, "/simple/demo/", {"Accept": made.UV_ACCEPT})
+                    for path in (f"/files/demo/{filename}.metadata", f"/files/demo/{filename}"):
+                        try:
+                            fetch(port, path, {})
+                        except (http.client.HTTPException, OSError):
+                            # A file that is not what it says is broken off.
+                            continue
+                    server.process.terminate()
+                    server.process.wait()
+            found = json.loads(report.read_text())
+        longest = max(longest, found["busy"])
+        print(f"{kind:66} busy for at most {found['busy'] * 1e3:4.0f} ms, woken late by {found['late'] * 1e3:4.0f} ms", flush=True)
+        told(found["seen"])
+    print(f"any of them: {longest * 1e3:.0f} ms")
+
+
+def told(seen: Mapping[str, float]) -> None:
+    """Print where the loop was for longest."""
+    for where, seconds in sorted(seen.items(), key=lambda each: -each[1])[:14]:
+        print(f"    {seconds * 1e3:5.0f} ms  {where}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--links", type=int, default=15_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kind", default="static")
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--hostile", action="store_true")
+    parser.add_argument("--only", default="", help="kinds of hostile files with these words alone")
     parser.add_argument("--inside", nargs=3, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.inside:
         upstream, port, report = words.inside
         ticker = uvloop.run(_inside(upstream, int(port), f"sqlite:{report}.sqlite", words.show, words.kind))
         Path(report).write_text(json.dumps({"late": ticker.late, "busy": ticker.busy, "seen": ticker.seen}))
+        return
+    if words.hostile:
+        hostile(words.only, show=words.show)
         return
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
@@ -131,8 +191,7 @@ def main() -> None:
                 f" (median {statistics.median(busy) * 1e3:.0f})",
                 flush=True,
             )
-            for where, seconds in sorted(seen.items(), key=lambda each: -each[1])[:14]:
-                print(f"    {seconds * 1e3:5.0f} ms  {where}")
+            told(seen)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """A large file through mirrormend, beside nginx `proxy_pass` with default buffers, both before the same nginx.
 
-    python benchmarks/streaming.py [--rounds N] [--size MB] [--no-hash]
+    python benchmarks/streaming.py [--rounds N] [--size MB] [--no-hash] [--range]
 
 The page tells its SHA-256, which mirrormend compares. One client reads the file whole, again and again, from each server in turn;
-each figure is the bytes of the file by the time until the last.
+each figure is the bytes of the file by the time until the last. With `--range` it asks for all but the first MiB (`bytes=1048576-`), as
+who goes on with a file that broke off; there is no digest of a part.
 """
 
 import argparse
@@ -37,22 +38,23 @@ http {{
 """
 
 
-def read(port: int, path: str, size: int) -> float:
-    """Gives the seconds that it took to read a file of `size` bytes; ends the run where it was not whole."""
+def read(port: int, path: str, size: int, first: int = 0) -> float:
+    """Return the seconds that it took to read a file of `size` bytes, from byte `first` on; end the run where it was not whole."""
     buffer = bytearray(1 << 20)
+    ranged = f"Range: bytes={first}-\r\n" if first else ""
     started = time.perf_counter()
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{ranged}\r\n".encode())
         head = b""
         while b"\r\n\r\n" not in head:
             head += connection.recv(4096)
-        if b" 200 " not in head[:16]:
+        if (b" 206 " if first else b" 200 ") not in head[:16]:
             raise SystemExit(head.decode())
         got = len(head.partition(b"\r\n\r\n")[2])
         while count := connection.recv_into(buffer):
             got += count
-    if got != size:
-        raise SystemExit(f"{got} of {size} bytes from {port}{path}")
+    if got != size - first:
+        raise SystemExit(f"{got} of {size - first} bytes from {port}{path}")
     return time.perf_counter() - started
 
 
@@ -78,8 +80,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--size", type=int, default=200, help="of the file, in MB")
     parser.add_argument("--no-hash", action="store_true", help="leave the SHA-256 off the page, so that nothing is compared with it")
+    parser.add_argument("--range", action="store_true", help="ask for all but the first MiB")
     words = parser.parse_args()
-    size = words.size << 20
+    size, first = words.size << 20, int(words.range) << 20
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         here = Path(folder)
         here.chmod(0o755)
@@ -99,8 +102,8 @@ def main() -> None:
         for _ in range(words.rounds):
             for name, (server, where) in asked.items():
                 before = server.cpu()
-                seconds = read(server.port, where, size)
-                found[name].append((size / seconds / 1e6, server.cpu() - before))
+                seconds = read(server.port, where, size, first)
+                found[name].append(((size - first) / seconds / 1e6, server.cpu() - before))
     print(f"a file of {words.size} MB")
     for name, rows in found.items():
         ratio = "" if name == "mirrormend" else made.ratios([each[0] for each in found["mirrormend"]], [each[0] for each in rows])

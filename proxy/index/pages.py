@@ -52,6 +52,7 @@ _MOMENT = 0.25
 _LATE_FOR = 60.0
 """Seconds for which a page that was late is taken to be so still, unless it comes."""
 
+_MANY_VERDICTS = 10_000
 _KEPT_ANEW = 4
 """So many times, while the store keeps it, a page that the mirror only confirms is written again with the time of that."""
 
@@ -413,9 +414,9 @@ class Pages:
         if alike is not None:
             return replace(alike, validators=fetched.validators, checked=checked, filled_for=0.0, kept=checked)
         page = await read_page(project.name, fetched, self._upstream.link_limit)
-        # Sorting the releases takes long enough to be a step of its own: what is planned next needs them.
-        _ = page.releases
-        await asyncio.sleep(0)
+        # What is planned next needs the releases, and sorting them takes long enough for steps of their own.
+        for _ in page.prepare():
+            await asyncio.sleep(0)
         return KnownPage(page, digest, fetched.validators, checked, page, checked)
 
     async def _read_stored(self, project: Project, document: PageDocument) -> KnownPage:
@@ -436,6 +437,9 @@ class Pages:
     async def _load(self, project: Project, *, patient: bool = False) -> None:
         """Take all that is kept of a project; with `patient`, wait for a slow store longer than a page does."""
         kept = await self._keeper.kept(project, patient=patient)
+        if kept.verdicts is not None and len(kept.verdicts.verdicts) > _MANY_VERDICTS:
+            # They were decoded just now, and comparing them takes as long again.
+            await asyncio.sleep(0)
         if project.who.shared:
             self._keeper.take_over(project, kept)
         await self._loaded(project, kept)

@@ -253,8 +253,8 @@ class SimulatedClient:
 
     async def _one(self, method: str, url: str, headers: Mapping[str, str], own: str | None, sent: Callable[[], None] | None) -> Sketch:
         mirror = self._mirror
-        first, last = _span(headers.get("Range"))
-        ask = Ask(Method(method), url, first, last, read=1 << 30)
+        first, last, suffix = _span(headers.get("Range"))
+        ask = Ask(Method(method), url, first, last, read=1 << 30, suffix=suffix)
         connection, since = self._idle.pop() if self._idle else (0, ALWAYS)
         if mirror.loop.now - since > _KEEP_IDLE:
             self._idle.clear()
@@ -281,11 +281,12 @@ class SimulatedClient:
         return outcome
 
 
-def _span(header: str | None) -> tuple[int | None, int | None]:
+def _span(header: str | None) -> tuple[int | None, int | None, int]:
+    """Return the first and the last byte that are asked for, and how many of the end."""
     if header is None:
-        return None, None
+        return None, None, 0
     first, _, last = header.removeprefix("bytes=").partition("-")
-    return int(first), int(last) if last else None
+    return (int(first), int(last) if last else None, 0) if first else (None, None, int(last))
 
 
 class SimulatedUpstream(Mirror):

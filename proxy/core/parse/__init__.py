@@ -43,6 +43,7 @@ def parse_page_in_steps(
     if form is None:
         raise PageUnreadable(url, said, "it is neither JSON with files nor an HTML page")
     if form is SourceForm.JSON:
+        yield
         return (yield from json_steps(body, said, url, project, link_limit))
     return (yield from html_steps(body, said, url, project, link_limit))
 

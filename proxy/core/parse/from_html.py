@@ -63,6 +63,9 @@ def html_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
             links.append((link, nodes[number].text(strip=True)[:_LONGEST_META] or link))
         if number % _STEP == _STEP - 1:
             yield
+    yield
+    apart = told_apart(files)
+    yield
     if not files and not links:
         why = why_no_index(document, anchors, url, project)
         if why:
@@ -76,7 +79,7 @@ def html_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
     return Page(
         project=project,
         name=project,
-        files=told_apart(files),
+        files=apart,
         form=SourceForm.HTML,
         api_version=api_version if _API_VERSION.fullmatch(api_version) else "1.0",
         meta=fragment({"tracks": tracks}) if tracks else b"",

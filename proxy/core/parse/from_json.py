@@ -87,6 +87,8 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
         besides = _decode_object(body) if plain is None else _said_besides(plain)
     except _UNREADABLE as error:
         raise PageUnreadable(url, said, f"its JSON cannot be read ({error})") from None
+    if plain is None:
+        yield
     content = plain or _Body([], _one_of(odd.meta, dict[str, msgspec.Raw], {}), *_said_of_itself(odd))
     entries = odd.files if plain is None else plain.files
     if len(entries) > link_limit:
@@ -98,10 +100,12 @@ def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) 
         raise PageUnreadable(url, said, "it is an error in JSON")
     joiner = Joiner(url)
     files = yield from (_made_sound(plain.files, joiner) if plain is not None else _read_one_by_one(odd.files, joiner))
+    apart = told_apart(files)
+    yield
     return Page(
         project=project,
         name=content.name or project,
-        files=told_apart(files),
+        files=apart,
         form=SourceForm.JSON,
         api_version=api_version if _API_VERSION.fullmatch(api_version) else "1.0",
         versions=None if content.versions is None else tuple(content.versions),
