@@ -208,3 +208,14 @@ def test_files_that_were_asked_about_since_then_are_left_out_of_a_plan() -> None
         planned = finished(steps)
     assert MAC.format("4.0") not in names(planned.files)
     assert len(planned.files) == len(FOUR.files) - 1
+
+
+def test_thousands_of_releases_are_sorted_in_steps_and_newest_first() -> None:
+    versions = [f"{number * 7919 % 1300}.{number % 3}" for number in range(1300)]
+    on = page(*(f"demo-{version}-py3-none-any.whl" for version in [*versions[:700], "no-version", *versions[700:]]))
+    steps = sum(1 for _ in on.prepare())
+    assert steps > len(versions) / 500
+    known = [each.version for each in on.releases if each.version is not None]
+    assert len(known) == len(versions)
+    assert known == sorted(known, reverse=True)
+    assert [each.version for each in on.releases[len(known) :]] == [None]
