@@ -376,6 +376,10 @@ class Page:
         """The release that `file`, one of this page's, belongs to."""
         return self._release_index[_release_key(file, self.project)]
 
+    def release(self, spelling: str) -> Release | None:
+        """Return the release with that normalised version, or None if the page has none of it."""
+        return self._release_index.get(spelling)
+
     @cached_property
     def probeable(self) -> int:
         """How many of the files are wheels or sdists, and so can be asked about, each counted once."""

@@ -10,7 +10,7 @@ from proxy.config import ProbeSection
 from proxy.core.errors import PageUnreadable, UpstreamError
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page, Release
-from proxy.core.requires import required_projects
+from proxy.core.requirements import required_projects
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules

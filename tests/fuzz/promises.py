@@ -28,7 +28,7 @@ from proxy.core.parse import parse_page
 from proxy.core.parse.links import filename_of
 from proxy.core.render import Form, choose_form, proxied_links, render_page
 from proxy.core.render.pages import file_path
-from proxy.core.requires import required_projects
+from proxy.core.requirements import required_projects
 from proxy.core.verdict.client import client_platform, fitness, runs_on
 from proxy.core.verdict.judge import Cause, VerdictRules, cause_of
 from proxy.core.verdict.plan import plan

@@ -88,11 +88,12 @@ def runs_on(file: File, client: ClientPlatform) -> bool:
     tags = file.tags
     if tags is None or _python_fitness(tags.python, tags.abi, client.python) is None:
         return False
-    return file.requires_python is None or _admits(file.requires_python, client.python)
+    return file.requires_python is None or admits_python(file.requires_python, client.python)
 
 
 @lru_cache(maxsize=4096)
-def _admits(requires_python: str, python: tuple[int, int]) -> bool:
+def admits_python(requires_python: str, python: tuple[int, int]) -> bool:
+    """Return whether `requires_python` admits some release of that Python, as is taken for granted where it cannot be understood."""
     try:
         return SpecifierSet(requires_python).contains(f"{python[0]}.{python[1]}.99")
     except InvalidSpecifier:

@@ -1,0 +1,178 @@
+"""What core metadata says that a resolver will ask for next, and which releases of it the resolver may choose.
+
+It decides what is fetched ahead and what a page waits for, and nothing else: a requirement too many costs the mirror some requests,
+one too few costs somebody a moment, or the proof of a file that a lock names.
+
+Rules for this file: it never raises, a line that cannot be understood is passed over, and every step is bounded.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
+
+from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion
+
+from proxy.core.errors import InvalidProjectName
+from proxy.core.metadata_headers import MetadataHeaders
+from proxy.core.page import normalised_name, parsed_version
+
+_REQUIRES = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)([^;\r\n]*)(?:;([^\r\n]*))?")
+_SPECIFIER = re.compile(r"[ \t]*(?:\[[^\]]*\])?[ \t]*(@?)([^@]*)")
+_BELOW = re.compile(r"""python_(?:full_)?version[ \t]*(<=?)[ \t]*["'](\d{1,4})\.(\d{1,4})""")
+_EXTRA = re.compile(r"""\bextra[ \t]*==[ \t]*(["'])([^"']{1,100})\1|(["'])([^"']{1,100})\3[ \t]*==[ \t]*extra\b""")
+_MOST = 60
+_LOOKED_AT = 2000
+"""Requirements that are looked at: 60 of them are mostly found much earlier."""
+
+_LONGEST = 400
+"""Characters of the longest specifier or marker that is understood."""
+
+_EXTRAS_TRIED = 20
+_OLDEST_PYTHON, _NEWEST_PYTHON = 9, 15
+"""Minor versions of Python 3 that a project may be locked for beside that of the client."""
+
+_PLATFORMS: tuple[dict[str, str], ...] = (
+    {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"},
+    {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix"},
+    {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"},
+)
+_MACHINES = ("x86_64", "arm64", "aarch64", "AMD64")
+_IMPLEMENTATIONS = (("cpython", "CPython"), ("pypy", "PyPy"))
+
+
+class Requirement(NamedTuple):
+    """A requirement on `project` (its normalised name), with `specifier` and `marker` as core metadata spells them."""
+
+    project: str
+    specifier: str
+    marker: str
+
+
+def requirements(metadata: bytes) -> tuple[Requirement, ...]:
+    """Return what `metadata` requires, each requirement once; of an unreadable specifier only the project's name is kept."""
+    found: dict[Requirement, None] = {}
+    for name, rest, marker in _lines(metadata):
+        split = _SPECIFIER.fullmatch(rest)
+        text = "" if split is None or split[1] else split[2].strip().removeprefix("(").removesuffix(")").strip()
+        specifier = text if len(text) <= _LONGEST else ""
+        found[Requirement(name, specifier, marker if len(marker) <= _LONGEST else "")] = None
+    return tuple(found)
+
+
+def required_projects(metadata: bytes, python: tuple[int, int]) -> tuple[str, ...]:
+    """Return the normalised names of the projects that `metadata` requires, as far as a resolver with that `python` or newer asks for them.
+
+    What is required for an extra only is left out (core metadata specification, Requires-Dist; PEP 508).
+    """
+    names: dict[str, None] = {}
+    for name, _, marker in _lines(metadata):
+        if "extra" in marker or _is_for_older(marker, python):
+            continue
+        names[name] = None
+        if len(names) == _MOST:
+            break
+    return tuple(names)
+
+
+def _lines(metadata: bytes) -> Iterator[tuple[str, str, str]]:
+    # The description comes after the first empty line and may hold anything.
+    for value in MetadataHeaders(metadata).get_all("Requires-Dist", _LOOKED_AT):
+        found = _REQUIRES.match(value)
+        if found is None:
+            continue
+        try:
+            name = normalised_name(found[1])
+        except InvalidProjectName:
+            continue
+        yield name, found[2], (found[3] or "").strip()
+
+
+def _is_certain(marker: str, python: tuple[int, int] | None) -> bool:
+    return "extra" not in marker and (python is None or not _is_for_older(marker, python))
+
+
+def _is_for_older(marker: str, python: tuple[int, int]) -> bool:
+    if " or " in marker:
+        return False
+    bounds = [(sign, (int(major), int(minor))) for sign, major, minor in _BELOW.findall(marker)]
+    return any(python > bound or (python == bound and sign == "<") for sign, bound in bounds)
+
+
+@lru_cache(maxsize=2048)
+def may_hold(marker: str, python: tuple[int, int] | None) -> bool:
+    """Return whether `marker` holds for some client whose project may be locked with that `python` (None: unknown).
+
+    Locks are made for all platforms, and for other Pythons than that of the client: only what no client can want is ruled out.
+    Extras hold, and so does what cannot be evaluated.
+    """
+    if not marker or python is None:
+        return True
+    try:
+        parsed = Marker(marker)
+        return any(parsed.evaluate(environment) for environment in _environments(marker, python))
+    except (InvalidMarker, InvalidSpecifier, InvalidVersion, UndefinedComparison, UndefinedEnvironmentName, ValueError, RecursionError):
+        return True
+
+
+def _environments(marker: str, python: tuple[int, int]) -> Iterator[dict[str, str]]:
+    """Yield the environments that `marker` can tell apart."""
+    extras = [found[2] or found[4] for found in _EXTRA.finditer(marker)][:_EXTRAS_TRIED] or [""]
+    if "platform_release" in marker or "platform_version" in marker:
+        # Nothing is known of these, so that the marker is taken as true.
+        raise ValueError
+    pythons = {(3, minor) for minor in range(_OLDEST_PYTHON, _NEWEST_PYTHON + 1)} | {python} if "python_" in marker else {python}
+    platforms = _PLATFORMS if "platform" in marker or "os_name" in marker else _PLATFORMS[:1]
+    machines = _MACHINES if "platform_machine" in marker else _MACHINES[:1]
+    implementations = _IMPLEMENTATIONS if "implementation" in marker else _IMPLEMENTATIONS[:1]
+    patches = (0, 99) if "full_version" in marker or "implementation_version" in marker else (0,)
+    for version, patch, platform, machine, implementation, extra in product(
+        sorted(pythons, reverse=True), patches, platforms, machines, implementations, extras
+    ):
+        full = f"{version[0]}.{version[1]}.{patch}"
+        yield {
+            **platform,
+            "python_version": f"{version[0]}.{version[1]}",
+            "python_full_version": full,
+            "implementation_version": full,
+            "implementation_name": implementation[0],
+            "platform_python_implementation": implementation[1],
+            "platform_machine": machine,
+            "extra": extra,
+        }
+
+
+def specifiers_on(known: Iterable[Requirement], python: tuple[int, int] | None, *, certain: bool = False) -> tuple[str, ...]:
+    """Return the distinct specifiers of requirements that may hold for a client with that `python`; those that allow all are left out.
+
+    With `certain`, those are left out as well that are for an extra, or for an older Python than that one.
+    """
+    chosen = (each for each in known if not certain or _is_certain(each.marker, python))
+    texts = (each.specifier for each in chosen if each.specifier and may_hold(each.marker, python))
+    return tuple(dict.fromkeys(text for text in texts if specifier_set(text) is not None))
+
+
+@lru_cache(maxsize=4096)
+def specifier_set(text: str) -> SpecifierSet | None:
+    """Return what `text` specifies (PEP 440), or None where that cannot be told."""
+    try:
+        return SpecifierSet(text)
+    except (InvalidSpecifier, ValueError):
+        return None
+
+
+@lru_cache(maxsize=16384)
+def satisfies(specifier: str, version: str) -> bool:
+    """Return whether `version` satisfies `specifier`, pre-releases taken as any others; what cannot be told satisfies nothing."""
+    known, parsed = specifier_set(specifier), parsed_version(version)
+    return known is not None and parsed is not None and known.contains(parsed, prereleases=True)
+
+
+@lru_cache(maxsize=4096)
+def asks_for_pre_releases(specifier: str) -> bool:
+    """Return whether `specifier` names a pre-release, and so allows them (PEP 440)."""
+    known = specifier_set(specifier)
+    return known is not None and bool(known.prereleases)
