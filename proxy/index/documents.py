@@ -59,13 +59,15 @@ PROOF_RULES = 1
 class VerdictsDocument(msgspec.Struct, frozen=True, array_like=True):
     """The verdicts on a project's files by key, the digest of the page that they were made for, and the rules by which they were proven.
 
-    `refusals` say when files were refused and denied; older documents lack them.
+    `refusals` say when files were refused and denied, `demand` when clients asked last for something of a release.
+    Older documents lack both.
     """
 
     digest: str
     verdicts: dict[str, Verdict]
     rules: int = 0
     refusals: dict[str, FileRefusals] = {}
+    demand: dict[str, float] = {}
 
     @property
     def believed(self) -> dict[str, Verdict]:

@@ -12,14 +12,17 @@ from proxy.core.verdict.judge import Verdict, latest_denial
 from proxy.upstream.addresses import shown
 
 
-def explanation_data(explanation: Explanation, mirror: str, *, storm: bool, last_good: float | None) -> dict[str, Any]:
+def explanation_data(
+    explanation: Explanation, mirror: str, *, storm: bool, last_good: float | None, proven_late: float | None = None
+) -> dict[str, Any]:
     """Gives an explanation as what JSON can hold.
 
     `mirror` is its address without credentials; `last_good` is when it delivered some file last (seconds since the epoch), and
-    `storm` says that nothing is dropped for the moment.
+    `storm` says that nothing is dropped for the moment. `proven_late` is when the file was proven absent although a page had listed it
+    and a client had asked for metadata of its release: a lock made then may name it.
     """
     size = None if explanation.file is None else explanation.file.size
-    return {
+    data = {
         "project": explanation.project,
         "filename": explanation.filename,
         "release": explanation.release or None,
@@ -34,6 +37,10 @@ def explanation_data(explanation: Explanation, mirror: str, *, storm: bool, last
         "storm": storm,
         "last_good": None if last_good is None else moment(last_good),
     }
+    if proven_late is not None:
+        advice = "A lock made at this moment may name it: run `uv lock --refresh`."
+        data["proven_late"] = {"at": moment(proven_late), "advice": advice}
+    return data
 
 
 def file_data(file: File) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
 from proxy.index.project import Project, Read, mark_of
 from proxy.index.replicas import ALONE, Replicas, Work
+from proxy.index.requirements_seen import RequirementsSeen
 from proxy.index.rescue import Rescue
 from proxy.index.verification import Verifier
 from proxy.upstream import Mirror
@@ -93,10 +94,12 @@ class Gate:
         *,
         replicas: Replicas = ALONE,
         rescue: Rescue | None = None,
+        requirements: RequirementsSeen | None = None,
     ) -> None:
         self._mirror = mirror
         self._verifier = verifier
         self._replicas = replicas
+        self._requirements = requirements or RequirementsSeen(clock)
         self._rescue = rescue
         self._clock = clock
         self._ranges_ignored = False
@@ -145,8 +148,10 @@ class Gate:
         """
         known = self._known(project, file)
         if known is not None:
+            # It may come from the store, or be asked for again after a long time.
+            self._requirements.note(project.who, project.name, known.sha256, known.content)
             return _given(file, known)
-        return await self._flights.do((project.who.key, project.name, file.key), lambda: self._read_any(project, page, file, reason))
+        return await self._flights.do((project.who.key, project.name, file.key), lambda: self._read_noted(project, page, file, reason))
 
     def has_read(self, project: Project, file: File) -> bool:
         """Tell whether metadata for `file` is at hand."""
@@ -162,6 +167,13 @@ class Gate:
                 _log.debug("read-ahead failed", project=project.name, file=file.filename, why=str(error))
 
         await asyncio.gather(*(read(file) for file in files))
+
+    async def _read_noted(self, project: Project, page: Page, file: File, reason: Reason) -> CoreMetadata:
+        """Read the metadata, and note what it requires before anybody is given it: who is given it may ask for those pages at once."""
+        with self._requirements.reading(project.who, lambda: project.asked_for):
+            found = await self._read_any(project, page, file, reason)
+            self._requirements.note(project.who, project.name, found.sha256, found.content)
+            return found
 
     async def _read_any(self, project: Project, page: Page, file: File, reason: Reason) -> CoreMetadata:
         async with self._replicas.turn(project, Work.METADATA, file.key):

@@ -28,6 +28,7 @@ from proxy.index.project import Project, mark_of
 from proxy.index.projects import Projects
 from proxy.index.repairs import NO_REPAIRS, Repairs
 from proxy.index.replicas import Replicas
+from proxy.index.requirements_seen import RequirementsSeen
 from proxy.index.rescue import Rescue
 from proxy.index.schedule import Schedule
 from proxy.index.served import ServedPage
@@ -100,7 +101,8 @@ class Index:
         )
         self.rescue = _rescue(repairs, settings, self.tasks, self._verifier, clock)
         replicas = Replicas(self._keeper, self.tasks)
-        self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue)
+        requirements = RequirementsSeen(clock)
+        self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue, requirements=requirements)
         self._serving = Serving(
             mirror,
             self._verifier,
@@ -135,6 +137,7 @@ class Index:
             fetch=self._fresh,
             clock=clock,
             rescue=self.rescue,
+            requirements=requirements,
         )
 
     def now(self) -> float:
@@ -236,7 +239,7 @@ class Index:
             project = await self._fresh(name, who, client, max_age)
         project.asked_for = True
         self._schedule.look_ahead(project, client)
-        await self._schedule.wait(project, started)
+        await self._schedule.wait(project, started, client)
         if self.rescue is not None:
             await self.rescue.prepare(project, self._settings.probe.deadline - (self._clock() - started))
         served = self._serving.serve(project)
@@ -261,7 +264,11 @@ class Index:
         known, served = project.known, project.served
         if not self._pages.is_fresh(known) or project.planned_for != known.checked or project.verification is not None:
             return None
-        if self._verifier.is_proving(project) or (self.rescue is not None and self.rescue.may_try_again(project)):
+        if (
+            self._verifier.is_proving(project)
+            or not self._schedule.follows(project)
+            or (self.rescue is not None and self.rescue.may_try_again(project))
+        ):
             return None
         if project.stale_since is not None or served.stale_for is not None or not self._serving.is_current(project, served):
             return None
@@ -290,6 +297,8 @@ class Index:
             file = self._listed(project, key) or file
         if file is None:
             raise FileNotListed(name, key.rpartition("/")[2])
+        if file.key in _page_of(project).by_key:
+            project.demand.note(_page_of(project).release_of(file).spelling, self._clock())
         return project, file
 
     def addresses(self, project: Project, file: File) -> tuple[File, ...]:
@@ -324,7 +333,8 @@ class Index:
         page = _page_of(project)
         explanation = explain(page, key, project.verdicts, self._serving.mended(project, page))
         storm, last_good = self._verifier.storm(who), self._verifier.last_good(who)
-        return explanation_data(explanation, self.mirror.url, storm=storm, last_good=last_good)
+        late = project.named_late.get(key)
+        return explanation_data(explanation, self.mirror.url, storm=storm, last_good=last_good, proven_late=late)
 
     async def warm(self, name: str, releases: Collection[str] | None = None) -> Mended:
         """Learns ahead what clients without credentials of their own will ask about the project, and gives what became of its page.

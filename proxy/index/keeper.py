@@ -10,6 +10,7 @@ from functools import cached_property
 import msgspec
 
 from proxy.core.verdict.judge import Verdict
+from proxy.index.demand import REMEMBERED_FOR
 from proxy.index.documents import PROOF_RULES, Document, MetadataDocument, NamesDocument, PageDocument, VerdictsDocument, decode, encode
 from proxy.index.project import Commons, Project, came_later
 from proxy.store import Documents, Lease, Room, Store
@@ -78,9 +79,12 @@ class Keeper:
             return
         if _has_new_verdicts(project):
             project.stored_revision = project.revision
+            project.demand.kept()
             digest = project.known.digest if project.known is not None else ""
-            document = VerdictsDocument(digest, project.verdicts, PROOF_RULES, project.refusals)
-            self._put(Room.VERDICTS, self._key(project.name), document, self._verdicts_for)
+            document = VerdictsDocument(digest, project.verdicts, PROOF_RULES, project.refusals, project.demand.asked)
+            # The verdicts among it say themselves how long they count.
+            seconds = max(self._verdicts_for, REMEMBERED_FOR) if project.demand.asked else self._verdicts_for
+            self._put(Room.VERDICTS, self._key(project.name), document, seconds)
         if project.read_since_stored:
             project.read_since_stored = False
             read = {name: each for name, each in project.read.items() if len(each.content) <= _LARGEST_METADATA}
@@ -143,6 +147,7 @@ class Keeper:
         if kept.verdicts is not None:
             project.take_over(kept.verdicts.believed, self._store.now())
             project.take_over_refusals(kept.verdicts.refusals)
+            project.demand.take_over(kept.verdicts.demand, self._store.now())
             lacking = _lacks(kept.verdicts.verdicts, project.verdicts, self._store.now()) or kept.verdicts.refusals != project.refusals
             # Writing the same again would only overwrite what others learn meanwhile.
             project.stored_revision = -1 if lacking else project.revision
@@ -215,7 +220,7 @@ class Keeper:
 
 
 def _has_new_verdicts(project: Project) -> bool:
-    return project.stored_revision != project.revision and bool(project.verdicts)
+    return bool(project.verdicts) and (project.stored_revision != project.revision or project.demand.has_news)
 
 
 def _all(documents: Documents) -> Kept:

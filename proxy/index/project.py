@@ -19,6 +19,7 @@ from proxy.core.identity import Identity
 from proxy.core.page import File, Page
 from proxy.core.verdict.file_refusals import NOTHING_REFUSED, FileRefusals, concern
 from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, is_undeliverable
+from proxy.index.demand import Demand
 from proxy.index.served import ServedPage
 from proxy.upstream import Validators
 
@@ -117,6 +118,8 @@ class Project:
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     `refusals` are refusals and denials by the files' keys, kept as verdicts are; `asked_whole` says when it was last asked, for a rescue,
     whether a GET of the whole file is denied as well.
+    `demand` is what clients asked for lately; `followed_for` says for which page, requirements and demand all was asked about that the page
+    waits for. `named_late` says when a file was proven absent though a page had listed it and a client asked for metadata of its release.
     `missized` has the keys of files that were seen to have another length than the page says, `refused_to_probes` of those of which a
     probe was refused a part, maybe since there were so many probes.
     """
@@ -156,6 +159,9 @@ class Project:
     first_listed: float | None = None
     appeared: dict[str, float] = field(default_factory=dict)
     plain_names: dict[str, str] = field(default_factory=dict)
+    demand: Demand = field(default_factory=Demand)
+    followed_for: tuple[object, ...] = ()
+    named_late: dict[str, float] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
@@ -359,10 +365,14 @@ def _replaced(before: File, after: File) -> bool:
 class Progress:
     """How far a verification is: `first` is set once what the page waits for is known, `rest` when the budget is spent.
 
-    `began` is in seconds since the epoch.
+    `began` is in seconds since the epoch. `whole` says that the page waits for the rest as well, as long as patience lasts.
+    `begun` has the keys of files of the rest that were asked about, `taken` of those that somebody else asks about.
     """
 
     began: float
+    whole: bool = False
+    begun: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
     first: asyncio.Event = field(default_factory=asyncio.Event)
     rest: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -1,7 +1,7 @@
 """When what is asked about a project: what its page waits for, what goes on behind it, and what a resolver will want next."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -10,11 +10,11 @@ from proxy.config import ProbeSection
 from proxy.core.errors import PageUnreadable, UpstreamError
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page, Release
-from proxy.core.requirements import required_projects
+from proxy.core.requirements import required_projects, specifiers_on
 from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
-from proxy.core.verdict.judge import VerdictRules
-from proxy.core.verdict.plan import Plan, awaited, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
+from proxy.core.verdict.judge import VerdictRules, is_undeliverable
+from proxy.core.verdict.plan import Plan, awaited_files, awaited_releases, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
 from proxy.core.verdict.reason import Reason
 from proxy.core.verdict.settle import Mended
 from proxy.index.burst import Burst
@@ -24,6 +24,7 @@ from proxy.index.gate import Gate
 from proxy.index.project import Progress, Project
 from proxy.index.projects import Projects
 from proxy.index.replicas import Replicas, Work
+from proxy.index.requirements_seen import RequirementsSeen
 from proxy.index.rescue import Rescue
 from proxy.index.suspects import Urgency
 from proxy.index.verification import Verifier
@@ -37,6 +38,15 @@ _BACKGROUND_PIECE = 100
 
 _LOOK = 0.02
 """Seconds after which who waits alone looks whether it still does."""
+
+_HEARD_WITHIN = 0.25
+"""Seconds that a page waits for metadata that is being read, since it may hold a requirement on the project."""
+
+_SMALL = 16
+"""Files of a page that waits for all of them, where a probe is cheap: no requirement that is read later can surprise it then."""
+
+_MOST_WHOLE = 1000
+"""Files of pages that wait for all that they list, in all: what comes beyond that waits for what is likely only."""
 
 _LONG_AFTER = 10 * 365 * 86400.0
 """Seconds after which no verdict stands any more."""
@@ -64,6 +74,7 @@ class Schedule:
         fetch: Callable[[str, Identity, ClientPlatform], Awaitable[object]],
         clock: Callable[[], float],
         rescue: Rescue | None = None,
+        requirements: RequirementsSeen | None = None,
     ) -> None:
         self._mirror = mirror
         self._verifier = verifier
@@ -83,6 +94,9 @@ class Schedule:
         self._comparison = Comparison(verifier)
         self._comparing = asyncio.Lock()
         self._comparisons: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "compare HEAD and GET for")
+        self._requirements = requirements or RequirementsSeen(clock)
+        self._follows: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "follow requirements on", awaited=True)
+        self._whole = 0
         self._verifying = 0
         self._resting = False
 
@@ -101,32 +115,98 @@ class Schedule:
             return
         project.planned_for = known.checked
         self._projects.borrow(project, known)
+        project.followed_for = self._followed(project, client)
+        awaited = self._awaited(project, known.page, client)
         ahead = self._to_read_ahead(project, known.page, client)
-        first = self._plan(project, known.page, self._budget(), client, awaited_only=True).first
-        progress = project.verification = Progress(began=self._clock())
+        first = self._plan(project, known.page, self._budget(), client, awaited=awaited, awaited_only=True).first
+        progress = project.verification = Progress(began=self._clock(), whole=self._waits_for_whole(project, known.page))
         if not first and not ahead:
             progress.first.set()
         run = self._run(project, known.page, first=first, ahead=ahead, client=client, progress=progress)
         self._tasks.start(run, f"verify {project.name}", awaited=True)
 
-    async def wait(self, project: Project, started: float) -> None:
+    async def wait(self, project: Project, started: float, client: ClientPlatform | None = None) -> None:
         """Waits, after a request that came at `started`, for the probes that matter first, at most the deadline of `[probe]`.
 
-        Who asks for one page alone waits a little for the others as well.
+        If a requirement on the project was read since they were planned, it waits for the releases that satisfy it as well.
+        Who asks for one page alone waits a little for the others as well, and so does who asks for a page that no metadata named.
         """
         deadline, progress = started + self._probe.deadline, project.verification
         if progress is not None and not progress.rest.is_set():
             # The clock may go back meanwhile.
             await _wait(progress.first, min(deadline - self._clock(), self._probe.deadline))
+        await self._requirements.heard(project.who, min(deadline - self._clock(), _HEARD_WITHIN))
+        if self._costly:
+            # What the budget admits was asked about.
+            project.followed_for = self._followed(project, client)
+        elif not self.follows(project, client):
+            following = self._follows.start((project.who.key, project.name), lambda: self._follow(project, client))
+            await asyncio.wait({following}, timeout=max(0.0, min(deadline - self._clock(), self._probe.deadline)))
         if project.known is not None:
             page = project.known.page
-            self._verifier.hasten(project, lambda: awaited(page))
+            self._verifier.hasten(project, lambda: awaited_files(page, self._awaited(project, page, client)))
         # What was denied when metadata was read was not waited for then.
         await self._verifier.settled(project, min(deadline - self._clock(), self._probe.patience), least=Urgency.AWAITED)
         if progress is None or progress.rest.is_set():
             return
-        if progress.began >= started and self._alone(started):
+        if progress.whole:
+            await _wait(progress.rest, min(deadline - self._clock(), self._probe.patience - (self._clock() - started)))
+        elif progress.began >= started and self._alone(started):
             await self._wait_alone(progress.rest, min(deadline - self._clock(), self._probe.patience))
+
+    def follows(self, project: Project, client: ClientPlatform | None = None) -> bool:
+        """Return whether all was asked about that the page waits for by what is required and asked for up to now.
+
+        Where the `client` is not told, that of the last time counts.
+        """
+        followed, now = project.followed_for, self._followed(project, client)
+        return followed == now if client is not None else followed[:-1] == now[:-1]
+
+    def _followed(self, project: Project, client: ClientPlatform | None) -> tuple[object, ...]:
+        digest = None if project.known is None else project.known.digest
+        return digest, self._requirements.revision(project.who, project.name), client
+
+    async def _follow(self, project: Project, client: ClientPlatform | None) -> None:
+        """Ask about what the page waits for by now, until no new requirement comes and no release that is passed over."""
+        asked: set[str] = set()
+        while project.known is not None:
+            progress, page = project.verification, project.known.page
+            if progress is not None:
+                await progress.first.wait()
+            followed = self._followed(project, client)
+            files = self._plan(project, page, self._budget(), client, awaited_only=True).first
+            under_way = set() if progress is None else progress.begun
+            wanted = [file for file in files if file.key not in asked and file.key not in under_way]
+            if progress is not None:
+                progress.taken |= {file.key for file in wanted}
+            asked |= {file.key for file in wanted}
+            if wanted and not await self._verifier.ask(project, wanted):
+                return
+            while progress is not None and not progress.rest.is_set() and any(file.key not in project.verdicts for file in files):
+                await _wait(progress.rest, _LOOK)
+            if not wanted and followed == self._followed(project, client):
+                project.followed_for = followed
+                return
+            self._projects.learned(project)
+
+    def _awaited(self, project: Project, page: Page, client: ClientPlatform | None) -> Mapping[str, Reason]:
+        """Return the releases that `page` waits for."""
+        known = self._requirements.on(project.who, project.name)
+        python = None if client is None else client.python
+        specifiers, certain = specifiers_on(known, python), specifiers_on(known, python, certain=True)
+        return awaited_releases(
+            page, project.verdicts, client, specifiers=specifiers, certain=certain, demanded=project.demand.lately(self._clock())
+        )
+
+    def _waits_for_whole(self, project: Project, page: Page) -> bool:
+        """Return whether `page` waits for all that it lists: that is little, or no metadata named the project."""
+        if self._costly:
+            return False
+        budget = self._budget()
+        files = len(page.files) if budget is None else min(budget, len(page.files))
+        if files <= _SMALL:
+            return True
+        return not self._requirements.on(project.who, project.name) and (not self._whole or self._whole + files <= _MOST_WHOLE)
 
     async def _wait_alone(self, rest: asyncio.Event, seconds: float) -> None:
         """Waits for the rest, unless other pages are asked for meanwhile: then it is put off, and a resolver waits for this page."""
@@ -179,7 +259,7 @@ class Schedule:
             return
         if self._costly or not self._probe.ahead:
             return
-        picks = reading_picks(known.page, project.verdicts, client, lacks=self._verifier.expects_denial(project.who))
+        picks = self._reading_picks(project, known.page, client)
         read = project.read.get(picks[0].key) if picks else None
         if read is None:
             return
@@ -192,9 +272,9 @@ class Schedule:
         budget = self._budget()
         release = page.release_of(file)
         wanted = [each for each in release.files if each.key not in project.verdicts]
-        if not wanted or (budget is not None and budget < len(wanted)):
+        if not wanted or (self._costly and budget is not None and budget < len(wanted)):
             return
-        self._tasks.start(self._verify_release(project, wanted), f"hurry {project.name}")
+        self._tasks.start(self._verify_release(project, wanted[:budget], release.spelling), f"hurry {project.name}")
 
     async def verify_again(self, project: Project, page: Page) -> None:
         """Asks about the files of `page`, also those whose verdict still stands, within the budget.
@@ -217,10 +297,26 @@ class Schedule:
     def _to_read_ahead(self, project: Project, page: Page, client: ClientPlatform | None) -> tuple[File, ...]:
         if self._verifier.in_vain(project.who):
             return ()
-        picks = reading_picks(page, project.verdicts, client, lacks=self._verifier.expects_denial(project.who))
+        picks = self._reading_picks(project, page, client)
         return tuple(file for file in picks if not self._gate.has_read(project, file) and not self._gate.unreadable(project, file))
 
-    def _plan(self, project: Project, page: Page, budget: int | None, client: ClientPlatform | None, *, awaited_only: bool = False) -> Plan:
+    def _reading_picks(self, project: Project, page: Page, client: ClientPlatform | None) -> tuple[File, ...]:
+        # The first one satisfies most of what is required.
+        spelling, reason = next(iter(self._awaited(project, page, client).items()), ("", Reason.AWAITED))
+        release = page.release(spelling) if reason is Reason.CONSTRAINT else None
+        lacks = self._verifier.expects_denial(project.who)
+        return reading_picks(page, project.verdicts, client, lacks=lacks, likely=() if release is None else (release,))
+
+    def _plan(
+        self,
+        project: Project,
+        page: Page,
+        budget: int | None,
+        client: ClientPlatform | None,
+        *,
+        awaited: Mapping[str, Reason] | None = None,
+        awaited_only: bool = False,
+    ) -> Plan:
         now = self._clock()
         return plan(
             page,
@@ -229,6 +325,7 @@ class Schedule:
             rules=self._rules,
             budget=budget,
             client=client,
+            awaited=self._awaited(project, page, client) if awaited is None else awaited,
             awaited_only=awaited_only,
             seen_since=project.seen_since,
         )
@@ -251,6 +348,7 @@ class Schedule:
             rules=self._rules,
             budget=budget,
             client=client,
+            awaited=self._awaited(project, page, client),
             seen_since=project.seen_since,
             asked_since=asked_since,
         )
@@ -270,7 +368,9 @@ class Schedule:
     ) -> None:
         budget = self._budget()
         left = None if budget is None else max(0, budget - len(first))
+        whole = min(len(page.files), len(page.files) if budget is None else budget) if progress.whole else 0
         self._verifying += 1
+        self._whole += whole
         try:
             reading_ahead = self._tasks.start(self._gate.read_ahead(project, page, list(ahead)), f"read ahead {project.name}")
             reading_ahead.add_done_callback(lambda _: self.look_ahead(project, client))
@@ -284,7 +384,8 @@ class Schedule:
                 progress.first.set()
             # A client that asks for one page alone waits for the rest as well.
             patience_anew()
-            await self._burst.calm()
+            if not progress.whole:
+                await self._burst.calm()
             if not project.asked_for:
                 # It was fetched ahead and nobody came: whoever does has the rest planned.
                 project.planned_for = 0.0
@@ -294,7 +395,7 @@ class Schedule:
                 if wanted.more and self._leaves_the_rest:
                     kept = {file.key for file in wanted.files}
                     project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
-                await self._verifier.ask(project, wanted.files, patient=True)
+                await self._verifier.ask(project, _untaken(wanted.files, progress), patient=not progress.whole)
             progress.rest.set()
             if self._rescue is not None:
                 await self._rescue.prepare(project, self._probe.deadline)
@@ -309,6 +410,7 @@ class Schedule:
             _log.warning("verification-stopped", project=project.name, why=str(error))
         finally:
             self._verifying -= 1
+            self._whole -= whole
             progress.first.set()
             progress.rest.set()
             project.verification = None
@@ -348,9 +450,26 @@ class Schedule:
             if not asked:
                 return
 
-    async def _verify_release(self, project: Project, files: list[File]) -> None:
+    async def _verify_release(self, project: Project, files: list[File], release: str) -> None:
+        # A resolver asks for metadata after it has the page, and locks all that the page listed of the release.
+        served = project.served
+        listed = set() if served is None else {file.key for file in files} - {each.file.key for each in served.mended.dropped}
         await self._verifier.ask(project, files, reason=Reason.DEMAND)
+        await self._verifier.settled(project)
         self._projects.learned(project)
+        late = [file for file in files if file.key in listed and is_undeliverable(project.verdicts.get(file.key))]
+        if late:
+            now = self._clock()
+            project.named_late |= {file.key: now for file in late}
+            self._mirror.counts.proven_late += len(late)
+            _log.warning(
+                "absence-proven-late",
+                mirror=self._mirror.name,
+                project=project.name,
+                release=release,
+                files=[file.filename for file in late],
+                advice="a lock made at this moment may name them: run `uv lock --refresh`",
+            )
 
     @property
     def _leaves_the_rest(self) -> bool:
@@ -383,6 +502,14 @@ class Schedule:
             releases_lost=list(mended.lost),
             held=mended.held.value,
         )
+
+
+def _untaken(files: Iterable[File], progress: Progress) -> Iterator[File]:
+    """Yield those of `files` that nobody else asks about when their turn comes, and note that they are asked about."""
+    for file in files:
+        if file.key not in progress.taken:
+            progress.begun.add(file.key)
+            yield file
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

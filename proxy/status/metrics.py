@@ -156,6 +156,12 @@ def _counted(mirrors: Mapping[str, MirrorCounts]) -> Iterator[Metric]:
     )
     yield _counter("mirrormend_files_restored", "Files that came back to a page.", ("upstream",), numbers(lambda counts: counts.restored))
     yield _counter(
+        "mirrormend_files_proven_late",
+        "Files proven absent after a page listed them and a client asked for metadata of their release.",
+        ("upstream",),
+        numbers(lambda counts: counts.proven_late),
+    )
+    yield _counter(
         "mirrormend_releases_lost", "Releases that left a page wholly.", ("upstream",), numbers(lambda counts: counts.releases_lost)
     )
     yield _counter("mirrormend_storms", "Times that dropping stopped.", ("upstream",), numbers(lambda counts: counts.storms))

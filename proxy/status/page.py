@@ -58,6 +58,7 @@ def overview(status: Status) -> str:
             ("Probes", totals.probes),
             ("Files dropped", totals.dropped),
             ("Files that came back", totals.restored),
+            ("Files proven absent too late for a lock", totals.proven_late),
             ("Storms", totals.storms),
         ],
         chart=chart_of(status.minutes),

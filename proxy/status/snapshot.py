@@ -81,6 +81,7 @@ class Totals:
     probes: int
     dropped: int
     restored: int
+    proven_late: int
     storms: int
 
 
@@ -170,5 +171,6 @@ def _totals(counts: Counts) -> Totals:
         probes=every(count for each in mirrors for count in each.probes.values()),
         dropped=every(count for each in mirrors for count in each.dropped.values()),
         restored=every(each.restored for each in mirrors),
+        proven_late=every(each.proven_late for each in mirrors),
         storms=every(each.storms for each in mirrors),
     )

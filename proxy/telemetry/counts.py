@@ -51,7 +51,8 @@ class MirrorCounts:
 
     `answers` counts its answers by status, and what took the place of one by its name; `took` is how long it took to answer, by what was
     asked for. `probes` are by how the mirror was asked and by cause, `verdicts` (each time one changes) by kind and cause,
-    `dropped` (each time a file leaves a page) by cause. `page_fetches` are by what became of them, `metadata` by where it came from.
+    `dropped` (each time a file leaves a page) by cause. `proven_late` counts files that were proven absent after a page had listed them and
+    a client had asked for metadata of their release. `page_fetches` are by what became of them, `metadata` by where it came from.
     `price` has the requests for files by their reason.
     """
 
@@ -61,6 +62,7 @@ class MirrorCounts:
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=lambda: _from_none("absent", "blocked", "no-file", "release"))
     restored: int = 0
+    proven_late: int = 0
     releases_lost: int = 0
     storms: int = 0
     page_fetches: Counter[str] = field(default_factory=lambda: _from_none("fetched", "not-modified", "refused", "failed"))

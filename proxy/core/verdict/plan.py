@@ -1,24 +1,27 @@
 """Which files to ask the mirror about, and in which order.
 
-The order is that of worth: what a resolver reads of the newest final release and what the asking client would install of it,
-then all other files of that release, since a lock made now will most likely name them: for these the page waits.
+The order is that of worth: what a resolver reads of the releases that it may choose and what the asking client would install of them,
+then all other files of these, since a lock made now will name those of one of them: for these the page waits. They are the newest final
+release, what `choices` makes of the requirements on the project that were read, and what clients asked for lately.
 Then what the mirror denied some time ago, what a resolver reads of the other newest releases, the rest of these,
 what a resolver could read of older ones, and everything else, newest first.
 Rules for this file: it is a function of the page, of what is known, of the time and of the client; it never asks.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import repeat, takewhile
-from operator import attrgetter, itemgetter
+from itertools import chain, repeat, takewhile
+from operator import attrgetter
 
 from proxy.core.page import File, Packaging, Page, Release
 from proxy.core.verdict.budget import Confirmed
+from proxy.core.verdict.choices import choices
 from proxy.core.verdict.client import ClientPlatform, fitness, runs_on
 from proxy.core.verdict.judge import Kind, Verdict, VerdictRules, is_undeliverable
 from proxy.core.verdict.proof import platform_tag
+from proxy.core.verdict.reason import Reason
 
 NEWEST_FINALS = 3
 """Final releases that a resolver is likely to look at; a pre-release newer than all of them counts besides."""
@@ -35,12 +38,17 @@ _STEP = 1000
 class Plan:
     """The files to ask about: `first` is what the page waits for, `rest` follows as long as patience lasts.
 
-    `more` says that the budget left some out.
+    `more` says that the budget left some out. `reasons` are those for which the page waits, by the files' keys.
     """
 
     first: tuple[File, ...]
     rest: tuple[File, ...]
     more: bool
+    reasons: Mapping[str, Reason] = field(default_factory=dict, compare=False)
+
+    def reason(self, file: File) -> Reason:
+        """Return why `file` is asked about."""
+        return self.reasons.get(file.key, Reason.BACKGROUND)
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -169,56 +177,95 @@ def confirmed_by_get(page: Page, asked: Iterable[File], releases: Collection[str
 
 
 def reading_picks(
-    page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | None, *, lacks: Callable[[File], bool] | None = None
+    page: Page,
+    verdicts: Mapping[str, Verdict],
+    client: ClientPlatform | None,
+    *,
+    lacks: Callable[[File], bool] | None = None,
+    likely: Iterable[Release] = (),
 ) -> tuple[File, ...]:
-    """Gives the wheel whose metadata uv is likely to ask for next: of the newest final release that fits the client's Python, its first.
+    """Return the wheel whose metadata uv is likely to ask for next, the first that fits the client's Python.
 
+    It is of the first of the `likely` releases, else of the newest final one.
     A wheel that the mirror `lacks` by all appearances will have left the page by then, so the next one is. Empty where that release has
     no wheel, or none that is not known to be undeliverable.
     """
-    for release in page.releases:
-        if release.version is None:
-            break
-        if release.version.is_prerelease:
-            continue
+    finals = (release for release in page.releases if release.version is not None and not release.version.is_prerelease)
+    for release in chain(likely, finals):
         wheels = [wheel for wheel in by_resolver_order(release.files) if client is None or runs_on(wheel, client)]
         if wheels or not any(file.packaging is Packaging.WHEEL for file in release.files):
             left = [wheel for wheel in wheels if not is_undeliverable(verdicts.get(wheel.key))]
-            likely = left if lacks is None else [wheel for wheel in left if not lacks(wheel)]
-            return tuple((likely or left)[:1])
+            deliverable = left if lacks is None else [wheel for wheel in left if not lacks(wheel)]
+            return tuple((deliverable or left)[:1])
     return ()
 
 
-def order(page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | None) -> Iterator[tuple[bool, File]]:
-    """Gives all files of `page` in the order of worth, each with whether it belongs to what the page waits for.
+def awaited_releases(
+    page: Page,
+    verdicts: Mapping[str, Verdict],
+    client: ClientPlatform | None,
+    *,
+    specifiers: Sequence[str] = (),
+    certain: Sequence[str] | None = None,
+    demanded: Collection[str] = (),
+) -> Mapping[str, Reason]:
+    """Return the spellings of the releases that `page` waits for and why, the likeliest first.
 
-    A file may come twice.
+    `specifiers` are of requirements on the project that were read, `certain` those of them that hold for the client without any extra
+    (None: all), `demanded` the releases that clients asked for lately.
     """
-    front = newest(page)
-    latest = next((release for release in front if release.version is not None and not release.version.is_prerelease), None)
-    if latest is None and front:
-        latest = front[0]
-    if latest is not None:
-        yield from zip(repeat(True), _read_or_installed(latest, client))
-        yield from zip(repeat(True), latest.files)
+    found: dict[str, Reason] = {}
+    newest_final = next((release for release in page.releases if release.version is not None and not release.version.is_prerelease), None)
+    chosen = choices(page, specifiers, client, verdicts)
+    if certain is not None and len(certain) != len(specifiers):
+        chosen = (*choices(page, certain, client, verdicts)[:1], *chosen)
+    for release in chosen:
+        is_newest = release is newest_final or (newest_final is None and len(chosen) == 1)
+        found.setdefault(release.spelling, Reason.AWAITED if is_newest else Reason.CONSTRAINT)
+    for spelling in demanded:
+        found.setdefault(spelling, Reason.DEMAND)
+    return found
+
+
+def order(
+    page: Page, verdicts: Mapping[str, Verdict], client: ClientPlatform | None, awaited: Mapping[str, Reason] | None = None
+) -> Iterator[tuple[Reason, File]]:
+    """Yield all files of `page` in the order of worth, each with the reason to ask about it; a file may come twice.
+
+    `awaited` are the releases that the page waits for (None: those that follow from the page alone).
+    """
+    if awaited is None:
+        awaited = awaited_releases(page, verdicts, client)
+    waited_for = [(reason, release) for spelling, reason in awaited.items() if (release := page.release(spelling)) is not None]
+    for reason, release in waited_for:
+        yield from zip(repeat(reason), _read_or_installed(release, client))
+    for reason, release in waited_for:
+        yield from zip(repeat(reason), release.files)
     denied = {name for name, verdict in verdicts.items() if is_undeliverable(verdict)}
+    later = Reason.BACKGROUND
     if denied:
-        yield from ((False, file) for file in page.files if file.key in denied)
+        yield from ((later, file) for file in page.files if file.key in denied)
+    front = newest(page)
     for release in front:
-        yield from zip(repeat(False), _read_or_installed(release, client))
+        yield from zip(repeat(later), _read_or_installed(release, client))
     for release in front:
-        yield from zip(repeat(False), release.files)
+        yield from zip(repeat(later), release.files)
     newer = {release.spelling for release in front}
     older = [release for release in page.releases if release.spelling not in newer]
     for release in older:
-        yield from zip(repeat(False), resolver_picks(release))
+        yield from zip(repeat(later), resolver_picks(release))
     for release in older:
-        yield from zip(repeat(False), release.files)
+        yield from zip(repeat(later), release.files)
 
 
-def awaited(page: Page) -> Iterator[File]:
+def is_awaited(planned: tuple[Reason, File]) -> bool:
+    """Return whether the page waits for the file, which `order` yielded."""
+    return planned[0] is not Reason.BACKGROUND
+
+
+def awaited_files(page: Page, awaited: Mapping[str, Reason]) -> Iterator[File]:
     """Return the files that `page` waits for, whether it is time to ask about them or not; a file may come twice."""
-    return (file for _, file in takewhile(itemgetter(0), order(page, {}, None)))
+    return (file for _, file in takewhile(is_awaited, order(page, {}, None, awaited)))
 
 
 def _read_or_installed(release: Release, client: ClientPlatform | None) -> tuple[File, ...]:
@@ -238,15 +285,27 @@ def plan(
     rules: VerdictRules,
     budget: int | None,
     client: ClientPlatform | None = None,
+    awaited: Mapping[str, Reason] | None = None,
     awaited_only: bool = False,
     seen_since: Callable[[File], float | None] = _long_ago,
 ) -> Plan:
-    """Chooses the files of `page` to ask about, at most `budget` of them (None: no bound), or only those that the page waits for.
+    """Choose the files of `page` to ask about, at most `budget` of them (None: no bound), or only those that the page waits for.
 
+    `awaited` are the releases that it waits for, as `awaited_releases` returns them (None: those that follow from the page alone).
     `verdicts` are what is known, by the files' keys; `now` is in seconds since the epoch. `seen_since` tells when the page listed a file
     first.
     """
-    steps = plan_in_steps(page, verdicts, now, rules=rules, budget=budget, client=client, awaited_only=awaited_only, seen_since=seen_since)
+    steps = plan_in_steps(
+        page,
+        verdicts,
+        now,
+        rules=rules,
+        budget=budget,
+        client=client,
+        awaited=awaited,
+        awaited_only=awaited_only,
+        seen_since=seen_since,
+    )
     while True:
         try:
             next(steps)
@@ -263,6 +322,7 @@ def plan_in_steps(
     rules: VerdictRules,
     budget: int | None,
     client: ClientPlatform | None = None,
+    awaited: Mapping[str, Reason] | None = None,
     awaited_only: bool = False,
     seen_since: Callable[[File], float | None] = _long_ago,
     asked_since: float | None = None,
@@ -276,10 +336,12 @@ def plan_in_steps(
     seen: set[str] = set()
     left = len(page.files) if budget is None else budget
     awaiting = _awaiting_confirmation(page, verdicts)
-    for number, (waited_for, file) in enumerate(order(page, verdicts, client)):
+    reasons: dict[str, Reason] = {}
+    later = Reason.BACKGROUND
+    for number, (reason, file) in enumerate(order(page, verdicts, client, awaited)):
         if number % _STEP == _STEP - 1:
             yield
-        if awaited_only and not waited_for:
+        if awaited_only and reason is later:
             break
         key = file.key
         if key in seen:
@@ -292,10 +354,14 @@ def plan_in_steps(
         if not due(file, verdict, now, rules, awaiting=key in awaiting, seen_since=since):
             continue
         if left <= 0:
-            return Plan(tuple(first), tuple(rest), more=True)
+            return Plan(tuple(first), tuple(rest), more=True, reasons=reasons)
         left -= 1
-        (first if waited_for else rest).append(file)
-    return Plan(tuple(first), tuple(rest), more=False)
+        if reason is later:
+            rest.append(file)
+        else:
+            first.append(file)
+            reasons[key] = reason
+    return Plan(tuple(first), tuple(rest), more=False, reasons=reasons)
 
 
 def _awaiting_confirmation(page: Page, verdicts: Mapping[str, Verdict]) -> set[str]:
