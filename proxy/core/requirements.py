@@ -32,7 +32,7 @@ _LONGEST = 400
 """Characters of the longest specifier or marker that is understood."""
 
 _EXTRAS_TRIED = 20
-_OLDEST_PYTHON, _NEWEST_PYTHON = 9, 15
+OLDEST_PYTHON, _NEWEST_PYTHON = 10, 15
 """Minor versions of Python 3 that a project may be locked for beside that of the client."""
 
 _PLATFORMS: tuple[dict[str, str], ...] = (
@@ -124,7 +124,7 @@ def _environments(marker: str, python: tuple[int, int]) -> Iterator[dict[str, st
     if "platform_release" in marker or "platform_version" in marker:
         # Nothing is known of these, so that the marker is taken as true.
         raise ValueError
-    pythons = {(3, minor) for minor in range(_OLDEST_PYTHON, _NEWEST_PYTHON + 1)} | {python} if "python_" in marker else {python}
+    pythons = {(3, minor) for minor in range(OLDEST_PYTHON, _NEWEST_PYTHON + 1)} | {python} if "python_" in marker else {python}
     platforms = _PLATFORMS if "platform" in marker or "os_name" in marker else _PLATFORMS[:1]
     machines = _MACHINES if "platform_machine" in marker else _MACHINES[:1]
     implementations = _IMPLEMENTATIONS if "implementation" in marker else _IMPLEMENTATIONS[:1]

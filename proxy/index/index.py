@@ -401,7 +401,7 @@ class Index:
             raise UpstreamTimeout(url, deadline, "the metadata could not be read in time") from None
         if not known:
             self._keeper.keep(project)
-            self._schedule.hurry(project, page, file)
+        self._schedule.hurry(project, page, file, read_now=not known)
         return found
 
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:

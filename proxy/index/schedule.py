@@ -96,6 +96,7 @@ class Schedule:
         self._comparisons: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "compare HEAD and GET for")
         self._requirements = requirements or RequirementsSeen(clock)
         self._follows: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "follow requirements on", awaited=True)
+        self._hurries: SingleFlight[tuple[str, str, str], None] = SingleFlight(tasks, "hurry")
         self._whole = 0
         self._verifying = 0
         self._resting = False
@@ -267,14 +268,18 @@ class Schedule:
         for name in required_projects(read.content, client.python):
             self._tasks.start(self._fetch_ahead(name, project.who, client), f"fetch ahead {name}")
 
-    def hurry(self, project: Project, page: Page, file: File) -> None:
-        """A resolver that reads the metadata of a release is likely to choose it: the rest of the release is asked about next."""
-        budget = self._budget()
-        release = page.release_of(file)
-        wanted = [each for each in release.files if each.key not in project.verdicts]
-        if not wanted or (self._costly and budget is not None and budget < len(wanted)):
+    def hurry(self, project: Project, page: Page, file: File, *, read_now: bool = True) -> None:
+        """Ask about the rest of the release of `file` next, since a resolver that reads its metadata is likely to choose it.
+
+        `read_now` says that the metadata was not at hand.
+        """
+        budget, release, progress = self._budget(), page.release_of(file), project.verification
+        under_way = frozenset() if progress is None else progress.begun
+        wanted = [each for each in release.files if each.probeable and each.key not in project.verdicts and each.key not in under_way]
+        if not wanted or (self._costly and (not read_now or (budget is not None and budget < len(wanted)))):
             return
-        self._tasks.start(self._verify_release(project, wanted[:budget], release.spelling), f"hurry {project.name}")
+        key = project.who.key, project.name, release.spelling
+        self._hurries.start(key, lambda: self._verify_release(project, wanted[:budget], release.spelling))
 
     async def verify_again(self, project: Project, page: Page) -> None:
         """Asks about the files of `page`, also those whose verdict still stands, within the budget.

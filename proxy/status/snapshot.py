@@ -81,8 +81,8 @@ class Totals:
     probes: int
     dropped: int
     restored: int
-    proven_late: int
     storms: int
+    proven_late: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,12 @@ def test_a_yanked_release_leaves_its_place_to_an_older_one() -> None:
     assert set(chosen(yanked)) == {"2.0", "1.0"}
 
 
-def test_where_the_newest_wants_another_python_the_newest_for_the_clients_is_chosen_too() -> None:
-    listed = Page("demo", "demo", tuple(file(WHEEL.format(f"{major}.0"), requires_python=f">=3.{9 + major}") for major in range(1, 6)))
-    assert set(chosen(listed, client=client_platform(UV))) == {"5.0", "3.0"}
-    assert chosen(listed) == ["5.0"]
+def test_where_the_newest_wants_another_python_the_newest_for_the_clients_is_likeliest_and_older_ones_may_be_locked_for() -> None:
+    listed = Page("demo", "demo", tuple(file(WHEEL.format(f"{major}.0"), requires_python=f">=3.{8 + major}") for major in range(1, 7)))
+    found = chosen(listed, client=client_platform(UV))
+    assert found[0] == "4.0"
+    assert set(found) == {"6.0", "4.0", "3.0", "2.0"}
+    assert chosen(listed) == ["6.0"]
 
 
 def test_where_the_newest_has_nothing_for_the_clients_system_the_newest_that_has_is_chosen_too() -> None:

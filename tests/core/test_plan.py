@@ -5,7 +5,8 @@ import pytest
 from proxy.core.page import Page
 from proxy.core.verdict.client import client_platform, fitness, runs_on
 from proxy.core.verdict.judge import Verdict, VerdictRules
-from proxy.core.verdict.plan import Plan, due, newest, outlived, plan, plan_in_steps, reading_picks, resolver_picks
+from proxy.core.verdict.plan import Plan, awaited_releases, due, newest, outlived, plan, plan_in_steps, reading_picks, resolver_picks
+from proxy.core.verdict.reason import Reason
 from proxy.index.flights import finished
 from tests.core.files import file, no, page, unknown, yes
 
@@ -36,6 +37,33 @@ def names(files: object) -> list[str]:
 
 def test_the_whole_newest_final_release_is_waited_for_since_a_lock_will_name_it_and_first_what_a_resolver_reads_of_it() -> None:
     assert names(planned(FOUR).first) == [name.format("4.0") for name in (MAC, WINDOWS, LINUX)]
+
+
+def test_the_releases_that_satisfy_what_was_read_are_waited_for_the_likeliest_first_and_each_file_has_its_reason() -> None:
+    wanted = planned(FOUR, awaited=awaited_releases(FOUR, {}, None, specifiers=("<3",), demanded=("1.0",)))
+    assert names(wanted.first[:3]) == [MAC.format(version) for version in ("2.0", "4.0", "1.0")]
+    reasons = {each.filename: wanted.reason(each) for each in wanted.files}
+    for version, reason in (
+        ("2.0", Reason.CONSTRAINT),
+        ("4.0", Reason.AWAITED),
+        ("1.0", Reason.DEMAND),
+        ("3.0", Reason.BACKGROUND),
+    ):
+        assert [reasons[name] for name in release(version)] == [reason] * 3
+
+
+def test_a_requirement_that_may_not_hold_makes_no_release_the_likeliest() -> None:
+    assert list(awaited_releases(FOUR, {}, None, specifiers=("<3", ">1"), certain=(">1",))) == ["4.0", "2.0"]
+
+
+def test_a_release_that_is_demanded_and_left_the_page_is_not_waited_for() -> None:
+    assert planned(FOUR, awaited=awaited_releases(FOUR, {}, None, demanded=("9.9",))).first == planned(FOUR).first
+
+
+def test_what_is_read_next_is_of_the_likeliest_release() -> None:
+    likely = FOUR.release("2.0")
+    assert likely is not None
+    assert names(reading_picks(FOUR, {}, None, likely=(likely,))) == [MAC.format("2.0")]
 
 
 def test_where_there_are_pre_releases_only_the_newest_of_them_is_waited_for() -> None:

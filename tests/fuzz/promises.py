@@ -28,7 +28,7 @@ from proxy.core.parse import parse_page
 from proxy.core.parse.links import filename_of
 from proxy.core.render import Form, choose_form, proxied_links, render_page
 from proxy.core.render.pages import file_path
-from proxy.core.requirements import required_projects
+from proxy.core.requirements import required_projects, requirements, satisfies, specifiers_on
 from proxy.core.verdict.client import client_platform, fitness, runs_on
 from proxy.core.verdict.judge import Cause, VerdictRules, cause_of
 from proxy.core.verdict.plan import plan
@@ -344,6 +344,8 @@ def a_metadata_that_is_right(found: MetadataRead) -> MetadataRead:
         assert normalised_name(headers.get("Name") or "") == PROJECT
         assert all(len(each) <= _LONGEST_VALUE for each in headers.get_all("Requires-Dist"))
         names = required_projects(found.content, (3, 12))
+        for specifier in specifiers_on(requirements(found.content), (3, 12)):
+            satisfies(specifier, "1.0")
         assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in names)
     return found
 

@@ -13,6 +13,7 @@ from tests.clock import Clock
 from tests.conftest import MakeClient
 from tests.faults import Fault, artifactory_404, cut, hang, lies_on_head, redirects, slow, status, wrong_type
 from tests.mirror import BrokenMirror
+from tests.wheels import make_wheel
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"
@@ -278,21 +279,28 @@ async def test_a_slow_mirror_never_holds_the_page_beyond_the_deadline(mirror: Br
 async def test_a_page_that_waits_for_its_older_releases_is_served_as_soon_as_a_resolver_asks_for_others(
     mirror: BrokenMirror, app_client: MakeClient
 ) -> None:
-    """The first page that a resolver asks for looks like one that somebody asks for alone, until the others follow."""
-    for name in (OLD, LINUX):
+    """The first page that a resolver asks for looks like one that somebody asks for alone, until the others follow.
+
+    Metadata named its project, and it lists much: else a page waits for all that it lists, whoever asks for others.
+    """
+    older = [LINUX.replace("2.0", f"0.{number}") for number in range(1, 21)]
+    for name in (OLD, LINUX, *older):
         mirror.add(name)
+    naming = "naming-1.0-py3-none-any.whl"
+    mirror.add(naming, make_wheel(naming, requires_dist=["demo"]))
     mirror.fault(OLD, hang(4))
     others = ["one", "two", "three"]
     for other in others:
         mirror.add(LINUX.replace("demo", other))
     client = await app_client(probe={"patience": 3, "deadline": 10})
+    await names(client, "naming")
     loop = asyncio.get_running_loop()
     started = loop.time()
     waiting = asyncio.create_task(names(client))
     await asyncio.sleep(0.3)
     assert not waiting.done()
     await asyncio.gather(*(names(client, other) for other in others))
-    assert await waiting == [OLD, LINUX]
+    assert await waiting == [OLD, LINUX, *older]
     assert loop.time() - started < 1.5
 
 

@@ -7,10 +7,13 @@ Rules for this file: it is a function of the page, of requirements and verdicts;
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 
 from proxy.core.page import Packaging, Page, Release
-from proxy.core.requirements import asks_for_pre_releases, satisfies
+from proxy.core.requirements import OLDEST_PYTHON, asks_for_pre_releases, satisfies
 from proxy.core.verdict.client import ClientPlatform, admits_python, fitness
 from proxy.core.verdict.judge import Verdict, is_undeliverable
 
@@ -18,14 +21,61 @@ _MOST_COMPARISONS = 6000
 """Comparisons of a version with a specifier, for one page: a few milliseconds."""
 
 _MOST_CHOICES = 24
+_OF_THE_CLIENT = 2
+"""Bits for what fits the client, after those of the specifiers; those of older Pythons come last."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A release that may be chosen, and how many of the requirements it satisfies."""
+class _Wishes:
+    """What releases are compared by: requirements, what fits the client, and what is known to be undeliverable."""
 
-    release: Release
-    satisfied: int
+    specifiers: Sequence[str]
+    client: ClientPlatform | None
+    verdicts: Mapping[str, Verdict]
+
+    @property
+    def likely(self) -> int:
+        """The bits that make a release likelier: older Pythons than the client's do not."""
+        return (1 << (len(self.specifiers) + (0 if self.client is None else _OF_THE_CLIENT))) - 1
+
+    @property
+    def everything(self) -> int:
+        """All bits that a release can have."""
+        older = 0 if self.client is None else len(_older_pythons(self.client.python))
+        return (1 << (self.likely.bit_length() + older)) - 1
+
+    @property
+    def asking(self) -> int:
+        """The bits of requirements that name a pre-release."""
+        return sum(1 << number for number, each in enumerate(self.specifiers) if asks_for_pre_releases(each))
+
+    def met_by(self, release: Release) -> int:
+        """Return the bits of what `release` satisfies."""
+        mask = sum(1 << number for number, each in enumerate(self.specifiers) if satisfies(each, release.spelling))
+        for number, fits in enumerate(_fits(release, self.client)):
+            mask |= fits << (len(self.specifiers) + number)
+        return mask
+
+    def pass_over(self, release: Release) -> bool:
+        """Return whether a resolver passes over `release`: all that it has is proven undeliverable, yanked, or nothing to install."""
+        return all(not file.probeable or file.yanked or is_undeliverable(self.verdicts.get(file.key)) for file in release.files)
+
+
+@dataclass(slots=True)
+class _Front:
+    """Releases that may be chosen, each with how many likely wishes it meets.
+
+    `masks` are the wishes that those meet that stand in the way of others, each with the release's place on the page.
+    """
+
+    found: list[tuple[int, Release]] = field(default_factory=list)
+    masks: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, wishes: _Wishes, place: int, release: Release, mask: int) -> None:
+        """Add a release, the one at that place of the page, which meets these wishes."""
+        self.found.append(((mask & wishes.likely).bit_count(), release))
+        if not wishes.pass_over(release):
+            self.masks.append((place, mask))
 
 
 def choices(
@@ -38,72 +88,58 @@ def choices(
     """
     limit = len(page.releases) if not specifiers else 1 + _MOST_COMPARISONS // len(specifiers)
     listed = [release for release in page.releases if release.version is not None][:limit]
-    finals = [(place, release) for place, release in enumerate(listed) if not _is_pre_release(release)]
-    everything = (1 << (len(specifiers) + 2)) - 1
-    front: list[tuple[int, int]] = []
-    found: list[Choice] = []
-    for place, release in finals:
-        mask = _mask(release, specifiers, client)
-        if any(mask | better == better for _, better in front):
-            continue
-        found.append(Choice(release, mask.bit_count()))
-        if not _leaves_its_place(release, verdicts):
-            front.append((place, mask))
-            if mask == everything:
-                break
-        if len(found) == _MOST_CHOICES:
-            break
-    if not any(mask == everything for _, mask in front) or any(asks_for_pre_releases(each) for each in specifiers):
-        found += _pre_releases(listed, specifiers, client, verdicts, front)
-    found.sort(key=lambda choice: choice.satisfied, reverse=True)
-    return tuple(choice.release for choice in found[:_MOST_CHOICES])
-
-
-def _pre_releases(
-    listed: Sequence[Release],
-    specifiers: Sequence[str],
-    client: ClientPlatform | None,
-    verdicts: Mapping[str, Verdict] | None,
-    finals: Collection[tuple[int, int]],
-) -> list[Choice]:
-    asking = sum(1 << number for number, each in enumerate(specifiers) if asks_for_pre_releases(each))
-    front: list[int] = []
-    found: list[Choice] = []
+    wishes, finals = _Wishes(specifiers, client, verdicts or {}), _Front()
+    everything = wishes.everything
+    complete = False
     for place, release in enumerate(listed):
-        if not _is_pre_release(release) or len(found) == _MOST_CHOICES:
+        if _is_pre_release(release):
             continue
-        mask = _mask(release, specifiers, client)
+        mask = wishes.met_by(release)
+        if any(mask | better == better for _, better in finals.masks):
+            continue
+        finals.add(wishes, place, release, mask)
+        complete = bool(finals.masks) and finals.masks[-1] == (place, everything)
+        if complete or len(finals.found) == _MOST_CHOICES:
+            break
+    found = finals.found
+    if not complete or wishes.asking:
+        found += _pre_releases(listed, wishes, finals.masks)
+    found.sort(key=itemgetter(0), reverse=True)
+    return tuple(release for _, release in found[:_MOST_CHOICES])
+
+
+def _pre_releases(listed: Sequence[Release], wishes: _Wishes, finals: Collection[tuple[int, int]]) -> list[tuple[int, Release]]:
+    front = _Front()
+    for place, release in enumerate(listed):
+        if not _is_pre_release(release):
+            continue
+        mask = wishes.met_by(release)
         # One that a requirement names gives way to newer releases only, any other one to older finals as well.
-        in_the_way = (better for at, better in finals if at < place or not mask & asking)
-        if any(mask | better == better for better in (*front, *in_the_way)):
+        in_the_way = (better for at, better in finals if at < place or not mask & wishes.asking)
+        if any(mask | better == better for better in chain((each for _, each in front.masks), in_the_way)):
             continue
-        found.append(Choice(release, mask.bit_count()))
-        if not _leaves_its_place(release, verdicts):
-            front.append(mask)
-    return found
+        front.add(wishes, place, release, mask)
+        if len(front.found) == _MOST_CHOICES:
+            break
+    return front.found
 
 
 def _is_pre_release(release: Release) -> bool:
     return release.version is not None and release.version.is_prerelease
 
 
-def _mask(release: Release, specifiers: Sequence[str], client: ClientPlatform | None) -> int:
-    mask = sum(1 << number for number, each in enumerate(specifiers) if satisfies(each, release.spelling))
-    for number, fits in enumerate(_fits(release, client)):
-        mask |= fits << (len(specifiers) + number)
-    return mask
-
-
-def _fits(release: Release, client: ClientPlatform | None) -> tuple[bool, bool]:
-    """Return whether some file of `release` is for the client's Python, and whether it could install one."""
+def _fits(release: Release, client: ClientPlatform | None) -> Sequence[bool]:
+    """Return whether `release` admits the client's Python, whether the client could install a file, and which older Pythons one admits."""
     if client is None:
-        return True, True
-    admitted = [file for file in release.files if file.requires_python is None or admits_python(file.requires_python, client.python)]
-    installable = any(file.packaging is Packaging.SDIST or fitness(file, client) is not None for file in admitted)
-    return bool(admitted), installable
+        return ()
+    wanted = {file.requires_python for file in release.files}
+    everywhere = None in wanted
+    admitted = [everywhere or any(admits_python(text, python) for text in wanted if text) for python in _older_pythons(client.python)]
+    own = [file for file in release.files if file.requires_python is None or admits_python(file.requires_python, client.python)]
+    return (bool(own), any(file.packaging is Packaging.SDIST or fitness(file, client) is not None for file in own), *admitted)
 
 
-def _leaves_its_place(release: Release, verdicts: Mapping[str, Verdict] | None) -> bool:
-    """Return whether a resolver passes over `release`: all that it has is proven undeliverable, yanked, or nothing that it installs."""
-    known = verdicts or {}
-    return all(not file.probeable or file.yanked or is_undeliverable(known.get(file.key)) for file in release.files)
+@lru_cache(maxsize=64)
+def _older_pythons(python: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Return the older Pythons that a client with that `python` may lock for as well."""
+    return tuple((3, minor) for minor in range(OLDEST_PYTHON, python[1])) if python[0] == 3 else ()
