@@ -42,7 +42,7 @@ _LOOK = 0.02
 _HEARD_WITHIN = 0.25
 """Seconds that a page waits for metadata that is being read, since it may hold a requirement on the project."""
 
-_SMALL = 16
+_SMALL = 32
 """Files of a page that waits for all of them, where a probe is cheap: no requirement that is read later can surprise it then."""
 
 _MOST_WHOLE = 1000
@@ -276,10 +276,11 @@ class Schedule:
         budget, release, progress = self._budget(), page.release_of(file), project.verification
         under_way = frozenset() if progress is None else progress.begun
         wanted = [each for each in release.files if each.probeable and each.key not in project.verdicts and each.key not in under_way]
+        self._note_late(project, release)
         if not wanted or (self._costly and (not read_now or (budget is not None and budget < len(wanted)))):
             return
         key = project.who.key, project.name, release.spelling
-        self._hurries.start(key, lambda: self._verify_release(project, wanted[:budget], release.spelling))
+        self._hurries.start(key, lambda: self._verify_release(project, wanted[:budget], release))
 
     async def verify_again(self, project: Project, page: Page) -> None:
         """Asks about the files of `page`, also those whose verdict still stands, within the budget.
@@ -455,14 +456,23 @@ class Schedule:
             if not asked:
                 return
 
-    async def _verify_release(self, project: Project, files: list[File], release: str) -> None:
-        # A resolver asks for metadata after it has the page, and locks all that the page listed of the release.
-        served = project.served
-        listed = set() if served is None else {file.key for file in files} - {each.file.key for each in served.mended.dropped}
+    async def _verify_release(self, project: Project, files: list[File], release: Release) -> None:
         await self._verifier.ask(project, files, reason=Reason.DEMAND)
         await self._verifier.settled(project)
         self._projects.learned(project)
-        late = [file for file in files if file.key in listed and is_undeliverable(project.verdicts.get(file.key))]
+        self._note_late(project, release)
+
+    def _note_late(self, project: Project, release: Release) -> None:
+        """Tell of files of `release` that are proven absent and that the page listed which was given last.
+
+        A resolver asks for metadata after it has the page, and locks all that the page listed of the release.
+        """
+        dead = [file for file in release.files if is_undeliverable(project.verdicts.get(file.key)) and file.key not in project.named_late]
+        if not dead or project.served is None:
+            return
+        mended = project.served.mended
+        expected = {each.file.key for each in mended.dropped} | {each.key for each in mended.rescued}
+        late = [file for file in dead if file.key not in expected]
         if late:
             now = self._clock()
             project.named_late |= {file.key: now for file in late}
@@ -471,7 +481,7 @@ class Schedule:
                 "absence-proven-late",
                 mirror=self._mirror.name,
                 project=project.name,
-                release=release,
+                release=release.spelling,
                 files=[file.filename for file in late],
                 advice="a lock made at this moment may name them: run `uv lock --refresh`",
             )
