@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import threading
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -12,8 +13,21 @@ from proxy.upstream.fastlane.words import Done, Malformed
 # Looking a member up in its enumeration is not free in Python 3.11, and this is done for each request.
 _HEAD = Method.HEAD
 
-_BUFFER = 8 * 1024
-_LARGE_BUFFER = 128 * 1024
+_BUFFER = 128 * 1024
+
+
+class _Room(threading.local):
+    """The one room that all connections of a thread, and so of its loop, read into.
+
+    Every loop reads into it and says so in one go, whether or not there is TLS, and what is to be kept is copied out before that ends:
+    no other connection is read meanwhile. A room for each connection would take more than all the pages together.
+    """
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(_BUFFER))
+
+
+_room = _Room()
 
 
 class Request:
@@ -74,7 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._write: Callable[[bytes], None] = _unconnected
-        self._buffer = memoryview(bytearray(_BUFFER))
+        self._buffer = _room.view
         self.reader = AnswerReader()
         self.request: Request | None = None
         self.deadline = 0.0
@@ -87,8 +101,6 @@ class Connection(asyncio.BufferedProtocol):
         self.request = request
         ask = request.ask
         self.reader.expect(ask.method is _HEAD, ask.read)
-        if ask.read > _LARGE_BUFFER > len(self._buffer):
-            self._buffer = memoryview(bytearray(_LARGE_BUFFER))
         self._write(request.wire)
 
     def close(self) -> None:
@@ -104,11 +116,11 @@ class Connection(asyncio.BufferedProtocol):
         self._write = self._transport.write
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature; the hint is for larger things than a head
-        """Gives the room that the next bytes are read into (asyncio)."""
+        """Return the room that the next bytes are read into, which all connections share (asyncio)."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Reads on in the answer (asyncio)."""
+        """Read on in the answer, and keep nothing of the room (asyncio)."""
         data = self._buffer[:nbytes]
         request = self.request
         if request is None:
@@ -126,7 +138,7 @@ class Connection(asyncio.BufferedProtocol):
             self.request = None
             self.used = True
             self._owner.answered(self, request)
-        elif request.ask.read > _LARGE_BUFFER:
+        elif request.ask.read > _BUFFER:
             self._owner.goes_on(self)
 
     def eof_received(self) -> None:
