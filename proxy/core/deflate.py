@@ -66,3 +66,9 @@ def gzipped(content: bytes) -> bytes:
     """Gives `content` as one gzip member, compressed at the level that pays for a page."""
     compressor = _library.compressobj(level=_LEVEL, wbits=_GZIP_BITS)
     return compressor.compress(content) + compressor.flush()
+
+
+def gunzipped(content: bytes) -> bytes:
+    """Return what one whole gzip member holds, of which it is known that it is not too much; raises InflateError."""
+    plain: bytes = _library.decompress(content, _GZIP_BITS)
+    return plain

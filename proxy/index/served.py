@@ -6,8 +6,8 @@ from threading import Lock
 
 from blake3 import blake3
 
-from proxy.core.deflate import gzipped
-from proxy.core.render import Form, LinkMaker, MetadataOffer, Renderer
+from proxy.core.deflate import gunzipped, gzipped
+from proxy.core.render import Form, LinkMaker, MetadataOffer, render_page
 from proxy.core.verdict.settle import Mended
 
 try:
@@ -16,9 +16,6 @@ except ImportError:
     from backports import zstd
 
 ENCODINGS = ("zstd", "gzip", "identity")
-
-_WORTH_REMEMBERING = 200
-"""Links from which on it is worth to remember how a page was rendered; a smaller one is rendered anew in no time."""
 
 Revision = tuple[int, int, str, bool, tuple[int, int, bool] | None]
 """What a served page depends on: the project's revision and offers, the digests of the mirror's page and of what filled it, whether
@@ -33,21 +30,13 @@ class Body:
     etag: str
 
 
-class _Renderings:
-    """The renderers of one project's page by form, and the lock that lets one thread at a time use them."""
-
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.by_form: dict[Form, Renderer] = {}
-
-
 @dataclass(slots=True)
 class ServedPage:
     """A mended page, ready to be served.
 
-    `offered_anew` names the files of which the page may say something else of core metadata than by default.
     `complete` says whether every file was asked about; `stale_for` is in seconds, None where the mirror confirmed the page lately;
-    `storm` says that dropping has stopped. `serial` tells it from every other one. `plain` is what was rendered, `bodies` what is sent.
+    `storm` says that dropping has stopped. `serial` tells it from every other one. `bodies` is what is sent, and all that is kept of what
+    was rendered: one encoding is made of another where it can be. `lock` lets one thread at a time make one.
     """
 
     mended: Mended
@@ -58,28 +47,19 @@ class ServedPage:
     private: bool
     storm: bool = False
     stale_for: float | None = None
-    offered_anew: frozenset[str] = frozenset()
-    plain: dict[Form, bytes] = field(default_factory=dict)
     bodies: dict[tuple[Form, str], Body] = field(default_factory=dict)
     serial: int = field(default_factory=count().__next__)
-    renderings: _Renderings = field(default_factory=_Renderings)
+    lock: Lock = field(default_factory=Lock)
 
     @property
     def size(self) -> int:
         """Bytes of rendered content held."""
-        compressed = (len(body.content) for (_, encoding), body in list(self.bodies.items()) if encoding != "identity")
-        return sum(map(len, list(self.plain.values()))) + sum(compressed)
+        return sum([len(body.content) for body in list(self.bodies.values())])
 
     def inherit(self, earlier: "ServedPage") -> None:
-        """Takes over what `earlier` rendered: all of it where this page would be rendered alike, else what its renderers remember.
-
-        These remember by file, so nothing is taken of another page of the mirror.
-        """
-        if self.revision[2] != earlier.revision[2]:
-            return
-        if self.mended.page == earlier.mended.page and self.revision[1] == earlier.revision[1]:
-            self.plain, self.bodies = earlier.plain, earlier.bodies
-        self.renderings = earlier.renderings
+        """Take over what `earlier` rendered, if this page would be rendered alike."""
+        if self.revision[1:3] == earlier.revision[1:3] and self.mended.page == earlier.mended.page:
+            self.bodies, self.lock = earlier.bodies, earlier.lock
 
     def ready(self, form: Form, encoding: str) -> Body | None:
         """Gives the body if it was rendered before."""
@@ -88,32 +68,29 @@ class ServedPage:
     @property
     def being_rendered(self) -> bool:
         """Whether a thread renders it just now, so that `body` would wait for that."""
-        return self.renderings.lock.locked()
+        return self.lock.locked()
 
     def body(self, form: Form, encoding: str) -> Body:
         """Renders and compresses the page, which takes a millisecond or more for a thousand links."""
-        with self.renderings.lock:
+        with self.lock:
             return self._body(form, encoding)
 
     def _body(self, form: Form, encoding: str) -> Body:
         known = self.bodies.get((form, encoding))
         if known is None:
-            plain = self.plain.get(form)
-            if plain is None:
-                plain = self.plain[form] = self._render(form)
+            plain = self._plain(form)
             content = plain if encoding == "identity" else compress(plain, encoding)
             # Of what is sent, which is the least to read: another content has another tag in either case.
             tag = blake3(content).hexdigest(length=16)
             known = self.bodies[form, encoding] = Body(content, f'"{tag}-{form.name.lower()}-{encoding}"')
         return known
 
-    def _render(self, form: Form) -> bytes:
-        renderer = self.renderings.by_form.get(form)
-        if renderer is None:
-            renderer = Renderer(form, self.links, self.metadata)
-            if len(self.mended.page.files) >= _WORTH_REMEMBERING:
-                self.renderings.by_form[form] = renderer
-        return renderer.render(self.mended.page, self.offered_anew)
+    def _plain(self, form: Form) -> bytes:
+        for encoding in reversed(ENCODINGS):
+            made = self.bodies.get((form, encoding))
+            if made is not None:
+                return decompressed(made.content, encoding)
+        return render_page(self.mended.page, form, self.links, self.metadata)
 
 
 def compress(content: bytes, encoding: str) -> bytes:
@@ -122,3 +99,11 @@ def compress(content: bytes, encoding: str) -> bytes:
         compressed: bytes = zstd.compress(content, level=1)
         return compressed
     return gzipped(content)
+
+
+def decompressed(content: bytes, encoding: str) -> bytes:
+    """Return what `compress` made `content` of; of `identity` it is itself."""
+    if encoding == "zstd":
+        plain: bytes = zstd.decompress(content)
+        return plain
+    return gunzipped(content) if encoding == "gzip" else content

@@ -70,7 +70,6 @@ class Serving:
                 private=not project.who.shared,
                 storm=self._verifier.storm(project.who),
                 stale_for=stale,
-                offered_anew=frozenset((*project.read, *project.unreadable)),
             )
             if served is not None:
                 anew.inherit(served)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.core.errors import PageUnreadable, UpstreamOverLimit
 from proxy.core.page import File, Page, parsed_version
 from proxy.core.parse import parse_page, parse_page_in_steps
-from proxy.core.render import Form, Renderer, choose_form, proxied_links, render_page
+from proxy.core.render import Form, choose_form, proxied_links, render_page
 from tests.core.conversations import converse
 from tests.core.files import each
 from tests.property.strategies import PROJECT, as_bytes, filenames, json_pages, odd_names, pages
@@ -80,15 +80,6 @@ def test_links_lead_back_to_exactly_the_file_name(page: dict[str, Any]) -> None:
 def test_without_takes_exactly_the_named_files_and_reorders_nothing(page: Page, data: st.DataObject) -> None:
     gone = data.draw(st.sets(st.sampled_from([file.filename for file in page.files] or ["nothing"])))
     assert [file.filename for file in page.without(gone).files] == [file.filename for file in page.files if file.filename not in gone]
-
-
-@given(pages(), st.data())
-def test_rendering_again_after_a_drop_gives_what_rendering_anew_gives(page: Page, data: st.DataObject) -> None:
-    gone = data.draw(st.sets(st.sampled_from([file.filename for file in page.files] or ["nothing"])))
-    for form in (Form.JSON, Form.HTML):
-        renderer = Renderer(form, proxied_links(PROJECT), each(lambda _: True))
-        renderer.render(page)
-        assert renderer.render(page.without(gone)) == render_page(page.without(gone), form, proxied_links(PROJECT), each(lambda _: True))
 
 
 @given(json_pages())

@@ -1,11 +1,8 @@
 """Writing pages: everything is escaped here, once, and what the mirror said of a file passes on unchanged."""
 
 import re
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from html import escape
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -31,7 +28,6 @@ _BEST_HASHES = (
 _PLAIN = Letters(FILENAME)
 _UNESCAPED_IN_NAMES = "!+~@$,=:"
 _NOTHING_TO_ESCAPE = re.compile(r"[^&<>\"'\n\r]*+")
-_NEAR = 8
 _NO_HASHES: dict[str, str] = {}
 """PEP 691 wants the key `hashes` in every entry."""
 
@@ -54,8 +50,12 @@ def file_path(key: str) -> str:
 
 
 def render_page(page: Page, form: Form, links: LinkMaker, metadata: MetadataOffer) -> bytes:
-    """Gives the bytes of `page` in `form`, with the links and the offers of core metadata that the functions make."""
-    return Renderer(form, links, metadata).render(page)
+    """Return the bytes of `page` in `form`, with the links and the offers of core metadata that the functions make."""
+    json = form is Form.JSON
+    files = page.files
+    start, end = _json_frame(page) if json else _html_frame(page)
+    rendered = _entries if json else _anchors
+    return b"".join((start, rendered(files, links(files), metadata(files)) if files else b"", end))
 
 
 class _Entry(msgspec.Struct, omit_defaults=True, rename="kebab", gc=False):
@@ -89,154 +89,6 @@ class _Meta(msgspec.Struct):
 _decode_extra = msgspec.json.Decoder(_Extra).decode
 _decode_meta = msgspec.json.Decoder(_Meta).decode
 _UNREADABLE = (msgspec.DecodeError, RecursionError)
-
-
-@dataclass(frozen=True)
-class _Rendered:
-    """A page as it was rendered: from `begin` to `end` of its `content` a piece for each of the `files`, with `between` between them.
-
-    Every line break is the end of a `between`.
-    """
-
-    files: tuple[File, ...] = ()
-    content: bytes = b""
-    begin: int = 0
-    end: int = 0
-    between: bytes = b""
-    anew: frozenset[str] = frozenset()
-    noted: Sequence[int] = ()
-
-    @cached_property
-    def starts(self) -> Sequence[int]:
-        """Where each piece begins, counted from `begin`, and where another one after the last would.
-
-        They were noted when a page before this one was copied; else they are looked for, when this one is: most are not.
-        """
-        return self.noted or array("q", (0, *_ends(self.content[self.begin : self.end], self.between)))
-
-
-def _ends(pieces: bytes, between: bytes) -> Sequence[int]:
-    """Gives where each of the `pieces` ends, with what is `between` it and another."""
-    ends = array("q")
-    end = pieces.find(b"\n") + 1
-    while end:
-        ends.append(end)
-        end = pieces.find(b"\n", end) + 1
-    ends.append(len(pieces) + len(between))
-    return ends
-
-
-class _Pieces:
-    """The pieces of a page in the making, with the runs of files that it shares with `last` copied as one."""
-
-    def __init__(self, last: _Rendered, between: bytes, not_copied: Collection[str]) -> None:
-        self._last = last
-        self._content = memoryview(last.content)
-        self._between = between
-        self._not_copied = not_copied
-        self._next = 0
-        self.parts: list[bytes | memoryview] = []
-        self.starts = array("q", (0,))
-
-    def shared(self, files: Sequence[File], at: int) -> tuple[int, int]:
-        """Gives where the last page has the files that `files` has from `at` on, in the same order, and how many of them."""
-        old, file = self._last.files, files[at]
-        # Mostly few files left the page since, and the next one that it has is not far.
-        begin = next((place for place in range(self._next, min(self._next + _NEAR, len(old))) if old[place] is file), -1)
-        if begin < 0:
-            begin = self._places.get(file.key, -1)
-            if begin < self._next or old[begin] is not file:
-                return 0, 0
-        most = min(self._stop(begin) - begin, len(files) - at)
-        return begin, _alike(old, begin, files, at, most)
-
-    def _stop(self, begin: int) -> int:
-        """Gives the first place from `begin` on that is not copied."""
-        at = bisect_left(self._stops, begin)
-        return self._stops[at] if at < len(self._stops) else len(self._last.files)
-
-    @cached_property
-    def _stops(self) -> Sequence[int]:
-        skipped = self._not_copied
-        return [place for place, file in enumerate(self._last.files) if file.key in skipped] if skipped else ()
-
-    def copy(self, begin: int, length: int) -> None:
-        """Adds the pieces of `length` files from the place `begin` of the last page on."""
-        starts, first, self._next = self._last.starts, self._last.begin, begin + length
-        self._append(self._content[first + starts[begin] : first + starts[self._next] - len(self._between)])
-        moved = self.starts[-1] - starts[begin]
-        self.starts.extend(array("q", [start + moved for start in starts[begin + 1 : self._next + 1]]))
-
-    def add(self, pieces: bytes) -> None:
-        """Adds pieces that were rendered anew, and are joined already."""
-        if pieces:
-            self._append(pieces)
-            if self._last.files:
-                base = self.starts[-1]
-                self.starts.extend(array("q", [base + end for end in _ends(pieces, self._between)]))
-
-    def _append(self, piece: bytes | memoryview) -> None:
-        if self.parts:
-            self.parts.append(self._between)
-        self.parts.append(piece)
-
-    @cached_property
-    def _places(self) -> Mapping[str, int]:
-        return {file.key: place for place, file in enumerate(self._last.files)}
-
-
-def _alike(one: Sequence[File], at: int, other: Sequence[File], place: int, most: int) -> int:
-    """Gives how many files, at most so many, `one` has from `at` on that `other` has from `place` on: by strides, and then by halves."""
-    alike, unlike = 0, min(_NEAR, most)
-    while alike < most and one[at + alike : at + unlike] == other[place + alike : place + unlike]:
-        alike, unlike = unlike, min(3 * unlike, most)
-    while unlike - alike > 1:
-        middle = (alike + unlike) // 2
-        if one[at + alike : at + middle] == other[place + alike : place + middle]:
-            alike = middle
-        else:
-            unlike = middle
-    return alike
-
-
-class Renderer:
-    """Renders pages in one form, and remembers where in its last page each file stands: rendering again after a file left is a copy.
-
-    What is remembered is the last page's bytes themselves and, once it was rendered again, eight bytes for each file besides.
-    """
-
-    def __init__(self, form: Form, links: LinkMaker, metadata: MetadataOffer) -> None:
-        self._form = form
-        self._links = links
-        self._metadata = metadata
-        self._rendered, self._between = (_entries, b",\n") if form is Form.JSON else (_anchors, b"\n")
-        self._last = _Rendered()
-
-    def render(self, page: Page, anew: Collection[str] = ()) -> bytes:
-        """Gives the bytes of `page`.
-
-        `anew` has the keys of the files of which something else may be said now than with the default offer of core metadata:
-        these are never copied.
-        """
-        pieces = _Pieces(self._last, self._between, self._last.anew.union(anew))
-        files, rendered = page.files, 0
-        at = 0 if self._last.files else len(files)
-        while at < len(files):
-            begin, length = pieces.shared(files, at)
-            if length:
-                pieces.add(self._anew(files[rendered:at]))
-                pieces.copy(begin, length)
-                rendered = at + length
-            at += max(1, length)
-        pieces.add(self._anew(files[rendered:]))
-        start, end_of_page = _json_frame(page) if self._form is Form.JSON else _html_frame(page)
-        content = b"".join((start, *pieces.parts, end_of_page))
-        noted = pieces.starts if self._last.files and files else ()
-        self._last = _Rendered(files, content, len(start), len(content) - len(end_of_page), self._between, frozenset(anew), noted)
-        return content
-
-    def _anew(self, files: Sequence[File]) -> bytes:
-        return self._rendered(files, self._links(files), self._metadata(files)) if files else b""
 
 
 def _entries(files: Sequence[File], links: Sequence[str], offers: Sequence[Offer]) -> bytes:
