@@ -16,6 +16,7 @@ from aiohttp import web
 
 from proxy.config import ServerSection, Settings
 from proxy.core.identity import SHARED
+from proxy.server.allocator import settle_allocator
 from proxy.server.app import create_app
 from proxy.server.context import INDEXES
 from proxy.server.operations import WATCH
@@ -121,6 +122,7 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 100, 20)
+    settle_allocator()
     # While a thread renders a large page, the event loop waits no longer than this to have its turn.
     sys.setswitchinterval(0.001)
 
