@@ -93,7 +93,7 @@ async def _warm(settings: Settings, order: Order, telling: Telling) -> tuple[War
 
 def _tell(learned: Warmed, *, interrupted: bool) -> None:
     pages = learned.pages.values()
-    files, dropped = sum(len(each.page.files) for each in pages), sum(len(each.dropped) for each in pages)
+    files, dropped = sum(each.page.count for each in pages), sum(len(each.dropped) for each in pages)
     unknown, unasked = sum(sum(each.unknown.values()) for each in pages), sum(each.unasked for each in pages)
     click.echo(
         f"{len(learned.pages)} of {learned.wanted} projects: {files + dropped} files listed, {dropped} of them dropped, "

@@ -8,13 +8,14 @@ Sources: the simple repository API of the PyPA specifications (PEP 503, 592, 629
 """
 
 import re
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from heapq import merge
 from itertools import repeat
-from typing import Annotated, Any, TypeAlias
+from sys import getsizeof
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 import msgspec
 from packaging.version import Version
@@ -207,6 +208,20 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         return None
 
 
+_WEIGHED = 12
+"""Files of a page that are weighed, at least."""
+
+_WEIGHT_IN_PAGE = 110
+"""Bytes for each file in the tuples and the dictionary of its page, and in what its release takes."""
+
+
+def _weight_of(file: File) -> int:
+    values = [getattr(file, name) for name in File.__struct_fields__]
+    hashes = [value for value in values if type(value) is Sha256]
+    values += [each.sha256 for each in hashes]
+    return _WEIGHT_IN_PAGE + getsizeof(file) + sum([getsizeof(value) for value in values if value is not None and type(value) is not bool])
+
+
 # The key is read for each of thousands of files, and for nearly all it is the name: the name's own slot is five times faster to read.
 type.__setattr__(File, "key", vars(File)["filename"])
 
@@ -231,6 +246,20 @@ class Release(msgspec.Struct, frozen=True, gc=False):
     spelling: str
     version: Version | None
     files: tuple[File, ...]
+
+
+class FilesElsewhere(Protocol):
+    """Where the files of a page can be had while it holds none: `count` of them, in `size` bytes."""
+
+    count: int
+    size: int
+
+    def files(self) -> tuple[File, ...]:
+        """Return the files, made anew."""
+
+
+_OF_FILES = ("files", "by_key", "by_filename", "namesakes", "releases", "_release_index")
+"""What holds the files of a page, or is made of them again when it is wanted."""
 
 
 @dataclass(frozen=True)
@@ -259,6 +288,49 @@ class Page:
     serial: str | None = None
     skipped: int = field(default=0, compare=False)
     """Entries of the mirror's page that could not be understood as links to files, and were left out."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return `files` where they were put away: they stay until they are put away again."""
+            told = vars(self)
+            if name != "files" or "_away" not in told:
+                raise AttributeError(name)
+            where, woken = told["_away"]
+            files = told["files"] = where.files()
+            woken()
+            return files
+
+    def put_away(self, where: FilesElsewhere, woken: Callable[[], object]) -> None:
+        """Let go of the files, which are to be had from `where` as soon as one is asked for, in any thread; then `woken` is called."""
+        told = vars(self)
+        told["_away"] = where, woken
+        for name in _OF_FILES:
+            told.pop(name, None)
+
+    @property
+    def away(self) -> FilesElsewhere | None:
+        """Where the files are while the page does not hold them, None where it does."""
+        return None if "files" in vars(self) else self.kept_elsewhere
+
+    @property
+    def kept_elsewhere(self) -> FilesElsewhere | None:
+        """Where the files were put last, and can be put again, None where they never were."""
+        where: FilesElsewhere | None = vars(self).get("_away", (None,))[0]
+        return where
+
+    @property
+    def count(self) -> int:
+        """How many files it has, told without waking them."""
+        where = self.away
+        return len(self.files) if where is None else where.count
+
+    @cached_property
+    def weight(self) -> int:
+        """About how many bytes of memory its files take, with what is made of them, as some of them tell."""
+        files = self.files
+        some = files[:: max(1, len(files) // _WEIGHED)]
+        return sum(map(_weight_of, some)) * len(files) // max(1, len(some))
 
     @cached_property
     def status(self) -> str:

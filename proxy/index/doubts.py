@@ -222,7 +222,7 @@ class Doubts:
         who = project.who
         held, sure = [], 0
         for each in self._projects.lately_used():
-            if each.who.key == who.key and each.name != project.name and each.known is not None and each.known.page.files:
+            if each.who.key == who.key and each.name != project.name and each.known is not None and each.known.page.count:
                 held.append((each, each.known))
                 sure += not self.denied(each)
                 if sure >= _ASKED and len(held) >= _LOOKED_AT:

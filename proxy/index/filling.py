@@ -48,6 +48,6 @@ class Filling:
         _ = page.releases
         await asyncio.sleep(0)
         known.page, known.filled = page, told.digest
-        count = sum(before is not after for before, after in zip(known.bare.files, page.files, strict=True))
+        count = sum(before != after for before, after in zip(known.bare.files, page.files, strict=True))
         if count:
             _log.info("filled", project=project.name, index=self._second.mirror.url, files=count, of=len(page.files))

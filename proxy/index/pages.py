@@ -100,7 +100,7 @@ class Pages:
 
         A page that was confirmed in the future, since the clock went back, is not fresh.
         """
-        fresh = self._upstream.fresh if known.page.files else min(self._upstream.fresh, _EMPTY_FRESH)
+        fresh = self._upstream.fresh if known.page.count else min(self._upstream.fresh, _EMPTY_FRESH)
         if max_age is not None:
             fresh = min(fresh, max(max_age, _ASKED_ANEW))
         return 0 <= self._clock() - known.checked < fresh
@@ -371,13 +371,13 @@ class Pages:
         """Take what the mirror gave for the page from now on; raise UpstreamDoubted where it is not believed."""
         now_known = await self._read_page(project, fetched, self._clock())
         had = project.known
-        emptied = not now_known.bare.files and not now_known.bare.quarantined
-        if emptied and ((had is not None and had.bare.files) or self._doubts.denied(project)):
+        emptied = not now_known.bare.count and not now_known.bare.quarantined
+        if emptied and ((had is not None and had.bare.count) or self._doubts.denied(project)):
             # Many mirrors answer an empty page for what they do not have, or not now.
             try:
                 belief = await self._denied(project, belief, fetched.url, "its page is empty all at once")
             except UpstreamDoubted:
-                if had is None or not had.bare.files:
+                if had is None or not had.bare.count:
                     # It was believed before: what the store has is better.
                     self._forget(project, stored=False)
                 raise
@@ -388,7 +388,7 @@ class Pages:
                 project.renew(replace(now_known, validators=Validators()))
                 return
         project.renew(now_known)
-        self._doubts.gave(project, files=bool(now_known.bare.files))
+        self._doubts.gave(project, files=bool(now_known.bare.count))
         if project.who.shared:
             self._keeper.keep_page(project.name, fetched, now_known.checked)
 
@@ -396,7 +396,7 @@ class Pages:
         """Note that the mirror said that the page which is known still holds."""
         before, known.checked = known.checked, self._clock()
         project.confirmed(before, known.checked, self._upstream.fresh)
-        self._doubts.gave(project, files=bool(known.bare.files))
+        self._doubts.gave(project, files=bool(known.bare.count))
         if not project.who.shared:
             return
         kept_for = known.checked - known.kept
@@ -424,6 +424,8 @@ class Pages:
 
     def _forget(self, project: Project, *, stored: bool) -> None:
         project.known = None
+        # Answers for files of this page may come when it has another one.
+        project.replaced = True
         project.served = None
         project.past.clear()
         if stored and project.who.shared:

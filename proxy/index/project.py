@@ -7,7 +7,7 @@ whose pages are the same to the byte.
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -16,7 +16,8 @@ from msgspec import structs
 from proxy.core.filling import sha256_of
 from proxy.core.flows.evidence import Asked, Evidence
 from proxy.core.identity import Identity
-from proxy.core.page import File, Page
+from proxy.core.packed import LARGEST, FilesLeft, packed
+from proxy.core.page import File, FilesElsewhere, Page
 from proxy.core.verdict.file_refusals import NOTHING_REFUSED, FileRefusals, concern
 from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, is_undeliverable
 from proxy.index.demand import Demand
@@ -33,8 +34,8 @@ _CLOCKS_DIFFER = 5.0
 """Seconds by which the clocks of replicas may differ unnoticed: all go by the clock of the store that they share, once they know it."""
 
 _WEIGHT, _WEIGHT_OF_FIRST_LINK, _WEIGHT_OF_LINK = 5000, 1000, 850
-"""Bytes that a project takes with an empty page, those that the first file takes besides, and those of each, as tracemalloc and the
-process's resident memory tell of thousands of them: `benchmarks/README.md` says how."""
+"""Bytes that a project takes with an empty page, those that it takes besides where there are files, and those of a file that the page
+listed before, as tracemalloc and the process's resident memory tell of thousands of them: `benchmarks/README.md` says how."""
 
 
 @dataclass(slots=True)
@@ -113,6 +114,7 @@ class Project:
     was first listed (both in seconds since the epoch).
     `plain_names` says by name what marked the file that had this name alone, before the page got twins of it.
     `past` holds files by key that the mirror's page listed before and does not list now, and since when it does not.
+    `replaced` says that it has had another page before.
     `confirmed_since` is when the page was confirmed for the first time since its files were planned for.
     `sources` says by key and SHA-256 where the second index has files that the mirror denies;
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
@@ -153,6 +155,7 @@ class Project:
     used: float = 0.0
     held_since: float = 0.0
     past: OrderedDict[str, tuple[File, float]] = field(default_factory=OrderedDict)
+    replaced: bool = False
     confirmed_since: float = 0.0
     asked_for: bool = False
     looked_ahead_for: float = 0.0
@@ -166,18 +169,51 @@ class Project:
     @property
     def weight(self) -> int:
         """About how many bytes of memory it holds."""
+        pages = self._pages
+        files = sum([page.weight for page in pages if page.away is None])
+        packed_up = sum([where.size for page in pages if (where := page.kept_elsewhere) is not None])
+        served = 0 if self.served is None else self.served.size
+        read = sum([len(read.content) for read in self.read.values()])
+        fixed = _WEIGHT + (_WEIGHT_OF_FIRST_LINK if any(page.count for page in pages) else 0)
+        answers = (len(self.verdicts) + len(self.refusals)) * 250
+        return fixed + files + packed_up + served + read + answers + len(self.past) * _WEIGHT_OF_LINK
+
+    @property
+    def _pages(self) -> Sequence[Page]:
+        """The pages that hold files of their own: the mirror's, and the one that was filled."""
         known = self.known
-        links = 0 if known is None else len(known.page.files) * (1 if known.page is known.bare else 2)
-        held = self.served.size if self.served is not None else 0
-        links += len(self.past)
-        fixed = _WEIGHT + (_WEIGHT_OF_FIRST_LINK if links else 0)
-        return (
-            fixed
-            + links * _WEIGHT_OF_LINK
-            + (len(self.verdicts) + len(self.refusals)) * 250
-            + held
-            + sum(len(read.content) for read in self.read.values())
-        )
+        return () if known is None else (known.page,) if known.page is known.bare else (known.page, known.bare)
+
+    @property
+    def awake(self) -> int:
+        """How many files its pages hold that could be put away."""
+        return sum([page.count for page in self._pages if page.away is None and page.count <= LARGEST])
+
+    def put_away(self, woken: Callable[[], object]) -> None:
+        """Put the files of its pages away, until one is asked for; then `woken` is called."""
+        for page in self._pages:
+            if page.away is None:
+                # A page never changes.
+                where: FilesElsewhere | None = page.kept_elsewhere or packed(page.files)
+                if where is not None:
+                    page.put_away(where, woken)
+        mended = None if self.served is None else self.served.mended
+        known = self.known
+        if mended is None or known is None or mended.page is known.page or mended.page.away is not None:
+            return
+        if known.page.away is not None and mended.dropped and known.digest + known.filled == self.served_for:
+            gone = frozenset([each.file.key for each in mended.dropped])
+            mended.page.put_away(FilesLeft(known.page, gone, mended.page.count), woken)
+
+    @property
+    def served_for(self) -> str:
+        """The digests of the page that was served last, and of what filled it."""
+        return "" if self.served is None else self.served.revision[2]
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether somebody waits for its page: what is asked besides needs some of its files, and not the page."""
+        return self.refreshing_since is not None or (self.verification is not None and not self.verification.first.is_set())
 
     @property
     def busy(self) -> bool:
@@ -227,7 +263,10 @@ class Project:
 
     def _is_of_page(self, file: File) -> bool:
         """Return whether an answer for `file` is one for what the page lists under its key by now."""
-        listed = None if self.known is None else self.known.page.by_key.get(file.key)
+        if self.known is None or (self.known.page.away is not None and not self.replaced):
+            # It has had one page only, of which it is: that need not be read back for each answer.
+            return True
+        listed = self.known.page.by_key.get(file.key)
         return listed is file or listed is None or _path(listed) == _path(file)
 
     def forget(self, keys: Collection[str]) -> None:
@@ -273,6 +312,7 @@ class Project:
             self.past.clear()
         if before is None or before.digest == known.digest:
             return
+        self.replaced = True
         was, now = before.bare.by_key, known.bare.by_key
         self._note_new_files(was.keys(), now.keys(), known.checked)
         self._note_past(was, now, known)

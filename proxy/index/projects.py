@@ -3,8 +3,9 @@
 What identities share is here as well: the parsed page where its bytes are the same, and every yes for it.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from proxy.core.identity import Identity
@@ -15,6 +16,9 @@ from proxy.index.project import Commons, KnownPage, Project
 _MEMORY = 96 * 1024 * 1024
 """About how many bytes of pages, verdicts and rendered content are held."""
 
+_AWAKE = 16_000
+"""Links of pages that stay as they were read, those used last: others are put away as bytes, and read back when they are used."""
+
 _PRIVATE_FOR = 600.0
 """Seconds after its last use for which what a client's own token showed is kept."""
 
@@ -23,6 +27,9 @@ _LOOKED_AT, _LOOKED_AT_PER_SECOND, _LOOKED_AT_MOST = 8, 256, 512
 
 _IN_USE_FOR = 1.0
 """Seconds after its last use before which no project leaves to make room: somebody may be about to fetch its page."""
+
+_AWAY_AT_ONCE = 16
+"""Pages that are put away whenever a project is used, at most."""
 
 _LEAVE_AT_ONCE = 16
 """Projects that leave whenever one is used, at most: each may have something to be stored."""
@@ -58,6 +65,9 @@ class Projects:
         self.pages = self.dropped = self.lost = 0
         self._unseen: list[tuple[str, str]] = []
         self._looked = 0.0
+        self._awake: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._links_awake = 0
+        self._woken: deque[tuple[str, str]] = deque()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -110,6 +120,8 @@ class Projects:
         self._weights.clear()
         self._noted.clear()
         self._alike.clear()
+        self._awake.clear()
+        self._links_awake = 0
         self._total = self.pages = self.dropped = self.lost = 0
 
     def drop(self, project: Project) -> None:
@@ -118,6 +130,7 @@ class Projects:
             key = project.who.key, project.name
             del self._held[key]
             self._total -= self._weights.pop(key, 0)
+            self._links_awake -= self._awake.pop(key, 0)
             self._forget_noted(project)
 
     def note(self, project: Project) -> None:
@@ -125,6 +138,7 @@ class Projects:
         if not self.holds(project):
             return
         self._weigh(project)
+        self._woken.append((project.who.key, project.name))
         key, known = (project.who.key, project.name), project.known
         served = project.served if known is not None and project.who.shared else None
         dropped, lost = (0, 0) if served is None else (len(served.mended.dropped), len(served.mended.lost))
@@ -216,6 +230,7 @@ class Projects:
 
     def _make_room(self, using: Project | None, now: float) -> None:
         """Let go of some of those that were not used for longest, while all together hold too much."""
+        self._put_some_away(using)
         for _ in range(_LEAVE_AT_ONCE):
             if self._total <= _MEMORY:
                 return
@@ -226,6 +241,30 @@ class Projects:
                 self.touch(project)
             else:
                 self._let_go(project)
+
+    def _put_some_away(self, using: Project | None) -> None:
+        """Put the pages away that were not used for longest, while more links are awake than may be."""
+        woken = {self._woken.popleft(): None for _ in range(len(self._woken))}
+        if using is not None and (key := (using.who.key, using.name)) in self._awake:
+            self._awake.move_to_end(key)
+        for key in woken:
+            project = self._held.get(key)
+            links = 0 if project is None else project.awake
+            self._links_awake += links - self._awake.pop(key, 0)
+            if links:
+                self._awake[key] = links
+        for _ in range(min(_AWAY_AT_ONCE, len(self._awake))):
+            if self._links_awake <= _AWAKE:
+                return
+            key, links = self._awake.popitem(last=False)
+            project = self._held.get(key)
+            if project is not None and (project is using or project.in_hand):
+                self._awake[key] = links
+                continue
+            self._links_awake -= links
+            if project is not None:
+                project.put_away(partial(self._woken.append, key))
+                self._weigh(project)
 
     def _let_go(self, project: Project) -> None:
         self._keeper.keep(project)

@@ -507,7 +507,7 @@ class Schedule:
             "verified",
             mirror=self._mirror.name,
             project=project.name,
-            links=len(page.files),
+            links=page.count,
             dropped=len(mended.dropped),
             dropped_for={cause.value: count for cause, count in mended.causes.items()},
             rescued=len(mended.rescued),

@@ -58,7 +58,7 @@ class ServedPage:
 
     def inherit(self, earlier: "ServedPage") -> None:
         """Take over what `earlier` rendered, if this page would be rendered alike."""
-        if self.revision[1:3] == earlier.revision[1:3] and self.mended.page == earlier.mended.page:
+        if self.revision[1:3] == earlier.revision[1:3] and _gone(self.mended) == _gone(earlier.mended):
             self.bodies, self.lock = earlier.bodies, earlier.lock
 
     def ready(self, form: Form, encoding: str) -> Body | None:
@@ -91,6 +91,10 @@ class ServedPage:
             if made is not None:
                 return decompressed(made.content, encoding)
         return render_page(self.mended.page, form, self.links, self.metadata)
+
+
+def _gone(mended: Mended) -> list[str]:
+    return [each.file.key for each in mended.dropped]
 
 
 def compress(content: bytes, encoding: str) -> bytes:

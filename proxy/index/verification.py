@@ -389,7 +389,7 @@ class Verifier:
             return False
         if age < self._rules.confirm or verdict.confirmed_for(self._rules.confirm) or known is None:
             return True
-        if known.page.by_key.get(file.key) is not file:
+        if known.page.by_key.get(file.key) != file:
             return True
         # The last file of a release leaves only after two proofs some minutes apart.
         return not all(is_undeliverable(project.verdicts.get(each.key)) for each in known.page.release_of(file).files)
@@ -492,7 +492,7 @@ class Verifier:
         return plain
 
     def _note_of_page(self, project: Project, file: File, evidence: Evidence) -> None:
-        listed = project.known is not None and project.known.page.by_key.get(file.key) is file
+        listed = project.known is not None and project.known.page.by_key.get(file.key) == file
         if listed and evidence.at:
             self._learn_from_probe(project, file, evidence, cause_of(evidence, file.size))
 
@@ -584,4 +584,4 @@ def _may_have_expired(project: Project, file: File, at: float) -> bool:
     """Return whether the link of `file` may have been signed, for a time that was over `at` (seconds since the epoch)."""
     if "?" not in file.url or project.known is None:
         return False
-    return project.known.page.by_key.get(file.key) is not file or not 0 <= at - project.known.checked < SIGNED_FOR
+    return project.known.page.by_key.get(file.key) != file or not 0 <= at - project.known.checked < SIGNED_FOR

@@ -113,7 +113,7 @@ async def _page_response(request: web.Request, served: ServedPage, form: Form, e
     body = served.ready(form, encoding)
     if body is None:
         inline = _INLINE_LINKS_SLOWLY if encoding == "gzip" and not QUICK else _INLINE_LINKS[form]
-        if len(served.mended.page.files) <= inline and not served.being_rendered:
+        if served.mended.page.count <= inline and not served.being_rendered:
             body = served.body(form, encoding)
         else:
             body = await asyncio.to_thread(served.body, form, encoding)
@@ -199,7 +199,7 @@ def note_page(request: web.Request, served: ServedPage) -> None:
     mended = served.mended
     facts = facts_of(request)
     facts["outcome"] = "stale" if served.stale_for is not None else "mended" if mended.dropped else "as-is"
-    facts["files"] = len(mended.page.files)
+    facts["files"] = mended.page.count
     facts["dropped"] = len(mended.dropped)
     if mended.rescued:
         facts["rescued"] = len(mended.rescued)

@@ -101,7 +101,7 @@ def problem_page(name: str, mirror: str, mirrors: list[str], title: str, detail:
 
 
 def _said(mended: Mended) -> str:
-    listed, dropped = len(mended.page.files), len(mended.dropped)
+    listed, dropped = mended.page.count, len(mended.dropped)
     words = [f"{counted(listed, 'file')} {'is' if listed == 1 else 'are'} listed", f"{dropped} {'was' if dropped == 1 else 'were'} dropped"]
     words += [f"{mended.unasked} {'was' if mended.unasked == 1 else 'were'} not asked about yet"] if mended.unasked else []
     words += [f"{sum(mended.unknown.values())} gave no clear answer"] if mended.unknown else []

@@ -1,20 +1,24 @@
 """The memory that projects take: counted as it is, and given back bit by bit."""
 
 import gc
+import json
 import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
 from proxy.core.identity import SHARED, Identity
+from proxy.core.parse import parse_page
 from proxy.index import projects as projects_module
 from proxy.index.keeper import Keeper
-from proxy.index.project import Project, Read
+from proxy.index.project import KnownPage, Project, Read
 from proxy.index.projects import Projects
 from proxy.server.context import GENERATIONS
 from proxy.store import open_store
+from proxy.upstream import Validators
 from tests.clock import Clock
 from tests.conftest import MakeClient
+from tests.core.files import yes
 from tests.mirror import BrokenMirror
 from tests.waiting import at_rest
 from tests.web.test_known import settings_store
@@ -51,6 +55,58 @@ async def test_what_many_small_projects_hold_is_counted_within_a_quarter(mirror:
     gc.collect()
     held = before - tracemalloc.get_traced_memory()[0]
     assert 0.75 * held < counted < 1.25 * held
+
+
+def json_of(links: int, of: int, *, rich: bool) -> bytes:
+    digest = "0123456789abcdef" * 4
+    files = []
+    for number in range(links):
+        name = f"project_{of}-{number // 4}.{number % 4}.0-py3-none-any.whl"
+        entry: dict[str, object] = {"filename": name, "url": f"../../packages/{number:02x}/{name}", "hashes": {"sha256": digest}}
+        if rich:
+            entry["url"] = f"../../packages/{number:02x}/{of:02x}/{digest[:60]}/{name}"
+            entry |= {"requires-python": ">=3.9", "size": 1_000_000 + number, "upload-time": "2024-01-02T03:04:05.678901Z"}
+            entry |= {"core-metadata": {"sha256": digest}, "yanked": False}
+        files.append(entry)
+    return json.dumps({"meta": {"api-version": "1.1"}, "name": f"project-{of}", "files": files}).encode()
+
+
+def html_of(links: int, of: int) -> bytes:
+    names = [f"project_{of}-{number}.0-py3-none-any.whl" for number in range(links)]
+    return "".join(["<!DOCTYPE html><html><body>", *(f'<a href="../../p/{name}#sha256={"a" * 64}">{name}</a>' for name in names)]).encode()
+
+
+SHAPES = {
+    "plain": lambda links, of: json_of(links, of, rich=False),
+    "rich": lambda links, of: json_of(links, of, rich=True),
+    "html": html_of,
+}
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("away", [False, True], ids=["awake", "put-away"])
+@pytest.mark.parametrize("links", [30, 300, 3000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_a_page_of_any_shape_takes_is_counted_within_a_quarter(shape: str, links: int, away: bool) -> None:
+    projects = [Project(f"project-{of}", SHARED) for of in range(max(3, 3000 // links))]
+    empty = sum(each.weight for each in projects)
+    for of, project in enumerate(projects):
+        page = parse_page(SHAPES[shape](links, of), None, f"https://mirror.example.com/simple/{project.name}/", project.name)
+        assert len(page.releases) <= len(page.by_key)
+        project.known = KnownPage(page, f"{of:064}", Validators(), 0.0, page)
+        if away:
+            project.put_away(lambda: None)
+            assert project.awake == 0
+    del page
+    counted = sum(each.weight for each in projects) - empty
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    for project in projects:
+        project.known = None
+    gc.collect()
+    takes = before - tracemalloc.get_traced_memory()[0]
+    # Of what is put away next to nothing is left.
+    assert 0.75 * takes < counted < 1.25 * takes or (away and abs(counted - takes) < 1500 * len(projects))
 
 
 def projects(clock: Clock) -> Projects:
@@ -106,3 +162,48 @@ async def test_what_a_clients_own_token_showed_leaves_though_there_is_room() -> 
         clock.passes(2)
         held.of(SHARED, "demo")
     assert [project.who.shared for project in held] == [True]
+
+
+def with_page(held: Projects, name: str) -> Project:
+    project = held.of(SHARED, name)
+    page = parse_page(json_of(60, 1, rich=True), None, "https://mirror.example.com/simple/a/", name)
+    project.renew(KnownPage(page, "d" * 64, Validators(), 0.0, page))
+    held.note(project)
+    return project
+
+
+async def test_pages_not_used_for_longest_are_put_away_and_those_that_somebody_waits_for_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projects_module, "_AWAKE", 150)
+    held = projects(Clock())
+    awaited = with_page(held, "awaited")
+    awaited.refreshing_since = 0.0
+    first, second, third = (with_page(held, name) for name in ("first", "second", "third"))
+    for _ in range(2):
+        held.of(SHARED, "third")
+    assert [each.awake for each in (awaited, first, second, third)] == [60, 0, 0, 60]
+    assert first.known is not None
+    assert len(first.known.page.files) == 60
+    for _ in range(2):
+        held.of(SHARED, "first")
+    assert [each.awake for each in (awaited, first, second, third)] == [60, 60, 0, 0]
+
+
+async def test_an_answer_for_a_file_does_not_wake_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projects_module, "_AWAKE", 0)
+    held = projects(Clock())
+    project = with_page(held, "first")
+    assert project.known is not None
+    file = project.known.page.files[7]
+    held.of(SHARED, "second")
+    assert project.awake == 0
+    project.learn(file, yes())
+    assert project.awake == 0
+    assert project.verdicts == {file.key: yes()}
+    # Once it has had another page, what came for the earlier one is looked at.
+    other = parse_page(json_of(60, 1, rich=False), None, "https://mirror.example.com/simple/a/", "first")
+    project.renew(KnownPage(other, "e" * 64, Validators(), 0.0, other))
+    held.note(project)
+    held.of(SHARED, "second")
+    project.verdicts.clear()
+    project.learn(file, yes())
+    assert project.verdicts == {}
