@@ -323,7 +323,7 @@ async def test_nobody_waits_for_a_page_that_a_thread_renders_but_who_wants_it(mi
     client = await app_client(Clock())
     await (await client.get("/simple/demo/", headers={"Accept": "text/html"})).read()
     project, _ = await index_of(client).file("demo", OLD, SHARED)
-    rendering = project.served.renderings.lock
+    rendering = project.served.lock
     rendering.acquire()
     at_the_latest = threading.Timer(3.0, rendering.release)
     at_the_latest.start()
