@@ -1,8 +1,10 @@
 """`uv lock` of the jupyter world: through the proxy, cold and warm, against the same lock direct on a healthy mirror.
 
-    python benchmarks/locks.py [--rounds N] [--touched]
+    python benchmarks/locks.py [--rounds N] [--tls [1.2]] [--touched]
 
-Rounds are interleaved: direct, cold, warm, near and 20 ms away. Every lock through the proxy must be whole and name no dead file.
+Rounds are interleaved: direct, through the proxy, and through nginx as a cache, which mends nothing; near and 20 ms away.
+Every lock through the proxy must be whole and name no dead file. With `--tls` the mirrors speak TLS, and HTTP/2 to whoever asks for it,
+as uv does; the connections that a cold lock opened are counted by the mirror.
 `--touched` counts distinct files at the mirror instead, with the budget for costly mirrors.
 """
 
@@ -16,7 +18,9 @@ import sys
 import tempfile
 import time
 import tomllib
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import mirrors
@@ -39,6 +43,10 @@ class Locker:
             if not name.startswith(("UV_", "PIP_", "SSL_")) and "proxy" not in name.lower()
         }
         self.environment = {**kept, "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_PYTHON": sys.executable}
+
+    def trust(self, authority: mirrors.Authority) -> None:
+        """Trust certificates by this authority, and no others."""
+        self.environment["SSL_CERT_FILE"] = str(authority.bundle)
 
     def lock(self, index: str) -> tuple[float, set[str]]:
         """Gives seconds and the names of the locked files; ends the run where the lock is not whole."""
@@ -63,38 +71,99 @@ def dead(files: set[str]) -> int:
     return sum(_MACOS in name for name in files)
 
 
-def measure(rounds: int) -> None:
-    """Prints the ratios."""
-    locker = Locker()
-    tree = mirrors.build()
-    times: dict[str, list[float]] = {}
-    named_dead = 0
-    with ExitStack() as stack:
-        healthy = stack.enter_context(mirrors.nginx(tree))
-        broken = stack.enter_context(mirrors.nginx(tree, rules=mirrors.DEAD_MACOS))
-        ports = {"near": (healthy, broken)}
-        ports["far"] = tuple(stack.enter_context(mirrors.distant(port, LATENCY)) for port in (healthy, broken))
-        for _ in range(rounds):
-            for where, (good, bad) in ports.items():
-                seconds, _ = locker.lock(f"http://127.0.0.1:{good}{mirrors.SIMPLE}")
-                times.setdefault(f"{where} direct", []).append(seconds)
-                with mirrors.proxy(f"http://127.0.0.1:{bad}{mirrors.SIMPLE}", "memory", "--log-format", "json") as port:
-                    seconds, files = locker.lock(f"http://127.0.0.1:{port}/simple/")
-                    times.setdefault(f"{where} cold", []).append(seconds)
-                    named_dead += dead(files)
-                    time.sleep(3.0)
-                    seconds, files = locker.lock(f"http://127.0.0.1:{port}/simple/")
-                    times.setdefault(f"{where} warm", []).append(seconds)
-                    named_dead += dead(files)
-    for where in ports:
-        direct = statistics.median(times[f"{where} direct"])
-        print(f"{where:5} direct on a healthy mirror {direct:6.2f} s")
-        for state in ("cold", "warm"):
-            ratios = [a / b for a, b in zip(times[f"{where} {state}"], times[f"{where} direct"], strict=True)]
-            seconds = statistics.median(times[f"{where} {state}"])
+@dataclass(frozen=True)
+class Place:
+    """A healthy mirror and one without macOS wheels, both so far away, and the log of the latter."""
+
+    healthy: int
+    broken: int
+    log: Path
+
+
+@dataclass(frozen=True)
+class Dialled:
+    """Connections that a mirror was asked by, and how many of them resumed a session; requests besides."""
+
+    connections: int
+    resumed: int
+    requests: int
+
+    @classmethod
+    def read(cls, lines: list[str]) -> "Dialled":
+        """Return what these lines of a mirror's log say."""
+        words = [line.split(" ", 2) for line in lines]
+        return cls(len({number for number, *_ in words}), len({number for number, reused, _ in words if reused == "r"}), len(lines))
+
+
+class Measured:
+    """Times and connections by what was done."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[float]] = {}
+        self.dialled: dict[str, list[Dialled]] = {}
+        self.dead = 0
+
+    @contextmanager
+    def dials(self, what: str, log: Path) -> Iterator[None]:
+        """Note what a mirror is asked meanwhile."""
+        before = len(log.read_text().splitlines())
+        yield
+        self.dialled.setdefault(what, []).append(Dialled.read(log.read_text().splitlines()[before:]))
+
+    def report(self, where: str) -> None:
+        """Print the ratios."""
+        direct = self.times[f"{where} direct"]
+        print(f"{where:5} direct on a healthy mirror {statistics.median(direct):6.2f} s")
+        for what in ("cold proxy, macOS dead", "warm proxy, macOS dead", "cold cache", "warm cache"):
+            times = self.times[f"{where} {what}"]
+            ratios = [a / b for a, b in zip(times, direct, strict=True)]
             spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
-            print(f"{where:5} {state} proxy, macOS dead   {seconds:6.2f} s   {statistics.median(ratios):5.2f} x   {spread}")
-    print(f"dead files named by all locks through the proxy: {named_dead}")
+            print(f"{where:5} {what:22} {statistics.median(times):6.2f} s   {statistics.median(ratios):5.2f} x   {spread}", end="")
+            dialled = self.dialled.get(f"{where} {what}")
+            if dialled:
+                connections, resumed, requests = (
+                    statistics.median(values) for values in zip(*(astuple(each) for each in dialled), strict=True)
+                )
+                print(f"   {connections:.0f} connections, {resumed:.0f} of them resumed, {requests:.0f} requests", end="")
+            print()
+
+
+def measure(rounds: int, version: str | None) -> None:
+    """Prints the ratios, over this version of TLS if any."""
+    locker, measured, tree = Locker(), Measured(), mirrors.build()
+    authority = None if version is None else mirrors.Authority.make()
+    tls, scheme, environment = "", "http", {}
+    if authority is not None:
+        tls, scheme, environment = authority.rules(version or ""), "https", {"SSL_CERT_FILE": str(authority.bundle)}
+        locker.trust(authority)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        Path(folder).chmod(0o755)
+        log = Path(folder, "broken.log")
+        healthy = stack.enter_context(mirrors.nginx(tree, tls=tls))
+        broken = stack.enter_context(mirrors.nginx(tree, rules=mirrors.DEAD_MACOS, tls=tls, log=log))
+        far = [stack.enter_context(mirrors.distant(port, LATENCY)) for port in (healthy, broken)]
+        places = {"near": Place(healthy, broken, log), "far": Place(far[0], far[1], log)}
+        for _ in range(rounds):
+            for where, place in places.items():
+
+                def timed(what: str, index: str, *, where: str = where) -> set[str]:
+                    seconds, files = locker.lock(index)
+                    measured.times.setdefault(f"{where} {what}", []).append(seconds)
+                    return files
+
+                timed("direct", f"{scheme}://127.0.0.1:{place.healthy}{mirrors.SIMPLE}")
+                upstream = f"{scheme}://127.0.0.1:{place.broken}{mirrors.SIMPLE}"
+                with mirrors.proxy(upstream, "memory", "--log-format", "json", environment=environment) as port:
+                    for what in ("cold proxy, macOS dead", "warm proxy, macOS dead"):
+                        with measured.dials(f"{where} {what}", place.log):
+                            measured.dead += dead(timed(what, f"http://127.0.0.1:{port}/simple/"))
+                        time.sleep(3.0)
+                with mirrors.cache(place.healthy, authority) as port:
+                    for what in ("cold cache", "warm cache"):
+                        timed(what, f"http://127.0.0.1:{port}{mirrors.SIMPLE}")
+    for where in places:
+        measured.report(where)
+    print(f"dead files named by all locks through the proxy: {measured.dead}")
 
 
 _ASKED = re.compile(r'"(?:GET|HEAD) \S*/packages/packages/(\S+) HTTP')
@@ -126,12 +195,13 @@ def measure_touched() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tls", nargs="?", const="1.3", choices=("1.2", "1.3"), help="speak this version of TLS, and HTTP/2")
     parser.add_argument("--touched", action="store_true")
     words = parser.parse_args()
     if words.touched:
         measure_touched()
     else:
-        measure(words.rounds)
+        measure(words.rounds, words.tls)
 
 
 if __name__ == "__main__":
