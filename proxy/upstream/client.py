@@ -35,6 +35,7 @@ from proxy.upstream.resolver import GuardedResolver
 from proxy.upstream.route import OutboundProxy, Route
 from proxy.upstream.tls import tls_context
 from proxy.upstream.tls_failure import Inspection, Inspector, explain, tls_error_in, worth_inspecting
+from proxy.upstream.tls_sessions import resume_sessions
 
 USER_AGENT = f"mirrormend/{__version__} (on behalf of pip/uv)"
 """Some mirrors have pages for package clients and other ones for people at the same address, and tell them apart by `pip/` in this header:
@@ -130,6 +131,7 @@ class Client:
         self.destinations = Destinations(host, port, frozenset(each.lower() for each in section.allow_hosts))
         self._route = Route(section.proxy)
         self.tls: ssl.SSLContext = tls_context(section)
+        resume_sessions(self.tls)
         proxy = self._route.proxy_for(section.url)
         self.outbound_proxy = None if proxy is None else proxy.address
         self._order = AddressOrder() if order is None else order
