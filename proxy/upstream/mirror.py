@@ -42,7 +42,7 @@ from proxy.upstream.contact import FirstContact
 from proxy.upstream.converse import Conversations
 from proxy.upstream.credentials import configured_authorization, principal_of
 from proxy.upstream.failure import Failure
-from proxy.upstream.fastlane import FastLane
+from proxy.upstream.fastlane import FastLane, Sharing
 from proxy.upstream.health import Health, Observer
 from proxy.upstream.inflate import ACCEPT_ENCODING
 from proxy.upstream.inside import PagesInside
@@ -141,6 +141,7 @@ class Mirror:
         self._on_loopback = is_loopback(origin_of(section.url)[1]) and self._client.outbound_proxy is None
         self._fast: FastLane | None = None
         self._pages: PageLane | None = None
+        self._sharing = Sharing()
         self._conversations: Conversations | None = None
         self._bodies_to_head = False
 
@@ -186,6 +187,7 @@ class Mirror:
             plain=plain,
             order=self.address_order,
             tls_failure=self._client.tls_failure,
+            sharing=self._sharing,
         )
 
     async def close(self) -> None:

@@ -96,6 +96,10 @@ class Connection(asyncio.BufferedProtocol):
         self.used = False
         self.closed = False
 
+    def belong_to(self, owner: Owner) -> None:
+        """Tell this owner from now on; the connection must be idle."""
+        self._owner = owner
+
     def send(self, request: Request) -> None:
         """Sends `request`; the connection must be idle."""
         self.request = request

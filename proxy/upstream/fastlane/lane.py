@@ -14,6 +14,7 @@ from proxy.upstream.address_order import AddressOrder
 from proxy.upstream.fastlane.connection import Connection, Request
 from proxy.upstream.fastlane.dialling import Dialler, trouble_of
 from proxy.upstream.fastlane.requests import Requests
+from proxy.upstream.fastlane.sharing import Sharing
 from proxy.upstream.fastlane.words import Done, Exchange, Resolver, Unusual
 
 _KEEP_IDLE = 15.0
@@ -36,8 +37,12 @@ _BROKE = "the connection closed before the answer was whole"
 _SPREAD = 16
 """Connections among which requests are spread that ask for it: so many are as good as all, and are opened for them."""
 
-_NEARBY = 0.005
 _OPENED_AT_ONCE = 8
+"""Connections to a mirror nearby that are opened at the same time."""
+
+_BURST = 48
+"""Connections over TLS to a mirror that is not nearby up to which all are opened at the same time; then a quarter of those there are
+follow at a time. A handshake costs both sides as much as several answers, and a request waits no longer for what comes free meanwhile."""
 
 
 class FastLane:
@@ -48,7 +53,7 @@ class FastLane:
     `plain` are statuses that are answers as any other here, unusual as they are elsewhere.
     `headers` go with every request; `resolver` gives the addresses that may be dialled; `clock` tells the seconds since the epoch.
     `order` holds which addresses worked, and is shared with whoever else dials the same host.
-    `tls_failure` says what a failure of TLS means.
+    `tls_failure` says what a failure of TLS means. `sharing` is for all lanes to the same origin by the same TLS context.
     Raises ValueError where a header could not be sent.
 
     What is not plain is answered by `Unusual`: redirects, demands for credentials, interim answers, HTTP/1.0, and whatever
@@ -71,11 +76,13 @@ class FastLane:
         plain: Collection[int] = (),
         order: AddressOrder | None = None,
         tls_failure: Callable[[ssl.SSLError], str] = str,
+        sharing: Sharing | None = None,
     ) -> None:
         self._requests = Requests("http" if tls is None else "https", host, port, headers)
         self._dialler = Dialler(resolver, port, tls=tls, server_hostname=server_hostname or host, within=connect_timeout, order=order)
         self._tls_failure = tls_failure
         self._has_answered = tls is None
+        self._encrypted = tls is not None
         self._configured = self._most = connections
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
@@ -94,7 +101,8 @@ class FastLane:
         self._sweeper: asyncio.TimerHandle | None = None
         self._wary_until = float("-inf")
         self._closed = False
-        self._nearby = False
+        self._sharing = Sharing() if sharing is None else sharing
+        self._sharing.join(self)
         self._leaving: list[tuple[Connection, Request]] = []
         self._arrived: deque[tuple[Request, Reply | Unusual]] = deque()
         self._turn_due = False
@@ -155,6 +163,7 @@ class FastLane:
     async def close(self) -> None:
         """Closes every connection; who still waits is told that no answer comes."""
         self._closed = True
+        self._sharing.leave(self)
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -323,14 +332,47 @@ class FastLane:
         if self._closed:
             return
         opening = len(self._openers)
+        self._borrow(min(len(self._waiting) - len(self._idle), self._most - len(self._all)) - opening)
         # What is idle takes what waits at the end of the turn.
         wanted = len(self._again) + max(0, len(self._waiting) - len(self._idle)) - opening
         # What waits for a new connection gets one, even where the mirror has just refused more.
         allowed = max(self._most - len(self._all) - opening, len(self._again) - opening)
-        if self._nearby:
+        self._dial(min(wanted, allowed, self._at_once() - opening))
+
+    def _borrow(self, connections: int) -> None:
+        """Take as many as possible from other lanes to the same origin."""
+        if self._time() < self._wary_until:
+            return
+        for _ in range(connections):
+            connection = self._sharing.borrowed(self)
+            if connection is None:
+                return
+            connection.belong_to(self)
+            self._all.add(connection)
+            self._free(connection)
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._all)
+
+    def spared(self) -> Connection | None:
+        """Return a connection that is free and stays so, and forget it; None if there is none, or if it is the last one."""
+        if not self._idle or len(self._all) == 1 or self._waiting or self._again or self._time() < self._wary_until:
+            return None
+        connection = self._idle.popleft()
+        self._all.discard(connection)
+        return connection
+
+    def _at_once(self) -> int:
+        """Return how many connections may be opened at the same time."""
+        if self._sharing.nearby:
             # A connection is there before many answers are, and those which are free by then may do.
-            allowed = min(allowed, _OPENED_AT_ONCE - opening)
-        for _ in range(min(wanted, allowed)):
+            return _OPENED_AT_ONCE
+        return max(_BURST - self._sharing.connections, self._sharing.connections // 4) if self._encrypted else self._most
+
+    def _dial(self, connections: int) -> None:
+        for _ in range(connections):
             # A connection is there for all requests, so that it carries nothing of the one that it is opened for into the log.
             opener = asyncio.get_running_loop().create_task(self._open(), context=Context())
             self._openers.add(opener)
@@ -342,7 +384,7 @@ class FastLane:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await self._dialler.connection(self)
-                self._nearby = self._time() - began < _NEARBY
+                self._sharing.dialled(self._time() - began, tls=self._encrypted)
         except (OSError, UpstreamError, ValueError) as error:
             detail = self._tls_failure(error) if isinstance(error, ssl.SSLError) else str(error)
             failure = self._no_answer(trouble_of(error), detail)
