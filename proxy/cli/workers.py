@@ -21,6 +21,7 @@ import structlog
 
 from proxy.cli.listening import ListeningSockets
 from proxy.cli.signals import HANDLED, hold_signals, release_signals
+from proxy.telemetry import flush_within
 
 _log = structlog.get_logger("mirrormend.server")
 
@@ -32,6 +33,7 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
 """Seconds. A worker that dies is replaced after the first pause; if it lived shorter than that, the pause doubles each time."""
 
+_LAST_LINES_WITHIN = 1.0
 _LOOK_FOR_PARENT = 1.0
 _PR_SET_PDEATHSIG = 1
 
@@ -210,6 +212,7 @@ class Workers:
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
+                flush_within(_LAST_LINES_WITHIN)
                 os._exit(status)
         self._running[pid] = _Worker(number, time.monotonic())
         release_signals()
@@ -252,6 +255,7 @@ def _end_with_parent(parent: int, line: socket.socket, end_within: float) -> Non
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(end_within)
+    flush_within(_LAST_LINES_WITHIN)
     os._exit(1)
 
 

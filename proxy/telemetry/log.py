@@ -2,7 +2,8 @@
 
 Whatever is logged may have been sent by a stranger, so that no value can end a line or command a terminal,
 and may hold a credential, so that what looks like one is censored. The traceback of an error is the only thing of several lines:
-in JSON it is one text, and for people each of its lines is indented.
+in JSON it is one text, and for people each of its lines is indented. Lines below a warning are written once a turn of the event loop
+(`telemetry.output`).
 """
 
 import json
@@ -19,6 +20,8 @@ from typing import Any, Protocol, TextIO, cast
 import msgspec
 import structlog
 from structlog.typing import BindableLogger, EventDict, Processor, WrappedLogger
+
+from proxy.telemetry.output import Output, opened
 
 # At the end of a key only: facts are kept by file name too, and tokenizers-0.21.0.tar.gz is no token.
 _SECRET_KEY = re.compile(r"(^|[_-])(authorization|password|passwd|secret|token|cookie|credential|api[_-]?key)s?$", re.IGNORECASE)
@@ -50,7 +53,7 @@ def configure_logging(section: LogChoice, stream: TextIO | None = None) -> None:
     stream = sys.stderr if stream is None else stream
     level = logging.getLevelNamesMapping()[section.level.upper()]
     processors = _processors(section.format, stream)
-    lines = _Lines(stream)
+    lines = _Lines(opened(stream))
     structlog.configure(
         processors=processors,
         wrapper_class=_levelled(level),
@@ -73,7 +76,7 @@ def change_logging(section: LogChoice) -> None:
         return
     level = logging.getLevelNamesMapping()[section.level.upper()]
     # Loggers in use hold this very list and this very class.
-    handler.processors[:] = _processors(section.format, handler.stream)
+    handler.processors[:] = _processors(section.format, handler.output.stream)
     _set_level(settings["wrapper_class"], level)
     _set_level_of_libraries(root, level)
 
@@ -148,24 +151,18 @@ class _Clock:
 
 
 class _Lines:
-    """Writes lines to a stream, each in one piece. A stream that is gone must not take a request with it."""
+    """The lines of the logger called `name`, of all loggers to one `output`."""
 
-    def __init__(self, stream: TextIO, name: str = "") -> None:
+    def __init__(self, output: Output, name: str = "") -> None:
         self.name = name
-        self.stream = stream
+        self.output = output
+        self.debug = self.info = self.log = self.msg = output.write_soon
+        # Whoever looks for the cause of a crash finds these.
+        self.warning = self.error = self.critical = self.exception = output.write
 
     def named(self, name: str = "", *_: object) -> "_Lines":
-        """Gives a writer to the same stream for the logger called `name`."""
-        return _Lines(self.stream, name)
-
-    def msg(self, line: str) -> None:
-        try:
-            self.stream.write(line + "\n")
-            self.stream.flush()
-        except (OSError, ValueError):
-            return
-
-    debug = info = warning = error = critical = exception = log = msg
+        """Return a writer to the same output for the logger called `name`."""
+        return _Lines(self.output, name)
 
 
 def line_told_often(logger: str, event: str, *, of_each: tuple[str, str], **facts: object) -> Callable[[str, str], None]:
@@ -200,11 +197,12 @@ def _line_of(logger: str, event: str, of_each: tuple[str, str], facts: Mapping[s
         rendered = rendered | {"timestamp": marks[0]} if processor is clock else processor(lines, "info", rendered)
     start, *parts = re.split(f"({'|'.join(marks)})", str(rendered))
     # Spelled out, since this runs for each page at hand: joining what a loop gives takes four times as long.
+    write = lines.output.write_soon
     (a, after_a), (b, after_b), (c, after_c) = ((marks.index(mark), text) for mark, text in zip(parts[::2], parts[1::2], strict=True))
 
     def tell(first: str, second: str) -> None:
         values = clock.now(), first, second
-        lines.msg(f"{start}{values[a]}{after_a}{values[b]}{after_b}{values[c]}{after_c}")
+        write(f"{start}{values[a]}{after_a}{values[b]}{after_b}{values[c]}{after_c}")
 
     return tell
 
@@ -222,9 +220,9 @@ class _FromStandardLibrary(logging.Handler):
         self._lines = lines
 
     @property
-    def stream(self) -> TextIO:
-        """Where it writes to."""
-        return self._lines.stream
+    def output(self) -> Output:
+        """The output that it writes to."""
+        return self._lines.output
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -234,7 +232,7 @@ class _FromStandardLibrary(logging.Handler):
                 event["exc_info"] = record.exc_info
             for process in self.processors:
                 event = process(lines, record.levelname.lower(), event)
-            lines.msg(event)
+            (lines.info if record.levelno < logging.WARNING else lines.warning)(event)
         except Exception:  # noqa: BLE001 - a record that cannot be written is the logging module's to report
             self.handleError(record)
 
