@@ -18,7 +18,8 @@ from proxy.server.context import facts_of, identity_of, index_of
 from proxy.server.encodings import choose_encoding
 from proxy.server.outcomes import Problem, problem_response
 from proxy.server.request_id import request_id_of
-from proxy.server.warm import AtHand, remember
+from proxy.server.response_memo import AtHand
+from proxy.server.warm import remember
 from proxy.upstream import lowered
 
 _INLINE_LINKS = {Form.JSON: 8000, Form.HTML: 2500, Form.LEGACY_HTML: 2500}

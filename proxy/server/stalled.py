@@ -1,11 +1,9 @@
 """Connections on which a client takes nothing of what it asked for are given up, so that they hold nothing at the mirror for ever.
 
-A client that sends nothing is hung up on by aiohttp's keep-alive timer, which runs from the beginning of a connection.
+A client that sends nothing is hung up on by the idle timer of its connection (`server.warm`).
 """
 
 import asyncio
-
-from aiohttp.web_protocol import RequestHandler
 
 from proxy.server.resetting import reset
 
@@ -13,31 +11,26 @@ STALLED_FOR = 60.0
 """Seconds for which what waits to be sent may stay too much: at the least, a client has to take about a kilobyte a second."""
 
 
-class ImpatientHandler(RequestHandler):
-    """A connection that does not wait for ever until its client takes what it is sent."""
+class WriteTimeout:
+    """Resets `transport` if its client does not take most of what it is sent within the time."""
 
-    __slots__ = ("_stalled",)
+    __slots__ = ("_running", "_transport")
 
-    def pause_writing(self) -> None:
-        """Notes that the client takes less than it is sent."""
-        super().pause_writing()
-        self._stalled: asyncio.TimerHandle | None = self._loop.call_later(STALLED_FOR, self._give_up)
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
+        self._transport = transport
+        self._running: asyncio.TimerHandle | None = None
 
-    def resume_writing(self) -> None:
-        """Notes that it has taken most of it."""
-        super().resume_writing()
-        self._forget()
+    def start(self) -> None:
+        """Begin to wait: the client takes less than it is sent."""
+        self.stop()
+        self._running = asyncio.get_running_loop().call_later(STALLED_FOR, self._give_up)
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Waits for nothing any more."""
-        super().connection_lost(exc)
-        self._forget()
-
-    def _forget(self) -> None:
-        stalled, self._stalled = getattr(self, "_stalled", None), None
-        if stalled is not None:
-            stalled.cancel()
+    def stop(self) -> None:
+        """Wait no more: the client has taken most of it, or is gone."""
+        if self._running is not None:
+            self._running.cancel()
+            self._running = None
 
     def _give_up(self) -> None:
-        if self.transport is not None:
-            reset(self.transport)
+        self._running = None
+        reset(self._transport)

@@ -1,220 +1,205 @@
-"""Pages that are at hand, answered before a request is even parsed: the same bytes asked again get the same bytes again.
+"""Connections of clients: pages at hand are answered before a request is even parsed, all else is aiohttp's.
 
-Rules for this file: nothing is answered that `Index.at_hand` does not vouch for at that moment; only what the shared identity asked
-is remembered, so that no credential is; whatever is unusual goes the ordinary way.
+A `WarmHandler` stands before aiohttp's handler of the same connection and reads nothing of HTTP: it looks up whole requests in the
+`ResponseMemo` and hands on what is not there. It answers only while nothing that it handed on is under way.
 
-It stands on some attributes of aiohttp's RequestHandler that are not public; where one is missing, every request goes the ordinary way.
+Rules for this file: of aiohttp only names without an underscore are used; where one does not do any more what it did, every request
+goes the ordinary way.
 """
 
 import asyncio
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from email.utils import formatdate
-from typing import Any
+from typing import Any, cast
 
 import structlog
-from aiohttp import hdrs, web
-from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
+from aiohttp import StreamReader, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler
 
-from proxy.config.sections import CLIENT_ADDRESS_HEADERS
-from proxy.core.render import Form
-from proxy.index import Index, ServedPage
 from proxy.server.access import ADMISSION
-from proxy.server.context import facts_of
-from proxy.server.counting import COUNTS, answered
 from proxy.server.outcomes import problem_of_refusal, problem_response
-from proxy.server.request_id import HEADER, HINT, new_ids, without_id
-from proxy.server.stalled import ImpatientHandler
-from proxy.telemetry import line_told_often
-from proxy.telemetry.counts import Tally
+from proxy.server.request_id import HEADER
+from proxy.server.response_memo import AtHand, ResponseMemo, is_one_head
+from proxy.server.stalled import WriteTimeout
 
 _log = structlog.get_logger("mirrormend.server")
 
-_ANSWERS = 2048
 _LONGEST_REQUEST = 1024
 _BREAK_OFF_WITHIN = 0.2
-_ID_LINE = f"\r\n{HEADER}: ".encode()
-_END_OF_HEAD = b"\r\n\r\n"
-_NEEDED = (
-    "_force_close",
-    "_close",
-    "_messages",
-    "_waiter",
-    "_request_count",
-    "_next_keepalive_close_time",
-    "_keepalive_timeout",
-    "_manager",
-)
-_UNUSUAL = (
-    hdrs.AUTHORIZATION,
-    hdrs.PROXY_AUTHORIZATION,
-    hdrs.COOKIE,
-    hdrs.EXPECT,
-    hdrs.UPGRADE,
-    hdrs.CONTENT_LENGTH,
-    hdrs.TRANSFER_ENCODING,
-)
+_NEVER = 10 * 365 * 86400.0
+"""Seconds until aiohttp would hang up on an idle connection. It does not see what is answered here, so the idle timer is ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class AtHand:
-    """A page as it is served to one kind of request: the index that vouches for it, and which of its bodies it is."""
-
-    index: Index
-    name: str
-    served: ServedPage
-    form: Form
-    encoding: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What a request gets as long as the page is the one with this serial number; the time goes between the two parts of the head.
-
-    It holds no page, so that none outlives its use. Where the `client` is not simply who connects, it is so for this `peer` alone.
-    """
-
-    index: Index
-    name: str
-    serial: int
-    before: bytes
-    after: bytes
-    body: tuple[Form, str] | None
-    tell: Callable[[str, str], None]
-    client: str | None
-    peer: str
-    tally: Tally
-
-
-class WarmAnswers:
-    """The answers to requests for pages at hand, by the bytes of the request."""
-
-    def __init__(self) -> None:
-        self._answers: dict[bytes, _Answer] = {}
-        self._second = 0
-        self._date = b""
-        self.new_id = new_ids()
-
-    def answer(self, request: bytes, peer: str) -> tuple[bytes, bytes] | None:
-        """Gives head and body of the answer to `request`, which came from the address `peer`; None where it has to go the ordinary way."""
-        request_id = ""
-        if HINT in request:
-            request, request_id = without_id(request)
-        known = self._answers.get(request)
-        if known is None or (known.client is not None and known.peer != peer):
-            return None
-        served = known.index.at_hand(known.name)
-        if served is None or served.serial != known.serial:
-            del self._answers[request]
-            return None
-        content = b""
-        if known.body is not None:
-            body = served.ready(*known.body)
-            if body is None:
-                return None
-            content = body.content
-        known.tally.at_hand += 1
-        request_id = request_id or self.new_id()
-        known.tell(request_id, known.client or peer)
-        return b"".join((known.before, self._date_now(), _ID_LINE, request_id.encode(), known.after)), content
-
-    def remember(self, raw: bytes, peer: str, request: web.Request, response: web.Response, page: AtHand) -> None:
-        """Notes how `raw` from the address `peer`, which was `request`, was answered, unless it is a request of an unusual kind."""
-        usual = request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive
-        # One head of a GET and nothing else: what follows it may be another request, or a part of one, and is the parser's to read.
-        usual = usual and raw.startswith(b"GET ") and raw.find(_END_OF_HEAD) == len(raw) - len(_END_OF_HEAD)
-        raw, _ = without_id(raw)
-        # An id that is left was refused, so that this request is unlike the next one.
-        usual = usual and HEADER.lower().encode() not in raw.lower()
-        if not usual or any(name in request.headers for name in _UNUSUAL) or response.status not in {200, 304}:
-            return
-        headers = [f"{name}: {value}" for name, value in response.headers.items()]
-        if response.status == 200:
-            headers.append(f"{hdrs.CONTENT_LENGTH}: {response.content_length}")
-        if any("\r" in header or "\n" in header for header in headers):
-            return
-        before = f"HTTP/1.1 {response.status} {response.reason}\r\n{hdrs.SERVER}: {SERVER_SOFTWARE}\r\n{hdrs.DATE}: "
-        after = "\r\n" + "\r\n".join(headers) + "\r\n\r\n"
-        if len(self._answers) >= _ANSWERS:
-            self._answers.clear()
-        facts = dict(facts_of(request))
-        client = facts.pop("client", peer)
-        self._answers[raw] = _Answer(
-            page.index,
-            page.name,
-            page.served.serial,
-            before.encode(),
-            after.encode(),
-            (page.form, page.encoding) if response.status == 200 else None,
-            line_told_often(
-                "mirrormend.server",
-                "request",
-                method=request.method,
-                path=request.rel_url.raw_path,
-                status=response.status,
-                ms=0.0,
-                **facts,
-                of_each=("request_id", "client"),
-            ),
-            None if client == peer and not any(name in request.headers for name in CLIENT_ADDRESS_HEADERS) else client,
-            peer,
-            request.app[COUNTS].requests.tally(answered(request, response.status)),
-        )
-
-    def _date_now(self) -> bytes:
-        second = int(time.time())
-        if second != self._second:
-            self._second, self._date = second, formatdate(second, usegmt=True).encode()
-        return self._date
-
-
-class WarmHandler(ImpatientHandler):
+class WarmHandler(asyncio.Protocol):
     """A connection that answers what is at hand itself, and leaves the rest to aiohttp."""
 
-    __slots__ = ("_at_start_of_request", "_peer", "_request_bytes", "_warm")
+    __slots__ = (
+        "_begun",
+        "_ended",
+        "_handed_on",
+        "_idle",
+        "_idle_since",
+        "_in_step",
+        "_loop",
+        "_memo",
+        "_paused",
+        "_peer",
+        "_plain",
+        "_ready",
+        "_request_bytes",
+        "_server",
+        "_write_timeout",
+        "transport",
+    )
 
-    def __init__(self, manager: web.Server, warm: WarmAnswers, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
-        super().__init__(manager, loop=loop, **options)
-        self._warm = warm
-        self._request_bytes = b""
+    def __init__(self, server: "WarmServer", memo: ResponseMemo) -> None:
+        self._server = server
+        self._memo = memo
+        self._loop = asyncio.get_running_loop()
+        self._plain = server.plain_handler(self)
         self._peer = ""
+        self._request_bytes = b""
+        self.transport: asyncio.Transport | None = None
+        self._write_timeout: WriteTimeout | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+        # Requests: how many whole heads were handed on, how many of those handed on aiohttp began, and how many it has answered.
+        self._handed_on = self._begun = self._ended = 0
         # Once a request came in pieces, or with a body, where the next one begins is the parser's knowledge alone.
-        self._at_start_of_request = all(hasattr(self, name) for name in _NEEDED)
+        self._in_step = True
+        self._paused = False
+        # All of it at a glance: in step, nothing under way, and the client takes what it is sent.
+        self._ready = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Notes who connects."""
-        super().connection_made(transport)
+        """Note who connects."""
+        # uvloop's are no subclass of it.
+        self.transport = cast("asyncio.Transport", transport)
+        self._write_timeout = WriteTimeout(self.transport)
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._server.connected(self)
+        self._plain.connection_made(transport)
+        self._idle_since = self._loop.time()
+        self._idle = self._loop.call_at(self._idle_since + self._server.idle_timeout, self._look_whether_idle)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Wait for nothing any more."""
+        self.transport = None
+        self._in_step = self._ready = False
+        self._plain.connection_lost(exc)
+        self._server.disconnected(self)
+        if self._write_timeout is not None:
+            self._write_timeout.stop()
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
 
     def data_received(self, data: bytes) -> None:
-        """Takes what arrives; answers it where it is one whole request for a page at hand, and nothing else is under way."""
-        if not self._at_start_of_request or not data:
-            super().data_received(data)
-            return
-        waiter, transport = self._waiter, self.transport
-        idle = waiter is not None and not waiter.done() and not self._messages and not self._paused
-        if idle and transport is not None and not self._force_close and not self._close:
-            answer = self._warm.answer(data, self._peer)
+        """Answer `data` if it is one whole request for a page at hand and nothing else is under way; else hand it on."""
+        if self._ready:
+            answer = self._memo.answer(data, self._peer)
             if answer is not None:
-                transport.writelines(answer)
-                self._request_count += 1
-                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-                if self._manager is not None:
-                    self._manager.requests_count += 1
+                head, body = answer
+                transport = self.transport
+                if transport is not None:
+                    if body:
+                        transport.writelines(answer)
+                    else:
+                        transport.write(head)
+                self._idle_since = self._loop.time()
                 return
-        count = self._request_count
-        super().data_received(data)
-        whole = self._request_count == count + 1 and data.endswith(_END_OF_HEAD) and bool(self._messages)
-        self._at_start_of_request = whole and self._messages[-1][1] is EMPTY_PAYLOAD and not self._upgraded
-        self._request_bytes = data if self._at_start_of_request and idle and len(data) <= _LONGEST_REQUEST else b""
+        if self._in_step:
+            self._request_bytes = data if self._ready and len(data) <= _LONGEST_REQUEST else b""
+            self._ready = False
+            self._in_step = is_one_head(data)
+            self._handed_on += 1
+        self._plain.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Hand on that the client sends no more."""
+        self._plain.eof_received()
+        return None
+
+    def pause_writing(self) -> None:
+        """Note that the client takes less than it is sent."""
+        self._paused, self._ready = True, False
+        self._plain.pause_writing()
+        if self._write_timeout is not None:
+            self._write_timeout.start()
+
+    def resume_writing(self) -> None:
+        """Note that it has taken most of it."""
+        self._paused = False
+        self._become_ready()
+        self._plain.resume_writing()
+        if self._write_timeout is not None:
+            self._write_timeout.stop()
+
+    def begun(self) -> None:
+        """Note that aiohttp begins with a request that was handed on."""
+        self._begun += 1
+
+    def ended(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Note that all of the response has been handed to the transport."""
+        self._ended += 1
+        self._request_bytes = b""
+        self._idle_since = self._loop.time()
+        if not response.keep_alive or request.body_exists or hdrs.UPGRADE in request.headers or request.method == hdrs.METH_CONNECT:
+            self._in_step = False
+        self._become_ready()
+        if self._idle is None and self.transport is not None:
+            self._idle = self._loop.call_at(self._idle_since + self._server.idle_timeout, self._look_whether_idle)
+
+    def answer_no_more(self) -> None:
+        """Leave all that still comes to aiohttp, which is about to end."""
+        self._in_step = self._ready = False
+
+    def remember(self, request: web.Request, response: web.Response, page: AtHand) -> None:
+        """Note how the request under way was answered, for the next one with the same bytes."""
+        raw, self._request_bytes = self._request_bytes, b""
+        if raw:
+            self._memo.remember(raw, self._peer, request, response, page)
+
+    def _become_ready(self) -> None:
+        self._ready = self._in_step and not self._paused and self._ended == self._begun == self._handed_on
+
+    def _look_whether_idle(self, *, again: bool = True) -> None:
+        self._idle = None
+        if self.transport is None or self._begun > self._ended:
+            # Under way: its end sets the timer again.
+            return
+        due = self._idle_since + self._server.idle_timeout
+        if self._loop.time() < due:
+            self._idle = self._loop.call_at(due, self._look_whether_idle)
+        elif again:
+            # A request that was handed on just now is begun in the next turn of the loop.
+            self._loop.call_soon(lambda: self._look_whether_idle(again=False))
+        else:
+            self.transport.close()
+
+
+class _PlainHandler(web.RequestHandler):
+    """aiohttp's handler of a connection, which tells the one before it what it does."""
+
+    __slots__ = ("_new_id", "before")
+
+    def __init__(self, server: web.Server, before: WarmHandler, memo: ResponseMemo, **options: Any) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)
+        self.before = before
+        self._new_id = memo.new_id
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the response (aiohttp), and tell that it was sent."""
+        sent, lost = await super().finish_response(request, resp, start_time)
+        if not lost:
+            self.before.ended(request, sent)
+        return sent, lost
 
     def log_exception(self, *arguments: Any, **details: Any) -> None:
-        """Logs a failure (aiohttp); what was no HTTP is nobody's failure here, and a line of it is enough.
+        """Log a failure (aiohttp); what was no HTTP is nobody's failure here, and a line of it is enough.
 
         The error quotes what came, which may be credentials: so its name alone is told.
         """
@@ -230,42 +215,61 @@ class WarmHandler(ImpatientHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answers what no handler was called for (aiohttp) as everything that fails is answered, with the parser's own words."""
+        """Answer what no handler was called for (aiohttp) as everything that fails is answered, with the parser's own words."""
         super().handle_error(request, status, exc, message)
-        request_id = self._warm.new_id()
+        request_id = self._new_id()
         response = problem_response(problem_of_refusal(status, message or "See the log."), None, None, request_id)
         response.headers[HEADER] = request_id
         response.force_close()
         return response
 
-    def remember(self, request: web.Request, response: web.Response, page: AtHand) -> None:
-        """Notes how the request under way was answered, for the next one with the same bytes."""
-        raw, self._request_bytes = self._request_bytes, b""
-        if raw:
-            self._warm.remember(raw, self._peer, request, response, page)
 
+class WarmServer(web.Server):
+    """Makes the connections of `application`, a server that aiohttp set up, and ends them; `options` are aiohttp's for each."""
 
-class WarmRunner(web.AppRunner):
-    """Runs an application on connections that answer what is at hand themselves."""
+    def __init__(self, application: web.Server, memo: ResponseMemo, idle_timeout: float, **options: Any) -> None:
+        super().__init__(application.request_handler, request_factory=self._begin)
+        self._new_request = application.request_factory
+        self._memo = memo
+        self._options = options
+        self._clients: set[WarmHandler] = set()
+        self._handling: set[asyncio.Task[None]] = set()
+        self.idle_timeout = idle_timeout
+        """Seconds after which a connection without a request is closed."""
 
-    async def _make_server(self) -> web.Server:
-        return _WarmServer(await super()._make_server())
+    def __call__(self) -> WarmHandler:  # type: ignore[override]  # all that asyncio wants is a protocol
+        """Make what stands at this end of a new connection."""
+        return WarmHandler(self, self._memo)
 
+    @property
+    def connections(self) -> list[WarmHandler]:  # type: ignore[override]  # those that asyncio knows, not those behind them
+        """The connections that are open."""
+        return list(self._clients)
 
-class _WarmServer(web.Server):
-    def __init__(self, plain: web.Server) -> None:
-        self.__dict__.update(plain.__dict__)
-        self._warm = WarmAnswers()
+    def plain_handler(self, before: WarmHandler) -> web.RequestHandler:
+        """Make aiohttp's handler behind `before`."""
+        return _PlainHandler(self, before, self._memo, keepalive_timeout=_NEVER, **self._options)
 
-    def __call__(self) -> RequestHandler:
-        return WarmHandler(self, self._warm, loop=self._loop, **self._kwargs)
+    def connected(self, client: WarmHandler) -> None:
+        """Note a new connection."""
+        self._clients.add(client)
+
+    def disconnected(self, client: WarmHandler) -> None:
+        """Note that a connection is closed."""
+        self._clients.discard(client)
+
+    def pre_shutdown(self) -> None:
+        """Take no more requests from those who are connected."""
+        for client in self._clients:
+            client.answer_no_more()
+        super().pre_shutdown()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's own name
         """Give requests `timeout` seconds to finish in all, then break off what is left.
 
         aiohttp waits as long twice: for a request to finish, and once more for it to end after its body was broken off.
         """
-        handling = [each for each in (connection._task_handler for connection in self._connections) if each is not None]  # noqa: SLF001
+        handling = list(self._handling)
         if handling:
             _, left = await asyncio.wait(handling, timeout=timeout)
             # They reset what they began to send: aiohttp would only close it, which is the end of a whole body to some clients.
@@ -275,8 +279,72 @@ class _WarmServer(web.Server):
                 await asyncio.wait(left, timeout=_BREAK_OFF_WITHIN)
         await super().shutdown(_BREAK_OFF_WITHIN)
 
+    def _begin(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> web.BaseRequest:
+        if isinstance(protocol, _PlainHandler):
+            protocol.before.begun()
+        if task not in self._handling:
+            # It outlives its connection where the client goes away meanwhile.
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
+        return self._new_request(message, payload, protocol, writer, task)
+
+
+class WarmRunner(web.AppRunner):
+    """Runs an application on connections that answer what is at hand themselves.
+
+    Idle ones are closed after `keepalive_timeout` seconds, and requests have `shutdown_timeout` seconds to finish at the end.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        keepalive_timeout: float = 3630.0,
+        shutdown_timeout: float = 60.0,
+        handle_signals: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(app, handle_signals=handle_signals, shutdown_timeout=shutdown_timeout)
+        self._idle_timeout = keepalive_timeout
+        self._drain = shutdown_timeout
+        self._options = options
+        self._warm: WarmServer | None = None
+
+    @property
+    def server(self) -> WarmServer | None:
+        """The server that makes connections, once it is set up."""
+        return self._warm
+
+    async def setup(self) -> None:
+        """Start the application."""
+        await super().setup()
+        application = super().server
+        if application is None:
+            raise RuntimeError("aiohttp set up no server")
+        self._warm = WarmServer(application, ResponseMemo(self.app[ADMISSION]), self._idle_timeout, **self._options)
+
+    async def shutdown(self) -> None:
+        """End the connections, as part of `cleanup`."""
+        if self._warm is not None:
+            self._warm.pre_shutdown()
+        await super().shutdown()
+        if self._warm is not None:
+            await self._warm.shutdown(self._drain)
+
+    async def cleanup(self) -> None:
+        """Stop to listen, end the connections, and end the application."""
+        await super().cleanup()
+        self._warm = None
+
 
 def remember(request: web.Request, response: web.Response, page: AtHand) -> None:
-    """Notes how `request` was answered, where its connection can make use of it."""
-    if isinstance(request.protocol, WarmHandler) and request.app[ADMISSION].short_way:
-        request.protocol.remember(request, response, page)
+    """Note how `request` was answered, where its connection can make use of it."""
+    if isinstance(request.protocol, _PlainHandler):
+        request.protocol.before.remember(request, response, page)

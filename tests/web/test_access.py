@@ -15,11 +15,15 @@ import pytest
 from aiohttp import web
 
 from proxy.config import AccessSection, Settings, SettingsError
+from proxy.index import Index
 from proxy.server import stalled
 from proxy.server.access import admission, turns
+from proxy.server.access.accounts import Accounts
 from proxy.server.access.admission import OPEN
 from proxy.server.access.file_watch import Marks
 from proxy.server.reload import reload
+from proxy.server.response_memo import ResponseMemo
+from tests.clock import Clock
 from tests.conftest import Client, MakeClient
 from tests.faults import Target, artifactory_404, hang
 from tests.listing import content_by_name
@@ -605,3 +609,137 @@ async def test_a_file_comes_whole_through_access_control(stocked: BrokenMirror, 
             return await response.read()
 
     assert set(await asyncio.gather(*(fetch() for _ in range(40)))) == {content_by_name(WHEEL)}
+
+
+@pytest.mark.parametrize("authorization", ALLOWED)
+async def test_a_page_is_at_hand_for_whoever_signs_in_too(
+    stocked: BrokenMirror, access: dict[str, Any], monkeypatch: pytest.MonkeyPatch, authorization: str
+) -> None:
+    line = f"Authorization: {authorization}"
+    async with running(stocked, monkeypatch, access=access) as server, connected_from(server, "127.0.0.1") as connection:
+        warm = await warmed(server, connection, line)
+        plain = await connection.get(line, "X-Unlike: others")
+        before = server.ordinary
+        assert (await connection.get(line.lower().replace(authorization.lower(), authorization)))[0] == 200
+        assert (await connection.get(line.replace(authorization, f"{authorization}x")))[0] == 401
+    assert server.ordinary == before + 1
+    assert warm[0] == 200
+    assert warm[2] == plain[2]
+    assert {**warm[1], "date": "", "x-request-id": ""} == {**plain[1], "date": "", "x-request-id": ""}
+    assert warm[1]["cache-control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize("authorization", ALLOWED)
+async def test_a_page_at_hand_is_refused_once_its_account_is_struck_off(
+    stocked: BrokenMirror, access: dict[str, Any], monkeypatch: pytest.MonkeyPatch, authorization: str
+) -> None:
+    line = f"Authorization: {authorization}"
+    async with running(stocked, monkeypatch, access=access) as server, connected_from(server, "127.0.0.1") as connection:
+        await warmed(server, connection, line)
+        others = Accounts(("f" * 32,), {"ada": ADA.partition(":")[2].replace("$04$", "$05$").encode()})
+        server.runner.app[admission.ADMISSION].change(AccessSection.model_validate({"tokens": ["f" * 32]}), others)
+        for _ in range(3):
+            assert (await connection.get(line))[0] == 401
+
+
+async def test_a_request_that_old_rules_let_in_leaves_nothing_for_new_ones(stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(stocked, monkeypatch) as server, connected_from(server, "127.0.0.1") as connection:
+        await warmed(server, connection)
+        page, gate = Index.page, server.runner.app[admission.ADMISSION]
+
+        async def closed_meanwhile(self: Index, *arguments: Any) -> Any:
+            served = await page(self, *arguments)
+            gate.change(AccessSection.model_validate({"tokens": [TOKEN]}), Accounts((TOKEN,), {}))
+            return served
+
+        monkeypatch.setattr(Index, "page", closed_meanwhile)
+        assert (await connection.get("X-Unlike: others"))[0] == 200
+        for _ in range(3):
+            assert (await connection.get("X-Unlike: others"))[0] == 401
+
+
+async def test_a_password_in_use_is_checked_anew_behind_pages_at_hand(
+    stocked: BrokenMirror, access: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"Authorization: {ALLOWED[-1]}"
+    clock, checks = Clock(), []
+    check = bcrypt.checkpw
+
+    def counted(*arguments: Any) -> bool:
+        checks.append(arguments)
+        return check(*arguments)
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    async with running(stocked, monkeypatch, access=access) as server, connected_from(server, "127.0.0.1") as connection:
+        monkeypatch.setattr(server.runner.app[admission.ADMISSION]._doorkeeper, "_clock", clock)
+        await warmed(server, connection, line)
+        assert len(checks) == 1
+        clock.passes(250)
+        before = server.ordinary
+        assert (await connection.get(line))[0] == 200
+        assert server.ordinary == before + 1
+        await until(lambda: len(checks) == 2)
+        await warmed(server, connection, line)
+        clock.passes(301)
+        before = server.ordinary
+        assert (await connection.get(line))[0] == 200
+        assert server.ordinary == before + 1
+
+
+async def test_no_credential_is_remembered_with_a_page_at_hand(
+    stocked: BrokenMirror, access: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[ResponseMemo] = []
+    made = ResponseMemo.__init__
+
+    def keep(self: ResponseMemo, *arguments: Any) -> None:
+        made(self, *arguments)
+        kept.append(self)
+
+    monkeypatch.setattr(ResponseMemo, "__init__", keep)
+    async with running(stocked, monkeypatch, access=access) as server, connected_from(server, "127.0.0.1") as connection:
+        for authorization in ALLOWED:
+            await warmed(server, connection, f"Authorization: {authorization}")
+        held = repr([vars(each) for each in kept])
+    assert "_Answer(" in held
+    for authorization in (*ALLOWED, TOKEN, PASSWORD):
+        assert authorization not in held
+
+
+async def test_a_page_at_hand_counts_against_the_rate_and_is_refused_beyond_it(
+    stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(stocked, monkeypatch, access={"requests_per_second": 100}) as server:
+        async with connected_from(server, "127.0.0.1") as connection:
+            await warmed(server, connection)
+            limits = server.runner.app[admission.ADMISSION]._turns
+            assert limits is not None
+            client = limits._clients["127.0.0.1"]
+            even, before = client.even, server.ordinary
+            assert (await connection.get())[0] == 200
+            assert server.ordinary == before
+            assert client.even > even
+            client.even = asyncio.get_running_loop().time() + 3600
+            assert (await connection.get())[0] == 429
+        async with connected_from(server, "127.0.0.2") as connection:
+            before = server.ordinary
+            assert (await connection.get())[0] == 200
+            assert server.ordinary == before
+
+
+async def test_a_page_at_hand_waits_where_a_client_has_as_many_requests_as_it_may(
+    stocked: BrokenMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        running(stocked, monkeypatch, access={"requests_at_once": 1}) as server,
+        connected_from(server, "127.0.0.1") as connection,
+        connected_from(server, "127.0.0.1") as other,
+    ):
+        await warmed(server, connection)
+        monkeypatch.setattr(turns, "_PATIENCE", 0.1)
+        stocked.fault("page:other", hang(60))
+        await other.send(request(path="/simple/other/"))
+        limits = server.runner.app[admission.ADMISSION]._turns
+        assert limits is not None
+        await until(lambda: limits._clients["127.0.0.1"].requests == 1)
+        assert (await connection.get())[0] == 429

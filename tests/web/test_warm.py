@@ -1,10 +1,13 @@
 """A page at hand is answered without the ordinary way, and no client can tell but by the time it takes."""
 
+import ast
 import asyncio
 import gzip
+import inspect
 import io
 import json
 import logging
+import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,10 +21,11 @@ from proxy.config import LogSection, Settings
 from proxy.index import Index, ServedPage
 from proxy.server import warm
 from proxy.server.app import create_app
-from proxy.server.warm import WarmHandler, WarmRunner
+from proxy.server.warm import WarmHandler, WarmRunner, WarmServer, _PlainHandler
 from proxy.telemetry import configure_logging
 from tests.faults import artifactory_404, slow
 from tests.mirror import BrokenMirror
+from tests.waiting import until
 
 JSON = "application/vnd.pypi.simple.v1+json"
 WHEEL = "demo-1.0-py3-none-any.whl"
@@ -83,11 +87,11 @@ def request(*lines: str, method: str = "GET", path: str = "/simple/demo/") -> by
 
 @asynccontextmanager
 async def running(
-    mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch, *, keepalive_timeout: float = 75.0, **sections: Any
+    mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch, *, keepalive_timeout: float = 75.0, drain: float = 1.0, **sections: Any
 ) -> AsyncIterator[Running]:
     settings = Settings.model_validate({"upstream": {"url": mirror.url}, "store": {"location": "memory"}, **sections})
     app = create_app(settings)
-    runner = WarmRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=keepalive_timeout)
+    runner = WarmRunner(app, access_log=None, shutdown_timeout=drain, keepalive_timeout=keepalive_timeout)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     server = Running(runner)
@@ -297,6 +301,91 @@ async def test_a_client_that_does_not_read_is_not_written_to_without_end(mirror:
             assert transport.get_write_buffer_size() < 3 * size
         for _ in range(60):
             assert len((await connection.answer())[2]) == size
+
+
+async def test_a_connection_comes_back_to_what_is_at_hand_after_files_metadata_and_errors(server: Running) -> None:
+    async with connected(server) as connection:
+        await warmed(server, connection)
+        for path in (f"/files/demo/{WHEEL}", f"/files/demo/{WHEEL}.metadata", "/simple/demo", "/no/such/address", "/healthz"):
+            await connection.send(request(path=path))
+            await connection.answer()
+            await asyncio.sleep(0.02)
+            # A request for metadata may change what the page offers.
+            assert (await warmed(server, connection))[0] == 200
+
+
+async def test_a_connection_that_asks_for_what_is_at_hand_is_not_idle_and_is_closed_once_it_asks_for_nothing(
+    mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.add(WHEEL)
+    async with running(mirror, monkeypatch, keepalive_timeout=3.0) as server, connected(server) as connection:
+        await warmed(server, connection)
+        before, loop = server.ordinary, asyncio.get_running_loop()
+        until = loop.time() + 5.0
+        while loop.time() < until:
+            # However slow the machine is: three seconds without a request are never due while one comes each moment.
+            assert (await connection.get())[0] == 200
+        assert server.ordinary == before
+        assert await asyncio.wait_for(connection.reader.read(), 30) == b""
+
+
+async def test_a_request_whose_client_went_away_has_the_time_to_finish_too(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.add(WHEEL)
+    ended: list[str] = []
+    page = Index.page
+
+    async def slow_page(self: Index, *arguments: Any) -> ServedPage:
+        began.set()
+        try:
+            await asyncio.sleep(0.6)
+            ended.append("finished")
+        except asyncio.CancelledError:
+            ended.append("cut")
+            raise
+        return await page(self, *arguments)
+
+    began = asyncio.Event()
+    async with running(mirror, monkeypatch, drain=20.0) as server:
+        monkeypatch.setattr(Index, "page", slow_page)
+        async with connected(server) as connection:
+            await connection.send(request())
+            await began.wait()
+        assert server.runner.server is not None
+        await until(lambda: not server.runner.server or not server.runner.server.connections)
+    assert ended == ["finished"]
+
+
+async def test_a_request_that_takes_longer_than_an_idle_connection_is_kept_gets_its_answer(
+    mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.add(WHEEL)
+    mirror.fault(WHEEL, slow(1.0), methods=["GET"])
+    async with running(mirror, monkeypatch, keepalive_timeout=0.2) as server, connected(server) as connection:
+        await connection.send(request(path=f"/files/demo/{WHEEL}"))
+        assert (await connection.answer())[0] == 200
+        assert await asyncio.wait_for(connection.reader.read(), 10) == b""
+
+
+@pytest.mark.parametrize("ours", [WarmServer, WarmRunner, _PlainHandler])
+def test_nothing_that_is_aiohttp_s_own_is_touched(ours: type) -> None:
+    theirs = {name for base in ours.__mro__[1:] for name in _private(base)}
+    mine = {node.attr for node in ast.walk(_source(ours)) if isinstance(node, ast.Attribute)} | vars(ours).keys()
+    assert theirs
+    assert not {name for name in mine if _is_private(name)} & theirs
+
+
+def _source(each: type) -> ast.AST:
+    return ast.parse(textwrap.dedent(inspect.getsource(each)))
+
+
+def _private(each: type) -> set[str]:
+    """The private names that a class has, or gives its instances."""
+    stored = () if each is object else [node for node in ast.walk(_source(each)) if isinstance(node, ast.Attribute)]
+    return {name for name in {*vars(each), *(node.attr for node in stored if isinstance(node.ctx, ast.Store))} if _is_private(name)}
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__") and name != "_abc_impl"
 
 
 async def test_the_server_ends_while_a_client_keeps_its_connection(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:

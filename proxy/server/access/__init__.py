@@ -6,6 +6,7 @@ and `admission` stands before the handlers.
 """
 
 from proxy.server.access.accounts import read_accounts_at_rest
-from proxy.server.access.admission import ADMISSION, Admission, keep_from_shared_caches
+from proxy.server.access.admission import ADMISSION, Admission, for_one_client, keep_from_shared_caches
+from proxy.server.access.doorkeeper import Grant
 
-__all__ = ["ADMISSION", "Admission", "keep_from_shared_caches", "read_accounts_at_rest"]
+__all__ = ["ADMISSION", "Admission", "Grant", "for_one_client", "keep_from_shared_caches", "read_accounts_at_rest"]

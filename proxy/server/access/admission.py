@@ -21,7 +21,7 @@ from proxy.server.access.accounts import (
 )
 from proxy.server.access.callers import Callers, one_client
 from proxy.server.access.cores import usable_cores
-from proxy.server.access.doorkeeper import Doorkeeper
+from proxy.server.access.doorkeeper import Doorkeeper, Grant
 from proxy.server.access.file_watch import AT_REST, Change, FileWatch, Marks
 from proxy.server.access.turns import Shares, Turns
 from proxy.server.context import SIGNED_IN, facts_of
@@ -32,6 +32,8 @@ _log = structlog.get_logger("mirrormend.server")
 OPEN = frozenset({"/healthz", "/livez", "/readyz"})
 """Paths for orchestrators, without credentials and as often as they like; of the mirrors they tell the names, and whether they answer."""
 
+_CHANGES = web.RequestKey("changes", int)
+"""How often the rules had changed when the request came."""
 _LOOK_AGAIN = 5.0
 _FOR_SHARED_CACHES = ("public", "private", "s-maxage", "proxy-revalidate")
 
@@ -61,10 +63,19 @@ class Admission:
         self._doorkeeper.change(accounts)
         self._header_ignored = False
 
-    @property
-    def short_way(self) -> bool:
-        """Whether pages at hand may be given to who asks without credentials, before anything else is looked at."""
-        return self._turns is None and not self._section.controlled
+    def grant_of(self, request: web.Request) -> Grant | None:
+        """Return a grant for requests with the same bytes as `request`, which was let in; None if they have to be looked at each time."""
+        if request.get(_CHANGES) != self._doorkeeper.changes:
+            # It was let in by other rules than those of this moment.
+            return None
+        return self._doorkeeper.grant(request.headers.get("Authorization") if SIGNED_IN in request else None)
+
+    def lets_in_at_once(self, grant: Grant, client: str) -> bool:
+        """Return whether `client` is let in by `grant` without waiting; if so, its request is counted against its rate.
+
+        False is no refusal: `admit` decides then.
+        """
+        return self._doorkeeper.still_grants(grant) and (self._turns is None or self._turns.begin_at_once(one_client(client)))
 
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -73,6 +84,7 @@ class Admission:
         if self._callers.believes_headers:
             client = self._client_behind(client, request)
         facts_of(request)["client"] = client
+        request[_CHANGES] = self._doorkeeper.changes
         if request.path in OPEN:
             return await handler(request)
         if self._turns is None:
@@ -172,9 +184,14 @@ async def keep_from_shared_caches(request: web.Request, response: web.StreamResp
     """
     if SIGNED_IN not in request:
         return
-    given = [each.strip() for each in response.headers.get("Cache-Control", "").split(",")]
+    response.headers["Cache-Control"] = for_one_client(response.headers.get("Cache-Control", ""))
+
+
+def for_one_client(cache_control: str) -> str:
+    """Return the Cache-Control of an answer that no shared cache may keep, from what it would be otherwise."""
+    given = [each.strip() for each in cache_control.split(",")]
     kept = [each for each in given if each and each.partition("=")[0].lower() not in _FOR_SHARED_CACHES]
-    response.headers["Cache-Control"] = ", ".join(kept if "no-store" in kept else ["private", *kept])
+    return ", ".join(kept if "no-store" in kept else ["private", *kept])
 
 
 def _is_download(request: web.Request) -> bool:

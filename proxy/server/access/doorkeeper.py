@@ -80,6 +80,17 @@ class _Proven:
     renewed_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """That somebody is known: until accounts have changed once more than `changes` times, and as long as `password` is proven, if any.
+
+    It holds the digest of the password that was shown.
+    """
+
+    changes: int
+    password: bytes | None = field(default=None, repr=False)
+
+
 class Doorkeeper:
     """Knows the `accounts`; `clock` tells seconds and does not go back.
 
@@ -99,10 +110,13 @@ class Doorkeeper:
         self._threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="mirrormend-passwords")
         self._next_look: asyncio.TimerHandle | None = None
+        self.changes = 0
+        """How often `change` was called."""
         self.change(accounts)
 
     def change(self, accounts: Accounts) -> None:
         """Know these from now on, and forget what was decided of users whose hash is not the same as before."""
+        self.changes += 1
         self._accounts = accounts
         self._tokens = [self._digest(each) for each in accounts.token_digests]
         self._wrong.clear()
@@ -139,7 +153,7 @@ class Doorkeeper:
         if shown.user is None:
             return False
         password = shown.password.encode("utf-8", "surrogateescape")[:_BCRYPT_READS]
-        digest = self._digest(b"\0".join((shown.user.encode("utf-8", "surrogateescape"), password)))
+        digest = self._digest_of_password(shown.user, password)
         while self._accounts.hashes:
             decided = self._decided(digest, shown.user, password, client)
             if decided is not None:
@@ -150,6 +164,33 @@ class Doorkeeper:
             if outcome is not _Outcome.OUTDATED:
                 return outcome is _Outcome.RIGHT
         return False
+
+    def grant(self, authorization: str | None) -> Grant | None:
+        """Return the grant that an Authorization header has by the accounts of this moment; None if it shows nothing that could be known.
+
+        That of a password holds once it was found right. None in the place of a header is somebody who need not show any.
+        """
+        if authorization is None:
+            return Grant(self.changes)
+        shown = presented(authorization)
+        if shown is None:
+            return None
+        if self._is_token(shown):
+            return Grant(self.changes)
+        if shown.user is None:
+            return None
+        password = shown.password.encode("utf-8", "surrogateescape")[:_BCRYPT_READS]
+        return Grant(self.changes, self._digest_of_password(shown.user, password))
+
+    def still_grants(self, grant: Grant) -> bool:
+        """Return whether `grant` holds: accounts are the same, and the password, if any, is a yes that needs no renewal yet."""
+        if grant.changes != self.changes:
+            return False
+        if grant.password is None:
+            return True
+        proven = self._remembered.get(grant.password)
+        now = self._clock()
+        return proven is not None and now < proven.until and now < proven.renewed_at
 
     def _is_token(self, shown: Presented) -> bool:
         found = False
@@ -283,6 +324,9 @@ class Doorkeeper:
         check.password = b""
         if not check.outcome.done():
             check.outcome.set_result(outcome)
+
+    def _digest_of_password(self, user: str, password: bytes) -> bytes:
+        return self._digest(b"\0".join((user.encode("utf-8", "surrogateescape"), password)))
 
     def _digest_of_hash(self, user: str) -> bytes:
         return self._digest(self._accounts.hashes.get(user, b""))

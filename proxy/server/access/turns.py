@@ -62,6 +62,19 @@ class Turns:
         finally:
             known.requests -= 1
 
+    def begin_at_once(self, client: str) -> bool:
+        """Return whether a request of `client` that takes no time may begin now, and count it then; if not, nothing is counted."""
+        known = self._known(client)
+        if known.waiting or (known.places is not None and known.places.locked()):
+            return False
+        if self._interval is not None:
+            now = self._clock()
+            even = self._even(known, now, self._interval)
+            if even > now:
+                return False
+            known.even = even
+        return True
+
     async def _wait(self, client: str, known: _Client, delay: float) -> None:
         if delay > 0:
             await asyncio.sleep(delay)
@@ -77,11 +90,14 @@ class Turns:
         if self._interval is None:
             return 0.0
         now = self._clock()
-        even = max(known.even, now - max(_IN_A_ROW, self._interval)) + self._interval
+        even = self._even(known, now, self._interval)
         if even - now > _PATIENCE:
             raise TooManyRequests(client, even - now - _PATIENCE)
         known.even = even
         return even - now
+
+    def _even(self, known: _Client, now: float, interval: float) -> float:
+        return max(known.even, now - max(_IN_A_ROW, interval)) + interval
 
     def _known(self, client: str) -> _Client:
         known = self._clients.get(client)
