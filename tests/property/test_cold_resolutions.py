@@ -5,7 +5,7 @@ import os
 
 from hypothesis import Phase, example, given, reject, settings
 
-from tests.worlds.drawing import chain, siblings
+from tests.worlds.drawing import chain, siblings, world_of
 from tests.worlds.model import MadeWorld
 from tests.worlds.resolver import TooHard
 from tests.worlds.simulated import Resolution, resolve_cold
@@ -34,3 +34,14 @@ def test_of_a_release_that_the_bounds_read_by_then_tell_of_a_page_lists_what_the
     assert not dead, f"{dead}\n{world}"
     assert made.versions == right.versions, f"{world}"
     assert made.listed >= right.listed, f"{world}"
+
+
+@BOUNDED
+@given(worlds())
+@example(world_of(37))
+@example(world_of(193))
+def test_a_page_lists_what_the_mirror_has_also_where_a_conflict_or_a_later_bound_leads_to_the_release(world: MadeWorld) -> None:
+    made, right = resolved(world)
+    dead = sorted(made.listed & world.dead)
+    assert not dead, f"{dead}\n{world}"
+    assert made == right, f"{world}"
