@@ -1,7 +1,8 @@
 """The gate: core metadata for every wheel, whatever the mirror offers.
 
 The mirror's own copy comes first, then METADATA read out of the wheel by ranges,
-then that of the release's other wheels in the order in which uv would read them, then the sdist's PKG-INFO where it is static,
+then that of the release's other wheels in the order in which uv would read them, those for other platforms first,
+then the sdist's PKG-INFO where it is static,
 then the wheel itself as a second index has it.
 uv itself takes one wheel's metadata for all of a version.
 
@@ -12,7 +13,7 @@ the file may have requirements of its own.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +27,7 @@ from proxy.core.page import File, Packaging, Page, Sha256
 from proxy.core.render import MetadataOffer, Offer
 from proxy.core.verdict.judge import PASSING, PROOF, Cause, cause_of, is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
+from proxy.core.verdict.proof import platform_tag
 from proxy.core.verdict.reason import Reason
 from proxy.index.flights import SingleFlight, Tasks
 from proxy.index.metadata_reading import MetadataReader
@@ -187,9 +189,9 @@ class Gate:
         # The same file at another address comes before any other file.
         mark = mark_of(file)
         deliverable_first = sorted(siblings, key=lambda each: (mark_of(each) != mark, is_undeliverable(project.verdicts.get(each.key))))
-        wheels = [file, *deliverable_first][: 1 + _SIBLINGS]
+        wheels = [file, *deliverable_first]
         sdists = [each for each in release.files if each.packaging is Packaging.SDIST and each.key != file.key]
-        for source in (*wheels, *sdists):
+        for source in _other_platforms_first(wheels, sdists, tried):
             known = self._known(project, source)
             if known is not None and known.source != source.key:
                 # What is known of it is another file's, whose turn comes.
@@ -357,3 +359,20 @@ def metadata_url(url: str) -> str:
     """Gives the address of a file's core metadata (PEP 658): the file's own, with `.metadata` appended to the path."""
     path, mark, query = url.partition("?")
     return f"{path}.metadata{mark}{query}"
+
+
+def _other_platforms_first(wheels: Iterable[File], sdists: Iterable[File], tried: Mapping[str, _Failure]) -> Iterator[File]:
+    """Yield the first of the `wheels` and some others, last those for a platform of which one was `tried` in vain; then the sdists.
+
+    A mirror that lacks a wheel mostly lacks all of its platform, and where a request is a download each of these is one.
+    """
+    left, failed = list(wheels), set[str]()
+    mark = mark_of(left[0]) if left else None
+    for _ in range(min(1 + _SIBLINGS, len(left))):
+        # The same file at another address comes before any other file.
+        file = next((each for each in left if mark_of(each) == mark or platform_tag(each) not in failed), left[0])
+        left.remove(file)
+        yield file
+        if file.key in tried:
+            failed.add(platform_tag(file))
+    yield from sdists
