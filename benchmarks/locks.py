@@ -1,11 +1,11 @@
 """`uv lock` of the jupyter world: through the proxy, cold and warm, against the same lock direct on a healthy mirror.
 
-    python benchmarks/locks.py [--rounds N] [--tls [1.2]] [--touched]
+    python benchmarks/locks.py [--rounds N] [--tls [1.2]] [--touched [--kind KIND] [--seconds S]]
 
 Rounds are interleaved: direct, through the proxy, and through nginx as a cache, which mends nothing; near and 20 ms away.
 Every lock through the proxy must be whole and name no dead file. With `--tls` the mirrors speak TLS, and HTTP/2 to whoever asks for it,
 as uv does; the connections that a cold lock opened are counted by the mirror.
-`--touched` counts distinct files at the mirror instead, with the budget for costly mirrors.
+`--touched` counts distinct files at the mirror instead, until a minute after one cold lock, for the kinds of mirror that `--kind` names.
 """
 
 import argparse
@@ -174,21 +174,35 @@ def touched(log: Path) -> int:
     return len({found[1].removesuffix(".metadata") for found in _ASKED.finditer(log.read_text())})
 
 
-def measure_touched() -> None:
-    """Prints how many distinct files one cold lock touches, direct and through a proxy with the budget for costly mirrors."""
+def files_of_releases(wheels: set[str]) -> int:
+    """Return how many files the pages list of the releases of these `wheels`."""
+    releases = {tuple(wheel.lower().split("-", 2)[:2]) for wheel in wheels}
+    names = (name.lower() for project in World.load().projects.values() for name in project.files)
+    return sum(tuple(name.removesuffix(".tar.gz").removesuffix(".zip").split("-", 2)[:2]) in releases for name in names)
+
+
+_TOUCHED_WITHIN = 60.0
+"""Seconds after a cold lock within which what the proxy asks for counts: its background work goes on for hours."""
+
+
+def measure_touched(kind: str, seconds: float) -> None:
+    """Print how many distinct files one cold lock touches, through a proxy before a mirror of this kind, against direct and the lock."""
     locker = Locker()
     tree = mirrors.build()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         logs = Path(folder, "direct.log"), Path(folder, "proxied.log")
         healthy = stack.enter_context(mirrors.nginx(tree, log=logs[0]))
         broken = stack.enter_context(mirrors.nginx(tree, rules=mirrors.DEAD_MACOS, log=logs[1]))
-        locker.lock(f"http://127.0.0.1:{healthy}{mirrors.SIMPLE}")
-        environment = {"MIRRORMEND_UPSTREAM_KIND": "nexus"}
+        _, whole = locker.lock(f"http://127.0.0.1:{healthy}{mirrors.SIMPLE}")
+        environment = {"MIRRORMEND_UPSTREAM_KIND": kind}
         with mirrors.proxy(f"http://127.0.0.1:{broken}{mirrors.SIMPLE}", "memory", environment=environment) as port:
             _, files = locker.lock(f"http://127.0.0.1:{port}/simple/")
-            time.sleep(3.0)
+            at_once = touched(logs[1])
+            time.sleep(seconds)
         direct, proxied = map(touched, logs)
-    print(f"distinct files touched: direct {direct}, through the proxy {proxied}: {proxied / direct:.2f} x")
+    named = files_of_releases(whole)
+    print(f"{kind}: distinct files touched: direct {direct}, through the proxy {at_once}, and {proxied} within {seconds:g} s")
+    print(f"{proxied / direct:.2f} x direct, {proxied / named:.2f} x the {named} files of the locked releases")
     print(f"dead files in the lock: {dead(files)}")
 
 
@@ -197,9 +211,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tls", nargs="?", const="1.3", choices=("1.2", "1.3"), help="speak this version of TLS, and HTTP/2")
     parser.add_argument("--touched", action="store_true")
+    parser.add_argument("--kind", action="append", help="artifactory and nexus, unless given; may be repeated")
+    parser.add_argument("--seconds", type=float, default=_TOUCHED_WITHIN)
     words = parser.parse_args()
     if words.touched:
-        measure_touched()
+        for kind in words.kind or ("artifactory", "nexus"):
+            measure_touched(kind, words.seconds)
     else:
         measure(words.rounds, words.tls)
 
