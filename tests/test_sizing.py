@@ -93,7 +93,9 @@ def test_the_bounds_of_sign_ins_are_those_of_the_code() -> None:
 
 @pytest.mark.parametrize("kind", MirrorKind)
 def test_what_is_asked_of_a_kind_of_mirror_is_what_the_code_asks(kind: MirrorKind) -> None:
-    probes, background = rows()[KINDS[kind]]
+    probes, shared, regained, background = rows()[KINDS[kind]]
     asked: Budget = BUDGETS[kind]
     assert probes.startswith("all" if asked.probes is None else str(asked.probes))
+    assert shared == ("all" if asked.shared is None else str(asked.shared))
+    assert regained == ("at once" if asked.regained is None else f"{asked.regained:g} a second")
     assert background == ("as fast as it answers" if asked.rate is None else f"{asked.rate:g} a second" if asked.rate else "none")

@@ -107,8 +107,8 @@ class UpstreamSection(Section):
     read_timeout: Seconds = Field(20.0, description="How long the mirror may be silent.")
     retries: int = Field(2, ge=0, le=10, description="How often a request that failed in passing is asked again.")
     connections: int = Field(64, ge=1, le=1024, description="Connections to the mirror, probes not counted in.")
-    budget: Budget | None = Field(None, description="Probes per page and refresh at this mirror, instead of the budget of [probe].")
-    rate: Rate | None = Field(None, description="Background probes per second at this mirror, instead of the rate of [probe].")
+    budget: Budget | None = Field(None, description="Probes at this mirror that nobody waits for, instead of the budget of [probe].")
+    rate: Rate | None = Field(None, description="How fast that budget comes back, a second, instead of the rate of [probe].")
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None, description="Probes under way at once at this mirror, instead of the concurrency of [probe]."
     )
@@ -161,13 +161,17 @@ class ProbeSection(Section):
     """How much may be asked of the mirror, and how long a page waits for it."""
 
     budget: Budget = Field(
-        "auto", description="Probes per page and refresh; auto goes by the kind of mirror, 0 leaves everything to the gate."
+        "auto",
+        description="Probes that nobody waits for, of all pages of a mirror together, before they keep to the rate; of one page no more "
+        "are made at a refresh. auto goes by the kind of mirror, 0 leaves everything to the gate.",
     )
     patience: Seconds = Field(3.0, description="How long a page waits for more than what a resolver would read first.")
     deadline: Annotated[float, Field(gt=0, le=14), Unit.SECONDS] = Field(
         8.0, description="How long a page or a metadata file waits at all; pip, Poetry and PDM give up after 15 s."
     )
-    rate: Rate = Field("auto", description="Background probes per second; auto goes by the kind of mirror.")
+    rate: Rate = Field(
+        "auto", description="How fast the budget comes back, and background probes, a second; auto goes by the kind of mirror."
+    )
     concurrency: int = Field(
         192, ge=1, le=1024, description="Probes under way at once; fewer for a mirror nearby, and while the mirror shows strain."
     )

@@ -11,7 +11,6 @@ from proxy.core.errors import PageUnreadable, UpstreamError
 from proxy.core.identity import Identity
 from proxy.core.page import File, Page, Release
 from proxy.core.requirements import required_projects, specifiers_on
-from proxy.core.verdict.budget import BUDGETS
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules, is_undeliverable
 from proxy.core.verdict.plan import Plan, awaited_files, awaited_releases, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
@@ -19,6 +18,7 @@ from proxy.core.verdict.reason import Reason
 from proxy.core.verdict.settle import Mended
 from proxy.index.burst import Burst
 from proxy.index.comparison import Comparison
+from proxy.index.drawing import Drawing, Turns
 from proxy.index.flights import SingleFlight, Tasks, finished
 from proxy.index.gate import Gate
 from proxy.index.project import Progress, Project
@@ -32,9 +32,6 @@ from proxy.store import patience_anew
 from proxy.upstream import Mirror
 
 _log = structlog.get_logger("mirrormend.index")
-
-_BACKGROUND_PIECE = 100
-"""Files that are planned at a time in the background, so that what was learned meanwhile counts."""
 
 _LOOK = 0.02
 """Seconds after which who waits alone looks whether it still does."""
@@ -98,6 +95,7 @@ class Schedule:
         self._follows: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "follow requirements on", awaited=True)
         self._hurries: SingleFlight[tuple[str, str, str], None] = SingleFlight(tasks, "hurry")
         self._whole = 0
+        self._turns = Turns(mirror)
         self._verifying = 0
         self._resting = False
 
@@ -119,11 +117,11 @@ class Schedule:
         project.followed_for = self._followed(project, client)
         awaited = self._awaited(project, known.page, client)
         ahead = self._to_read_ahead(project, known.page, client)
-        first = self._plan(project, known.page, self._budget(), client, awaited=awaited, awaited_only=True).first
+        planned = self._plan(project, known.page, self._budget(), client, awaited=awaited, awaited_only=True)
         progress = project.verification = Progress(began=self._clock(), whole=self._waits_for_whole(project, known.page))
-        if not first and not ahead:
+        if not planned.first and not ahead:
             progress.first.set()
-        run = self._run(project, known.page, first=first, ahead=ahead, client=client, progress=progress)
+        run = self._run(project, known.page, planned, ahead=ahead, client=client, progress=progress)
         self._tasks.start(run, f"verify {project.name}", awaited=True)
 
     async def wait(self, project: Project, started: float, client: ClientPlatform | None = None) -> None:
@@ -175,13 +173,14 @@ class Schedule:
             if progress is not None:
                 await progress.first.wait()
             followed = self._followed(project, client)
-            files = self._plan(project, page, self._budget(), client, awaited_only=True).first
+            planned = self._plan(project, page, self._budget(), client, awaited_only=True)
+            files = planned.first
             under_way = set() if progress is None else progress.begun
             wanted = [file for file in files if file.key not in asked and file.key not in under_way]
             if progress is not None:
                 progress.taken |= {file.key for file in wanted}
             asked |= {file.key for file in wanted}
-            if wanted and not await self._verifier.ask(project, wanted):
+            if wanted and not await self._verifier.ask(project, wanted, reason=planned.reason):
                 return
             while progress is not None and not progress.rest.is_set() and any(file.key not in project.verdicts for file in files):
                 await _wait(progress.rest, _LOOK)
@@ -201,13 +200,18 @@ class Schedule:
 
     def _waits_for_whole(self, project: Project, page: Page) -> bool:
         """Return whether `page` waits for all that it lists: that is little, or no metadata named the project."""
+        if self._is_small(page):
+            return True
         if self._costly:
             return False
         budget = self._budget()
         files = len(page.files) if budget is None else min(budget, len(page.files))
-        if files <= _SMALL:
-            return True
         return not self._requirements.on(project.who, project.name) and (not self._whole or self._whole + files <= _MOST_WHOLE)
+
+    def _is_small(self, page: Page) -> bool:
+        """Return whether all of `page` is awaited whatever else is asked about, and costs no other page anything."""
+        budget = self._budget()
+        return not self._costly and len(page.files) <= (_SMALL if budget is None else min(_SMALL, budget))
 
     async def _wait_alone(self, rest: asyncio.Event, seconds: float) -> None:
         """Waits for the rest, unless other pages are asked for meanwhile: then it is put off, and a resolver waits for this page."""
@@ -278,6 +282,8 @@ class Schedule:
         wanted = [each for each in release.files if each.probeable and each.key not in project.verdicts and each.key not in under_way]
         self._note_late(project, release)
         if not wanted or (self._costly and (not read_now or (budget is not None and budget < len(wanted)))):
+            return
+        if self._costly and self._mirror.take(len(wanted)) < len(wanted):
             return
         key = project.who.key, project.name, release.spelling
         self._hurries.start(key, lambda: self._verify_release(project, wanted[:budget], release))
@@ -366,27 +372,33 @@ class Schedule:
         self,
         project: Project,
         page: Page,
+        awaited: Plan,
         *,
-        first: tuple[File, ...],
         ahead: tuple[File, ...],
         client: ClientPlatform | None,
         progress: Progress,
     ) -> None:
         budget = self._budget()
-        left = None if budget is None else max(0, budget - len(first))
         whole = min(len(page.files), len(page.files) if budget is None else budget) if progress.whole else 0
         self._verifying += 1
         self._whole += whole
+        came_alone = self._alone(self._clock())
         try:
             reading_ahead = self._tasks.start(self._gate.read_ahead(project, page, list(ahead)), f"read ahead {project.name}")
             reading_ahead.add_done_callback(lambda _: self.look_ahead(project, client))
+            first = awaited.first
             if self._costly:
                 # What is read answers for the file, too: on such a mirror a probe besides could be a second download.
                 reading = {file.key for file in ahead}
                 first = tuple(file for file in first if file.key not in reading)
                 await reading_ahead
             async with self._replicas.turn(project, Work.FIRST):
-                await self._verifier.ask(project, self._still_due(project, page, first, client))
+                if not self._mirror.kind_is_sure:
+                    # The first answer tells what the mirror is, and how much of it may be asked.
+                    await self._ask_first(project, self._still_due(project, page, first[:1], client), awaited.reason)
+                    awaited = self._plan(project, page, self._budget(), client, awaited_only=True)
+                    first = awaited.first
+                await self._ask_first(project, self._still_due(project, page, first, client), awaited.reason)
                 progress.first.set()
             # A client that asks for one page alone waits for the rest as well.
             patience_anew()
@@ -397,20 +409,26 @@ class Schedule:
                 project.planned_for = 0.0
                 return
             async with self._replicas.turn(project, Work.REST):
-                wanted = await self._plan_all(project, page, left, client)
+                budget, small = self._budget(), self._is_small(page)
+                keep = _nothing if progress.whole else self._kept_for_others(came_alone=came_alone)
+                of_page = None if budget is None else max(0, budget - len(first))
+                left = [each for each in (of_page, None if small else self._mirror.left(keep=keep())) if each is not None]
+                wanted = await self._plan_all(project, page, min(left, default=None), client)
                 if wanted.more and self._leaves_the_rest:
                     kept = {file.key for file in wanted.files}
                     project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
-                await self._verifier.ask(project, _untaken(wanted.files, progress), patient=not progress.whole)
+                rest, reason = _untaken(wanted.files, progress), Reason.AWAITED if progress.whole else Reason.BACKGROUND
+                drawn = Drawing(self._mirror, rest, keep)
+                await self._verifier.ask(project, rest if small else drawn, patient=not progress.whole, reason=reason)
             progress.rest.set()
             if self._rescue is not None:
                 await self._rescue.prepare(project, self._probe.deadline)
             if first or wanted.files:
                 self._report(project, page)
                 self._projects.learned(project)
-            if self._verifier.head.is_doubted and not self._costly and budget != 0:
+            if self._verifier.head.is_doubted and not self._costly and self._budget() != 0:
                 self._comparisons.start((project.who.key, project.name), lambda: self._compare(project, page))
-            if wanted.more:
+            if wanted.more or drawn.is_dry:
                 self._rests.start((project.who.key, project.name), lambda: self._verify_the_rest(project, client))
         except UpstreamError as error:
             _log.warning("verification-stopped", project=project.name, why=str(error))
@@ -425,7 +443,7 @@ class Schedule:
     async def _compare(self, project: Project, page: Page) -> None:
         """Compare HEAD with GET, one page at a time."""
         async with self._comparing:
-            if not self._resting and await self._comparison.compare(project, page, self._budget()):
+            if not self._resting and await self._comparison.compare(project, page, self._drawn):
                 self._projects.learned(project)
 
     def _still_due(self, project: Project, page: Page, files: tuple[File, ...], client: ClientPlatform | None) -> tuple[File, ...]:
@@ -442,19 +460,33 @@ class Schedule:
             _log.debug("fetch-ahead failed", project=name, why=str(error))
 
     async def _verify_the_rest(self, project: Project, client: ClientPlatform | None) -> None:
-        """Asks, slowly, about what the budget left out: about each file once, as long as the project is held."""
+        """Ask, slowly, about what the budget left out: about each file once, as long as the project is held, and in turn with others."""
         if self._leaves_the_rest:
             return
         began = self._clock()
-        while project.known is not None and self._projects.holds(project) and not self._resting:
-            # Where it takes longer than a no counts, what was asked first would be due again at the end, and so without end.
-            wanted = await self._plan_all(project, project.known.page, _BACKGROUND_PIECE, client, asked_since=began)
-            if not wanted.files:
-                return
-            asked = await self._verifier.ask(project, wanted.files, background=True)
+        while True:
+            async with self._turns.mine():
+                if project.known is None or not self._projects.holds(project) or self._resting:
+                    return
+                # Where it takes longer than a no counts, what was asked first would be due again at the end, and so without end.
+                files = (await self._plan_all(project, project.known.page, self._turns.size, client, asked_since=began)).files
+                if not files or not await self._turns.take(len(files)):
+                    return
+            asked = await self._verifier.ask(project, files, background=True)
             self._projects.learned(project)
             if not asked:
                 return
+
+    async def _ask_first(self, project: Project, files: tuple[File, ...], reason: Callable[[File], Reason]) -> None:
+        """Ask about what the page waits for. Where a probe is a download, all pages share what may be asked of that as well."""
+        await self._verifier.ask(project, self._drawn(files) if self._costly else files, reason=reason)
+
+    def _drawn(self, files: Iterable[File]) -> Drawing:
+        return Drawing(self._mirror, files, _nothing)
+
+    def _kept_for_others(self, *, came_alone: bool) -> Callable[[], int]:
+        """Return what tells how much of the allowance this page has to leave: nothing as long as it is alone, else the reserve."""
+        return lambda: 0 if came_alone and self._alone(self._clock()) else self._mirror.allowance.reserve
 
     async def _verify_release(self, project: Project, files: list[File], release: Release) -> None:
         await self._verifier.ask(project, files, reason=Reason.DEMAND)
@@ -494,11 +526,11 @@ class Schedule:
     @property
     def _costly(self) -> bool:
         """Whether a probe costs the mirror as much as a download."""
-        return BUDGETS[self._mirror.kind].rate == 0
+        return self._mirror.budget.costly
 
     def _budget(self) -> int | None:
         chosen = self._probe.budget
-        return BUDGETS[self._mirror.kind].probes if chosen == "auto" else chosen
+        return self._mirror.budget.probes if chosen == "auto" else chosen
 
     def _report(self, project: Project, page: Page) -> None:
         mended = self._mended(project, page)
@@ -517,6 +549,10 @@ class Schedule:
             releases_lost=list(mended.lost),
             held=mended.held.value,
         )
+
+
+def _nothing() -> int:
+    return 0
 
 
 def _untaken(files: Iterable[File], progress: Progress) -> Iterator[File]:

@@ -200,6 +200,19 @@ def _mirrors(indexes: Iterable[Index]) -> Iterator[Metric]:
         ("upstream",),
         [((mirror.name,), mirror.breaker_open) for mirror in mirrors],
     )
+    bounded = [(mirror, left) for mirror in mirrors if (left := mirror.left()) is not None]
+    yield _gauge(
+        "mirrormend_allowance_probes",
+        "How many files the mirror may be asked about now that nobody waits for; there is no value where nothing bounds it.",
+        ("upstream",),
+        [((mirror.name,), left) for mirror, left in bounded],
+    )
+    yield _gauge(
+        "mirrormend_allowance_rate_probes_per_second",
+        "How fast that allowance comes back.",
+        ("upstream",),
+        [((mirror.name,), mirror.allowance.rate) for mirror, _ in bounded if mirror.allowance.rate is not None],
+    )
 
 
 def _held(indexes: Iterable[Index]) -> Iterator[Metric]:

@@ -1,13 +1,15 @@
 """Recognising the product that a mirror runs, by its own headers and by the layout of its addresses.
 
+An address is a guess: whoever set up the mirror chose it. The product's own headers beat it, and where several products speak from one
+address, the one holds whose probes cost most. Until the mirror has said anything, probes are taken to cost as much as anywhere.
 A plain web server is never concluded from its headers: products hide behind one, and a probe that is cheap there is dear here.
 So STATIC comes from the configuration alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from proxy.core.verdict.budget import MirrorKind
+from proxy.core.verdict.budget import BUDGETS, COSTLY, Budget, MirrorKind
 
 _SERVERS = (("artifactory", MirrorKind.ARTIFACTORY), ("nexus", MirrorKind.NEXUS), ("devpi", MirrorKind.DEVPI))
 _HEADERS = (
@@ -34,12 +36,59 @@ def kind_by_address(url: str) -> MirrorKind:
 
 
 def kind_by_headers(headers: Mapping[str, str]) -> MirrorKind:
-    """Gives what the headers (lower-case names) of an answer tell, AUTO where they tell nothing."""
+    """Return the product that the headers (lower-case names) of an answer tell, the costliest of several, AUTO where they tell none."""
     server = headers.get("server", "").lower()
-    for start, kind in _SERVERS:
-        if server.startswith(start):
-            return kind
-    for start, kind in _HEADERS:
-        if any(name.startswith(start) for name in headers):
-            return kind
-    return MirrorKind.AUTO
+    kinds = [kind for start, kind in _SERVERS if server.startswith(start)]
+    kinds += [kind for start, kind in _HEADERS if any(name.startswith(start) for name in headers)]
+    return costliest(kinds)
+
+
+def costliest(kinds: Iterable[MirrorKind]) -> MirrorKind:
+    """Return the first of the `kinds` whose probes cost as much as any other's, AUTO where there are none."""
+    kinds = list(kinds)
+    return next((kind for kind in kinds if BUDGETS[kind].costly), kinds[0] if kinds else MirrorKind.AUTO)
+
+
+class Recognition:
+    """What is known of the product that a mirror runs: as `configured`, else by its address `url` and by what it says.
+
+    `kind` is AUTO where neither tells anything.
+    """
+
+    __slots__ = ("_configured", "heard", "is_sure", "kind")
+
+    def __init__(self, configured: MirrorKind, url: str) -> None:
+        self._configured = configured is not MirrorKind.AUTO
+        self.heard: dict[MirrorKind, None] = {}
+        """The products that its answers told, in the order of coming."""
+        self.kind = configured if self._configured else kind_by_address(url)
+        """The product as it is known at present."""
+        self.is_sure = self._configured
+        """Whether the kind is more than a guess: configured, or not contradicted by an answer that came."""
+
+    @property
+    def budget(self) -> Budget:
+        """How much the mirror is asked: as little as the costliest kind as long as the address alone speaks."""
+        return BUDGETS[self.kind] if self.is_sure else COSTLY
+
+    def hear(self, headers: Mapping[str, str]) -> bool:
+        """Learn from the headers (lower-case names) of an answer of the mirror's own, and return whether that changed anything."""
+        if self._configured:
+            return False
+        kind = kind_by_headers(headers)
+        if self.is_sure and (kind is MirrorKind.AUTO or kind in self.heard):
+            return False
+        self.is_sure = True
+        if kind is not MirrorKind.AUTO:
+            self.heard[kind] = None
+            self.kind = costliest(self.heard)
+        return True
+
+    def take_over(self, earlier: "Recognition") -> None:
+        """Know what was heard of the same mirror before."""
+        if self._configured:
+            return
+        self.heard |= earlier.heard
+        self.is_sure |= bool(earlier.heard)
+        if self.heard:
+            self.kind = costliest(self.heard)

@@ -5,7 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import replace
 from hashlib import sha256
@@ -30,7 +30,8 @@ from proxy.core.flows.evidence import DELIVERED
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
 from proxy.core.identity import SHARED, Identity
 from proxy.core.redaction import Redaction
-from proxy.core.verdict.budget import BUDGETS
+from proxy.core.verdict.allowance import Allowance
+from proxy.core.verdict.budget import Budget
 from proxy.core.verdict.reason import Reason
 from proxy.telemetry import withhold
 from proxy.telemetry.counts import MirrorCounts
@@ -46,7 +47,7 @@ from proxy.upstream.fastlane import FastLane, Sharing
 from proxy.upstream.health import Health, Observer
 from proxy.upstream.inflate import ACCEPT_ENCODING
 from proxy.upstream.inside import PagesInside
-from proxy.upstream.kinds import kind_by_address, kind_by_headers
+from proxy.upstream.kinds import Recognition
 from proxy.upstream.pace import Pace
 from proxy.upstream.pagelane import PLAIN, PageLane
 from proxy.upstream.pages import (
@@ -89,7 +90,7 @@ _BROKE = frozenset({Trouble.RESET, Trouble.NOT_HTTP, Trouble.TOO_MANY_REDIRECTS}
 class Mirror:
     """One configured upstream.
 
-    `kind` is the product it runs: the configured one, else what its address or its answers tell; AUTO until they do.
+    `kind` is the product it runs, `allowance` what its pages share of files that nobody waits for.
     `key` tells it from all others in a store: by its name, by its address, since a name may be given to another mirror one day,
     and by whom the configured credentials are of, since these may see more than others.
     `url` is its address as it is told to anybody, `address` the true one, still without credentials.
@@ -122,7 +123,7 @@ class Mirror:
         self._base, question_mark, query = section.url.partition("?")
         self._query = question_mark + query
         self.key = f"{section.name}@{sha256(f'{self.address}{query}{principal_of(authorization)}'.encode()).hexdigest()[:12]}"
-        self.kind = section.kind if section.kind is not MirrorKind.AUTO else kind_by_address(section.url)
+        self.product = Recognition(section.kind, section.url)
         self.counts = counts if counts is not None else MirrorCounts()
         self._pages_at = str(dialled(self._base))
         self._observer = Observer(section.name, steady, self.counts, is_page=self._is_page, suspected=self._find_out)
@@ -132,6 +133,8 @@ class Mirror:
         self.address_order = AddressOrder()
         self._client = self._new_client(authorization)
         self._pace = Pace(probe.concurrency, rate=self._rate())
+        self.allowance = Allowance(*self._shared())
+        self._seen_at = 0.0
         self._contact = FirstContact(steady)
         self.downloads = 0
         """Files that clients are being sent."""
@@ -229,9 +232,25 @@ class Mirror:
         self._observer.health = replace(earlier.health, resting=False)
         self.inside.take_over(earlier.inside)
         self.address_order.take_over(earlier.address_order)
-        if self.kind is MirrorKind.AUTO:
-            self.kind = earlier.kind
-            self._pace.rate = self._rate()
+        self.product.take_over(earlier.product)
+        # It is the same mirror, and the earlier one goes on for a while.
+        self.allowance = earlier.allowance
+        self._recognised()
+
+    @property
+    def kind(self) -> MirrorKind:
+        """The product it runs: the configured one, else what its answers tell, else its address; AUTO until they do."""
+        return self.product.kind
+
+    @property
+    def budget(self) -> Budget:
+        """How much is asked of a mirror of this kind, where the settings do not say it."""
+        return self.product.budget
+
+    @property
+    def kind_is_sure(self) -> bool:
+        """Whether the kind is configured, or the mirror has answered and did not contradict it."""
+        return self.product.is_sure
 
     def authenticates(self, who: Identity) -> bool:
         """Return whether requests to the mirror for `who` carry credentials, the client's own or the configured ones."""
@@ -567,12 +586,14 @@ class Mirror:
     def _heard(self, replies: Sequence[Reply], path: str | None = None) -> None:
         """Learns from answers of the mirror's own origin, or from there being none, how it does and what it is."""
         self._observer.hear(replies, None if path is None else str(dialled(path)))
-        if self.kind is MirrorKind.AUTO:
-            kinds = (kind_by_headers(reply.headers) for reply in replies if isinstance(reply, Answer))
-            self.kind = next((kind for kind in kinds if kind is not MirrorKind.AUTO), MirrorKind.AUTO)
-            if self.kind is not MirrorKind.AUTO:
-                self._pace.rate = self._rate()
-                _log.info("mirror-recognised", mirror=self.name, kind=self.kind.value)
+        before = self.kind
+        # Of files there are tens of thousands, and one answer of each batch tells as much.
+        looked_at = replies if path is not None or not self.kind_is_sure else replies[-1:]
+        news = [self.product.hear(reply.headers) for reply in looked_at if isinstance(reply, Answer)]
+        if any(news):
+            self._recognised()
+            if self.kind is not before:
+                _log.info("mirror-recognised", mirror=self.name, kind=self.kind.value, instead_of=before.value)
 
     def _heard_slowly(self, reply: Reply, path: str) -> None:
         """As `_heard`, from the ordinary client, which alone finds out that a mirror takes a connection for each request."""
@@ -584,7 +605,36 @@ class Mirror:
         return not self._observer.breaker.open and not self._client.one_each
 
     def _rate(self) -> float | None:
-        return (BUDGETS[self.kind].rate if self._probe.rate == "auto" else self._probe.rate) or None
+        return (self.budget.rate if self._probe.rate == "auto" else self._probe.rate) or None
+
+    def _shared(self) -> tuple[int | None, float | None]:
+        """Return the budget that all pages share, and the rate at which it comes back."""
+        kept = self.budget.shared if self._probe.budget == "auto" else self._probe.budget
+        return kept, self.budget.regained if self._probe.rate == "auto" else self._probe.rate
+
+    def _recognised(self) -> None:
+        self._pace.rate = self._rate()
+        self.allowance.change(*self._shared(), self._now())
+
+    def take(self, files: int, *, keep: int = 0) -> int:
+        """Take at most so many files out of the allowance of what nobody waits for, so that `keep` remain; return how many."""
+        return self.allowance.take(files, self._now(), keep=keep)
+
+    def left(self, *, keep: int = 0) -> int | None:
+        """Return how many files may be asked about that nobody waits for so that `keep` remain, None where there is no bound."""
+        return self.allowance.left(self._now(), keep=keep)
+
+    def ready_in(self, files: int, *, keep: int = 0) -> float | None:
+        """Return in how many seconds so many files can be taken out of the allowance, None where they never can."""
+        now = self._now()
+        at = self.allowance.ready_at(files, now, keep=keep)
+        return None if at is None else max(0.0, at - now)
+
+    def _now(self) -> float:
+        """Return the seconds of the loop's clock, which does not go back; outside of the loop, those that were seen last."""
+        with suppress(RuntimeError):
+            self._seen_at = asyncio.get_running_loop().time()
+        return self._seen_at
 
     def _error(self, failure: Failure) -> UpstreamError:
         error = self._error_of(failure)

@@ -13,6 +13,8 @@ from proxy.config import MirrorKind
 from proxy.core.errors import UpstreamBroke, UpstreamStatus, UpstreamTimeout
 from proxy.core.flows.exchange import Answer, Ask, Flow, Method, NoAnswer, Reply, Trouble
 from proxy.core.identity import Identity
+from proxy.core.verdict.allowance import Allowance
+from proxy.core.verdict.budget import BUDGETS
 from proxy.telemetry.counts import MirrorCounts
 from proxy.upstream import FetchedPage, NotModified, Validators
 from tests.listing import content_by_name
@@ -43,12 +45,15 @@ class ScriptedMirror:
     name = key = "default"
     url = f"{ORIGIN}/simple/"
     kind = MirrorKind.STATIC
+    budget = BUDGETS[kind]
+    kind_is_sure = True
     breaker_open = False
     window = 64
     downloads = 0
 
     def __init__(self) -> None:
         self.counts = MirrorCounts()
+        self.allowance = Allowance(None, None)
         self.now = 1_000_000.0
         self.files: dict[str, list[str]] = {}
         self.absent: set[str] = set()
@@ -59,6 +64,12 @@ class ScriptedMirror:
         self.pages_fail = True
         self.coming: tuple[int, str | None] | None = None
         self.said: dict[tuple[str, str], list[Said]] = {}
+
+    def take(self, files: int, *, keep: int = 0) -> int:
+        return self.allowance.take(files, self.now, keep=keep)
+
+    def left(self, *, keep: int = 0) -> int | None:
+        return self.allowance.left(self.now, keep=keep)
 
     def ask_less_at_once(self) -> None:
         """It answers one request after the other anyway."""

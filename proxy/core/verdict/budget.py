@@ -31,22 +31,36 @@ class Confirmed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Probes per page and refresh, and background probes per second (0: none in the background). None: no bound."""
+    """How much a kind of mirror is asked. None: no bound.
+
+    `probes` is how many files of one page are asked about at a refresh, `rate` how many a second in the background (0: none).
+    `shared` is what all pages of the mirror share for what nobody waits for, as a bucket that regains `regained` a second. Where a probe
+    is a download, what a page waits for counts against it too.
+    """
 
     probes: int | None
     rate: float | None
+    shared: int | None
+    regained: float | None
     confirmed: Confirmed = Confirmed.CHOSEN
 
+    @property
+    def costly(self) -> bool:
+        """Whether a probe costs the mirror as much as a download."""
+        return self.rate == 0
 
-_COSTLY = Budget(probes=1, rate=0.0, confirmed=Confirmed.ALL)
-_MODERATE = Budget(probes=400, rate=20.0)
+
+COSTLY = Budget(probes=1, rate=0.0, shared=5, regained=0.05, confirmed=Confirmed.ALL)
+"""The budget of mirrors where a probe is a download, and of all others as long as it is not known that they are none."""
+
+_MODERATE = Budget(probes=400, rate=4.0, shared=400, regained=4.0)
 
 BUDGETS: dict[MirrorKind, Budget] = {
     MirrorKind.AUTO: _MODERATE,
     MirrorKind.OTHER: _MODERATE,
     MirrorKind.ARTIFACTORY: replace(_MODERATE, confirmed=Confirmed.READ),
-    MirrorKind.NEXUS: _COSTLY,
-    MirrorKind.DEVPI: _COSTLY,
-    MirrorKind.CODEARTIFACT: _COSTLY,
-    MirrorKind.STATIC: Budget(probes=None, rate=None, confirmed=Confirmed.ALL),
+    MirrorKind.NEXUS: COSTLY,
+    MirrorKind.DEVPI: COSTLY,
+    MirrorKind.CODEARTIFACT: COSTLY,
+    MirrorKind.STATIC: Budget(probes=None, rate=None, shared=None, regained=None, confirmed=Confirmed.ALL),
 }
