@@ -386,19 +386,12 @@ class Schedule:
         try:
             reading_ahead = self._tasks.start(self._gate.read_ahead(project, page, list(ahead)), f"read ahead {project.name}")
             reading_ahead.add_done_callback(lambda _: self.look_ahead(project, client))
-            first = awaited.first
             if self._costly:
                 # What is read answers for the file, too: on such a mirror a probe besides could be a second download.
-                reading = {file.key for file in ahead}
-                first = tuple(file for file in first if file.key not in reading)
                 await reading_ahead
             async with self._replicas.turn(project, Work.FIRST):
-                if not self._mirror.kind_is_sure:
-                    # The first answer tells what the mirror is, and how much of it may be asked.
-                    await self._ask_first(project, self._still_due(project, page, first[:1], client), awaited.reason)
-                    awaited = self._plan(project, page, self._budget(), client, awaited_only=True)
-                    first = awaited.first
-                await self._ask_first(project, self._still_due(project, page, first, client), awaited.reason)
+                reading = {file.key for file in ahead} if self._costly else set()
+                counted = await self._ask_awaited(project, page, awaited, reading, client)
                 progress.first.set()
             # A client that asks for one page alone waits for the rest as well.
             patience_anew()
@@ -409,26 +402,17 @@ class Schedule:
                 project.planned_for = 0.0
                 return
             async with self._replicas.turn(project, Work.REST):
-                budget, small = self._budget(), self._is_small(page)
                 keep = _nothing if progress.whole else self._kept_for_others(came_alone=came_alone)
-                of_page = None if budget is None else max(0, budget - len(first))
-                left = [each for each in (of_page, None if small else self._mirror.left(keep=keep())) if each is not None]
-                wanted = await self._plan_all(project, page, min(left, default=None), client)
-                if wanted.more and self._leaves_the_rest:
-                    kept = {file.key for file in wanted.files}
-                    project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
-                rest, reason = _untaken(wanted.files, progress), Reason.AWAITED if progress.whole else Reason.BACKGROUND
-                drawn = Drawing(self._mirror, rest, keep)
-                await self._verifier.ask(project, rest if small else drawn, patient=not progress.whole, reason=reason)
+                asked, is_left = await self._ask_rest(project, page, client, progress, counted=counted, keep=keep)
             progress.rest.set()
             if self._rescue is not None:
                 await self._rescue.prepare(project, self._probe.deadline)
-            if first or wanted.files:
+            if counted or asked:
                 self._report(project, page)
                 self._projects.learned(project)
             if self._verifier.head.is_doubted and not self._costly and self._budget() != 0:
                 self._comparisons.start((project.who.key, project.name), lambda: self._compare(project, page))
-            if wanted.more or drawn.is_dry:
+            if is_left:
                 self._rests.start((project.who.key, project.name), lambda: self._verify_the_rest(project, client))
         except UpstreamError as error:
             _log.warning("verification-stopped", project=project.name, why=str(error))
@@ -439,6 +423,47 @@ class Schedule:
             progress.rest.set()
             project.verification = None
             self._projects.learned(project)
+
+    async def _ask_awaited(
+        self, project: Project, page: Page, awaited: Plan, reading: Collection[str], client: ClientPlatform | None
+    ) -> int:
+        """Ask about what `page` waits for, without what is `reading` already; return how many files count against the page's budget."""
+        counted = len(awaited.first)
+        first = tuple(file for file in awaited.first if file.key not in reading)
+        if not self._mirror.kind_is_sure:
+            # The first answer tells what the mirror is, and how much of it may be asked.
+            await self._ask_first(project, self._still_due(project, page, first[:1], client), awaited.reason)
+            awaited = self._plan(project, page, self._budget(), client, awaited_only=True)
+            counted, first = max(counted, len(awaited.first)), awaited.first
+        await self._ask_first(project, self._still_due(project, page, first, client), awaited.reason)
+        return counted
+
+    async def _ask_rest(
+        self,
+        project: Project,
+        page: Page,
+        client: ClientPlatform | None,
+        progress: Progress,
+        *,
+        counted: int,
+        keep: Callable[[], int],
+    ) -> tuple[bool, bool]:
+        """Ask about the rest of `page` as far as its budget and the mirror's allowance go.
+
+        `counted` files of the budget are spent; `keep` tells how much of the allowance to leave.
+        Return whether anything was asked about, and whether anything is left.
+        """
+        budget, small = self._budget(), self._is_small(page)
+        of_page = None if budget is None else max(0, budget - counted)
+        left = [each for each in (of_page, None if small else self._mirror.left(keep=keep())) if each is not None]
+        wanted = await self._plan_all(project, page, min(left, default=None), client)
+        if wanted.more and self._leaves_the_rest:
+            kept = {file.key for file in wanted.files}
+            project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
+        rest, reason = _untaken(wanted.files, progress), Reason.AWAITED if progress.whole else Reason.BACKGROUND
+        drawn = Drawing(self._mirror, rest, keep)
+        await self._verifier.ask(project, rest if small else drawn, patient=not progress.whole, reason=reason)
+        return bool(wanted.files), wanted.more or drawn.is_dry
 
     async def _compare(self, project: Project, page: Page) -> None:
         """Compare HEAD with GET, one page at a time."""

@@ -29,7 +29,7 @@ def stock(mirror: BrokenMirror, projects: int, releases: int) -> list[str]:
 
 
 def asked_about(mirror: BrokenMirror) -> set[str]:
-    return {each.name.removesuffix(".metadata") for each in mirror.asked if each.kind in {"file", "metadata"}}
+    return {each.name.removeprefix("metadata:") for each in mirror.asked if each.kind in {"file", "metadata"}}
 
 
 async def at_rest_but_for_the_background(mirror: BrokenMirror) -> None:
@@ -92,7 +92,7 @@ async def test_a_lock_at_a_costly_mirror_costs_what_all_pages_share(mirror: Brok
     client = await app_client(upstream={"kind": "nexus"}, probe={"budget": 4})
     await asyncio.gather(*(client.get(f"/simple/{name}/") for name in names))
     await at_rest(index_of(client).tasks)
-    read = {each.name.removesuffix(".metadata") for each in mirror.asked if each.kind == "metadata" or each.method == "GET"}
+    read = {each.name.removeprefix("metadata:") for each in mirror.asked if each.kind == "metadata" or each.method == "GET"}
     probed = {each.name for each in mirror.asked if each.kind == "file" and each.method == "HEAD"}
     assert len(probed - read) <= 4
     shared = BUDGETS[MirrorKind.NEXUS].shared

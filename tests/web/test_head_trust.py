@@ -135,7 +135,8 @@ async def test_half_of_a_page_that_head_promises_in_vain_raises_no_storm(mirror:
     stock(mirror, platforms=(LINUX, WINDOWS))
     mirror.fault(f"*{WINDOWS}*", artifactory_404(), ("GET",))
     clock = Clock()
-    client = await app_client(clock, upstream={"kind": "other", "retries": 0, "fresh": 60})
+    # What HEAD promised is compared at the rate of the background.
+    client = await app_client(clock, upstream={"kind": "other", "retries": 0, "fresh": 60}, probe={"rate": 20})
     for _ in range(12):
         await names(client)
         async with client.get(f"/files/demo/{wheel(7)}"):

@@ -376,3 +376,16 @@ async def test_what_is_offered_stays_offered_after_a_moment_in_which_nothing_of_
 async def test_an_sdist_of_which_the_mirror_says_nothing_is_offered_no_metadata(mirror: BrokenMirror, app_client: MakeClient) -> None:
     mirror.add(SDIST)
     assert (await offered(await app_client()))[SDIST] is None
+
+
+async def test_where_a_wheel_is_lacking_others_of_its_platform_are_read_last(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    wheels = [f"demo-1.0-cp3{minor}-cp3{minor}-macosx_11_0_{of}.whl" for minor in (10, 11, 12) for of in ("arm64", "x86_64")]
+    for name in (*wheels, LINUX):
+        mirror.add(name, make_wheel(name, requires_dist=["a-project"]), core_metadata=True)
+    for pattern in ("*macosx*", "metadata:*macosx*"):
+        mirror.fault(pattern, artifactory_404())
+    client = await app_client(**QUIET)
+    status, _, body = await metadata(client, wheels[0])
+    assert (status, b"Requires-Dist: a-project" in body) == (200, True)
+    asked = {each.name.removeprefix("metadata:") for each in mirror.asked if each.kind == "metadata"}
+    assert asked == {wheels[0], LINUX}
