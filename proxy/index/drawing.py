@@ -20,18 +20,20 @@ _LOOK = 5.0
 class Drawing(Iterator[File]):
     """Yields `files` in their order, each taken out of the mirror's allowance just before it is asked about.
 
-    `keep` tells how much of the allowance is to be left. `is_dry` says that there was too little for all.
+    `keep` tells how much of the allowance is to be left. Where there is too little, it `is_dry` and yields no more;
+    `awaited` files take what there is, and are yielded all the same.
     """
 
-    def __init__(self, mirror: Mirror, files: Iterable[File], keep: Callable[[], int]) -> None:
+    def __init__(self, mirror: Mirror, files: Iterable[File], keep: Callable[[], int], *, awaited: bool = False) -> None:
         self._mirror = mirror
         self._files = iter(files)
         self._keep = keep
+        self._awaited = awaited
         self.is_dry = False
 
     def __next__(self) -> File:
         file = next(self._files)
-        if not self._mirror.take(1, keep=self._keep()):
+        if not self._mirror.take(1, keep=self._keep()) and not self._awaited:
             self.is_dry = True
             self._files = iter(())
             raise StopIteration

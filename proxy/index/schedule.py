@@ -39,7 +39,7 @@ _LOOK = 0.02
 _HEARD_WITHIN = 0.25
 """Seconds that a page waits for metadata that is being read, since it may hold a requirement on the project."""
 
-_SMALL = 32
+_SMALL = 64
 """Files of a page that waits for all of them, where a probe is cheap: no requirement that is read later can surprise it then."""
 
 _MOST_WHOLE = 1000
@@ -209,7 +209,7 @@ class Schedule:
         return not self._requirements.on(project.who, project.name) and (not self._whole or self._whole + files <= _MOST_WHOLE)
 
     def _is_small(self, page: Page) -> bool:
-        """Return whether all of `page` is awaited whatever else is asked about, and costs no other page anything."""
+        """Return whether all of `page` is awaited, whatever is left of the allowance."""
         budget = self._budget()
         return not self._costly and len(page.files) <= (_SMALL if budget is None else min(_SMALL, budget))
 
@@ -461,8 +461,8 @@ class Schedule:
             kept = {file.key for file in wanted.files}
             project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
         rest, reason = _untaken(wanted.files, progress), Reason.AWAITED if progress.whole else Reason.BACKGROUND
-        drawn = Drawing(self._mirror, rest, keep)
-        await self._verifier.ask(project, rest if small else drawn, patient=not progress.whole, reason=reason)
+        drawn = Drawing(self._mirror, rest, keep, awaited=small)
+        await self._verifier.ask(project, drawn, patient=not progress.whole, reason=reason)
         return bool(wanted.files), wanted.more or drawn.is_dry
 
     async def _compare(self, project: Project, page: Page) -> None:
