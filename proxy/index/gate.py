@@ -14,12 +14,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
-from proxy.core.errors import MetadataUnavailable, UpstreamStatus
+from proxy.core.errors import MetadataUnavailable, MirrormendError, UpstreamStatus
 from proxy.core.filling import sha256_of
 from proxy.core.flows.evidence import DELIVERED, WHOLE
 from proxy.core.flows.metadata import MetadataFlow, metadata_copy, sdist_metadata, wheel_metadata
@@ -78,6 +79,10 @@ class _Failure:
     why: str
     passing: bool
     refused: bool
+
+
+class _InDoubt(MirrormendError):
+    """Ends a reading ahead: the mirror denied the file, and it was not asked for alone."""
 
 
 def _told(tried: Mapping[str, _Failure]) -> dict[str, str]:
@@ -153,7 +158,14 @@ class Gate:
             # It may come from the store, or be asked for again after a long time.
             self._requirements.note(project.who, project.name, known.sha256, known.content)
             return _given(file, known)
-        return await self._flights.do((project.who.key, project.name, file.key), lambda: self._read_noted(project, page, file, reason))
+        while True:
+            # Who joins a reading ahead that ends in doubt begins anew.
+            with suppress(_InDoubt):
+                return await self._flight(project, page, file, reason)
+
+    async def _flight(self, project: Project, page: Page, file: File, reason: Reason, *, ahead: bool = False) -> CoreMetadata:
+        key = project.who.key, project.name, file.key
+        return await self._flights.do(key, lambda: self._read_noted(project, page, file, reason, ahead=ahead))
 
     def has_read(self, project: Project, file: File) -> bool:
         """Tell whether metadata for `file` is at hand."""
@@ -170,19 +182,39 @@ class Gate:
 
         await asyncio.gather(*(read(file) for file in files))
 
-    async def _read_noted(self, project: Project, page: Page, file: File, reason: Reason) -> CoreMetadata:
+    async def try_ahead(self, project: Project, page: Page, files: Iterable[File]) -> list[File]:
+        """Read the metadata of `files` as `read_ahead` does, and return those that were denied and may be delivered all the same.
+
+        A resolver asks for one of these only if it stays on the page. Then it is asked for alone, not before: nothing else could start.
+        """
+        denied: list[File] = []
+
+        async def read(file: File) -> None:
+            if self.has_read(project, file):
+                return
+            try:
+                await self._flight(project, page, file, Reason.AWAITED, ahead=True)
+            except _InDoubt:
+                denied.append(file)
+            except (MetadataUnavailable, UpstreamStatus) as error:
+                _log.debug("read-ahead failed", project=project.name, file=file.filename, why=str(error))
+
+        await asyncio.gather(*(read(file) for file in files))
+        return denied
+
+    async def _read_noted(self, project: Project, page: Page, file: File, reason: Reason, *, ahead: bool) -> CoreMetadata:
         """Read the metadata, and note what it requires before anybody is given it: who is given it may ask for those pages at once."""
         with self._requirements.reading(project.who, lambda: project.asked_for):
-            found = await self._read_any(project, page, file, reason)
+            found = await self._read_any(project, page, file, reason, ahead=ahead)
             self._requirements.note(project.who, project.name, found.sha256, found.content)
             return found
 
-    async def _read_any(self, project: Project, page: Page, file: File, reason: Reason) -> CoreMetadata:
+    async def _read_any(self, project: Project, page: Page, file: File, reason: Reason, *, ahead: bool) -> CoreMetadata:
         async with self._replicas.turn(project, Work.METADATA, file.key):
             known = self._known(project, file)
-            return _given(file, known) if known is not None else await self._read_release(project, page, file, reason)
+            return _given(file, known) if known is not None else await self._read_release(project, page, file, reason, ahead=ahead)
 
-    async def _read_release(self, project: Project, page: Page, file: File, reason: Reason) -> CoreMetadata:
+    async def _read_release(self, project: Project, page: Page, file: File, reason: Reason, *, ahead: bool) -> CoreMetadata:
         tried: dict[str, _Failure] = {}
         release = page.release_of(file)
         siblings = [each for each in by_resolver_order(release.files) if each.key != file.key]
@@ -198,6 +230,8 @@ class Gate:
                 continue
             content = known.content if known is not None else await self._read_one(project, source, release.spelling, tried, reason=reason)
             if content is None and source is file and tried[file.key].refused and not self._is_denied(project, file):
+                if ahead:
+                    raise _InDoubt
                 # The proxy's own probes may be the crowd that it was refused for; before another file speaks for it, it is asked for alone.
                 content = await self._read_one(project, source, release.spelling, tried, reason=reason, alone=True)
             if content is not None:

@@ -14,6 +14,7 @@ from proxy.core.requirements import required_projects, specifiers_on
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules, is_undeliverable
 from proxy.core.verdict.plan import Plan, awaited_files, awaited_releases, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
+from proxy.core.verdict.proof import platform_tag
 from proxy.core.verdict.reason import Reason
 from proxy.core.verdict.settle import Mended
 from proxy.index.burst import Burst
@@ -312,11 +313,27 @@ class Schedule:
         picks = self._reading_picks(project, page, client)
         return tuple(file for file in picks if not self._gate.has_read(project, file) and not self._gate.unreadable(project, file))
 
-    def _reading_picks(self, project: Project, page: Page, client: ClientPlatform | None) -> tuple[File, ...]:
+    async def _read_ahead(self, project: Project, page: Page, files: tuple[File, ...], client: ClientPlatform | None) -> None:
+        """Read the metadata of `files`; for one that is denied, that of the wheel which a resolver reads if it leaves the page."""
+        if self._costly:
+            await self._gate.read_ahead(project, page, list(files))
+            return
+        denied = await self._gate.try_ahead(project, page, files)
+        if denied:
+            lacking, expects_denial = {platform_tag(file) for file in denied}, self._verifier.expects_denial(project.who)
+            others = self._reading_picks(project, page, client, lacks=lambda file: platform_tag(file) in lacking or expects_denial(file))
+            others = tuple(file for file in others if platform_tag(file) not in lacking)
+            if not others or await self._gate.try_ahead(project, page, others):
+                # Nothing but these, or another file in their place, tells what the release requires.
+                await self._gate.read_ahead(project, page, denied)
+
+    def _reading_picks(
+        self, project: Project, page: Page, client: ClientPlatform | None, *, lacks: Callable[[File], bool] | None = None
+    ) -> tuple[File, ...]:
         # The first one satisfies most of what is required.
         spelling, reason = next(iter(self._awaited(project, page, client).items()), ("", Reason.AWAITED))
         release = page.release(spelling) if reason is Reason.CONSTRAINT else None
-        lacks = self._verifier.expects_denial(project.who)
+        lacks = lacks or self._verifier.expects_denial(project.who)
         return reading_picks(page, project.verdicts, client, lacks=lacks, likely=() if release is None else (release,))
 
     def _plan(
@@ -384,7 +401,7 @@ class Schedule:
         self._whole += whole
         came_alone = self._alone(self._clock())
         try:
-            reading_ahead = self._tasks.start(self._gate.read_ahead(project, page, list(ahead)), f"read ahead {project.name}")
+            reading_ahead = self._tasks.start(self._read_ahead(project, page, ahead, client), f"read ahead {project.name}")
             reading_ahead.add_done_callback(lambda _: self.look_ahead(project, client))
             if self._costly:
                 # What is read answers for the file, too: on such a mirror a probe besides could be a second download.

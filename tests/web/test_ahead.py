@@ -112,3 +112,20 @@ async def test_of_a_platform_that_the_mirror_lacks_no_metadata_is_read_ahead(mir
     assert read_of("demo0-1.0-cp312-cp312-macosx_11_0_arm64.whl")
     assert not read_of("demo4-1.0-cp312-cp312-macosx_11_0_arm64.whl")
     assert read_of("demo4-1.0-cp312-cp312-manylinux_2_28_x86_64.whl"), "what is left has its metadata read instead"
+
+
+async def test_what_is_denied_when_it_is_read_ahead_is_asked_for_alone_only_if_a_client_wants_it(
+    mirror: BrokenMirror, app_client: MakeClient
+) -> None:
+    dead, first, fits = (f"demo-1.0-{tag}.whl" for tag in ("cp312-cp312-macosx_11_0_arm64", "cp38-cp38-linux_x86_64", "cp312-cp312-win32"))
+    for filename in (dead, first, fits):
+        mirror.add(filename, make_wheel(filename))
+    mirror.fault(dead, status(404))
+    client = await app_client()
+
+    def times_read(filename: str) -> int:
+        return sum(each.headers.get("Range", "bytes=0-0") != "bytes=0-0" for each in mirror.asked_for(filename))
+
+    await get(client, "demo")
+    await settled(mirror)
+    assert [times_read(dead), times_read(first), times_read(fits)] == [1, 0, 1], "the wheel is read that the client will read instead"
