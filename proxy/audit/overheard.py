@@ -71,6 +71,7 @@ class OverheardMirror(Mirror):
         learned: Callable[[K, T], None],
         background: bool = False,
         patient: bool = False,
+        urgent: bool = False,
         reason: Reason | Callable[[K], Reason] = Reason.DEMAND,
     ) -> None:
         """As Mirror."""
@@ -83,7 +84,7 @@ class OverheardMirror(Mirror):
             learned(key, outcome)
             self.ear.ended()
 
-        await super().converse_all(listened(), who, learned=ended, background=background, patient=patient, reason=reason)
+        await super().converse_all(listened(), who, learned=ended, background=background, patient=patient, urgent=urgent, reason=reason)
 
     async def converse_alone(
         self,

@@ -265,7 +265,7 @@ class DenialProver:
     async def _ask(self, chunk: list[Suspect]) -> Outcome:
         outcome = Outcome()
         questions = self._questions(chunk)
-        background = chunk[0].urgency is Urgency.BACKGROUND
+        background, urgent = chunk[0].urgency is Urgency.BACKGROUND, chunk[0].urgency is Urgency.AWAITED
         alone = self._round_width() == 1
         unanswered = {id(question): question for question in questions}
 
@@ -280,7 +280,7 @@ class DenialProver:
                     for asked in [[question] for question in questions] if alone else [questions]:
                         flows = ((question, question.flow()) for question in asked)
                         await self._mirror.converse_all(
-                            flows, self._who, learned=learned, background=background, reason=attrgetter("reason")
+                            flows, self._who, learned=learned, background=background, urgent=urgent, reason=attrgetter("reason")
                         )
         finally:
             overtaken, self._background_round = background and self._background_round is None, None

@@ -128,17 +128,20 @@ class Conversations:
         learned: Callable[[K, T], None],
         background: bool = False,
         patient: bool = False,
+        urgent: bool = False,
         reason: Reason | Callable[[K], Reason] = Reason.DEMAND,
     ) -> None:
         """Drives all conversations, started in their order as the pace allows, and calls `learned` with key and result as each ends.
 
-        Those of a `patient` batch start when no other batch has any to start; those in the `background` after them, at the pace's rate.
+        Those of an `urgent` batch start before those of others, as that of `one` does. Those of a `patient` batch start when no other
+        batch has any to start; those in the `background` after them, at the pace's rate.
 
         `flows` is read only as far as conversations can start. Cancelled, it starts no more and abandons those under way.
         What a conversation, `flows` or `learned` raises ends the rest as well, and is raised here.
         """
         batch = self._batch(flows, who, learned, background=background, reason=reason)
-        await self._driven(batch, self._behind if background else self._patient if patient else self._ahead)
+        queue = self._behind if background else self._patient if patient else self._urgent if urgent else self._ahead
+        await self._driven(batch, queue)
 
     async def alone(
         self,

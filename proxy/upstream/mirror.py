@@ -291,11 +291,12 @@ class Mirror:
         learned: Callable[[K, T], None],
         background: bool = False,
         patient: bool = False,
+        urgent: bool = False,
         reason: Reason | Callable[[K], Reason] = Reason.DEMAND,
     ) -> None:
         """Drives many conversations in their order, as the mirror bears it, and calls `learned` as each ends.
 
-        `patient` ones wait for all others but those in the `background`, which keep to a rate as well.
+        `urgent` ones go before others; `patient` ones wait for all others but those in the `background`, which keep to a rate as well.
         `reason` is why they are made, or tells it by the key of each.
         """
         flows = iter(flows)
@@ -303,7 +304,7 @@ class Mirror:
             for key, flow in islice(flows, 1):
                 first = reason if isinstance(reason, Reason) else reason(key)
                 learned(key, await self.converse(flow, who, reason=first))
-        await self._talking().all(flows, who, learned=learned, background=background, patient=patient, reason=reason)
+        await self._talking().all(flows, who, learned=learned, background=background, patient=patient, urgent=urgent, reason=reason)
 
     async def converse_alone(
         self,
