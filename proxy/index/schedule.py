@@ -314,8 +314,9 @@ class Schedule:
         return tuple(file for file in picks if not self._gate.has_read(project, file) and not self._gate.unreadable(project, file))
 
     async def _read_ahead(self, project: Project, page: Page, files: tuple[File, ...], client: ClientPlatform | None) -> None:
-        """Read the metadata of `files`; for one that is denied, that of the wheel which a resolver reads if it leaves the page."""
-        if self._costly:
+        """Read the metadata of `files`; during a burst, for one that is denied, that of the wheel that is read if it leaves the page."""
+        if self._costly or self._alone(self._clock()):
+            # Nobody is held up when a denied file is asked for alone.
             await self._gate.read_ahead(project, page, list(files))
             return
         denied = await self._gate.try_ahead(project, page, files)

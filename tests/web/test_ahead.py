@@ -114,7 +114,7 @@ async def test_of_a_platform_that_the_mirror_lacks_no_metadata_is_read_ahead(mir
     assert read_of("demo4-1.0-cp312-cp312-manylinux_2_28_x86_64.whl"), "what is left has its metadata read instead"
 
 
-async def test_what_is_denied_when_it_is_read_ahead_is_asked_for_alone_only_if_a_client_wants_it(
+async def test_during_a_burst_what_is_denied_when_it_is_read_ahead_is_asked_for_alone_only_if_a_client_wants_it(
     mirror: BrokenMirror, app_client: MakeClient
 ) -> None:
     dead, first, fits = (f"demo-1.0-{tag}.whl" for tag in ("cp312-cp312-macosx_11_0_arm64", "cp38-cp38-linux_x86_64", "cp312-cp312-win32"))
@@ -126,6 +126,9 @@ async def test_what_is_denied_when_it_is_read_ahead_is_asked_for_alone_only_if_a
     def times_read(filename: str) -> int:
         return sum(each.headers.get("Range", "bytes=0-0") != "bytes=0-0" for each in mirror.asked_for(filename))
 
+    for other in ("one", "two", "three"):
+        mirror.add(f"{other}-1.0-py3-none-any.whl")
+        await get(client, other)
     await get(client, "demo")
     await settled(mirror)
     assert [times_read(dead), times_read(first), times_read(fits)] == [1, 0, 1], "the wheel is read that the client will read instead"
