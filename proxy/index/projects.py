@@ -138,8 +138,8 @@ class Projects:
         if not self.holds(project):
             return
         self._weigh(project)
-        self._woken.append((project.who.key, project.name))
         key, known = (project.who.key, project.name), project.known
+        self._count_awake(key)
         served = project.served if known is not None and project.who.shared else None
         dropped, lost = (0, 0) if served is None else (len(served.mended.dropped), len(served.mended.lost))
         now = None if known is None else _Noted(known.digest, dropped, lost)
@@ -248,11 +248,7 @@ class Projects:
         if using is not None and (key := (using.who.key, using.name)) in self._awake:
             self._awake.move_to_end(key)
         for key in woken:
-            project = self._held.get(key)
-            links = 0 if project is None else project.awake
-            self._links_awake += links - self._awake.pop(key, 0)
-            if links:
-                self._awake[key] = links
+            self._count_awake(key)
         for _ in range(min(_AWAY_AT_ONCE, len(self._awake))):
             if self._links_awake <= _AWAKE:
                 return
@@ -265,6 +261,14 @@ class Projects:
             if project is not None:
                 project.put_away(partial(self._woken.append, key))
                 self._weigh(project)
+
+    def _count_awake(self, key: tuple[str, str]) -> None:
+        """Note how many links of that project are awake by now."""
+        project = self._held.get(key)
+        links = 0 if project is None else project.awake
+        self._links_awake += links - self._awake.pop(key, 0)
+        if links:
+            self._awake[key] = links
 
     def _let_go(self, project: Project) -> None:
         self._keeper.keep(project)

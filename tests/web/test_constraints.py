@@ -14,7 +14,8 @@ from tests.waiting import until
 from tests.wheels import make_wheel
 
 UV = 'uv/0.13.9 {"python":"3.12.1","system":{"name":"Linux"},"cpu":"x86_64"}'
-PLATFORMS = ("macosx_11_0_arm64", "manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "win_amd64")
+ELSEWHERE = ("manylinux_2_17_aarch64", "manylinux_2_17_s390x", "musllinux_1_2_x86_64", "musllinux_1_2_aarch64", "win_amd64", "win32")
+PLATFORMS = ("macosx_11_0_arm64", "manylinux_2_17_x86_64", *ELSEWHERE)
 OLDER = {"0.1", "0.2", "0.3", "0.4", "1.0", "2.0"}
 VERSIONS = (*sorted(OLDER), "3.0", "4.0", "5.0")
 REQUIRES = {"names": "base", "constrains": "base<4"}

@@ -283,7 +283,7 @@ async def test_a_page_that_waits_for_its_older_releases_is_served_as_soon_as_a_r
 
     Metadata named its project, and it lists much: else a page waits for all that it lists, whoever asks for others.
     """
-    older = [LINUX.replace("2.0", f"0.{number}") for number in range(1, 41)]
+    older = [LINUX.replace("2.0", f"0.{number}") for number in range(1, 81)]
     for name in (OLD, LINUX, *older):
         mirror.add(name)
     naming = "naming-1.0-py3-none-any.whl"

@@ -18,7 +18,9 @@ from tests.faults import artifactory_404, ignores_range, lies_on_head, quota, re
 from tests.mirror import BrokenMirror
 from tests.numbers import numbers
 from tests.waiting import until
+from tests.wheels import make_wheel
 
+NAMING = "naming-1.0-py3-none-any.whl"
 PURE = "demo-1.0-py3-none-any.whl"
 MAC = "demo-1.0-cp312-cp312-macosx_11_0_arm64.whl"
 
@@ -49,18 +51,26 @@ async def quiet(client: Any) -> None:
 async def test_a_page_costs_what_it_waits_for_the_proof_of_denials_and_the_rest(mirror: BrokenMirror, app_client: MakeClient) -> None:
     mirror.add(PURE)
     mirror.add(MAC)
-    mirror.add("demo-0.9-py3-none-any.whl")
+    # More files than a page waits for as a whole, and metadata named the project.
+    for minor in range(70):
+        mirror.add(f"demo-0.{minor}-py3-none-any.whl")
+    mirror.add(NAMING, make_wheel(NAMING, requires_dist=["demo"]))
     mirror.fault("*macosx*", artifactory_404())
     client = await app_client()
+    async with client.get(f"/files/naming/{NAMING}.metadata") as response:
+        assert response.status == 200
+    await quiet(client)
+    read = price_of(client).requests[Reason.DEMAND]
+    assert read > 0, "the metadata that the client asked for"
     assert (await client.get("/simple/demo/")).status == 200
     await quiet(client)
     price = price_of(client)
-    assert files_of(price)[Reason.AWAITED] == 2, "the files of the newest release"
-    assert files_of(price)[Reason.BACKGROUND] == 1, "the older one"
+    assert files_of(price)[Reason.AWAITED] == 3, "the files of the newest releases"
+    assert files_of(price)[Reason.BACKGROUND] == 70, "the older ones"
     assert (files_of(price)[Reason.PROOF], price.requests[Reason.PROOF] > 0) == (1, True)
     assert price.requests[Reason.WITNESS] > 0, "files known to be good are among the repetitions"
-    assert price.requests[Reason.CONSTRAINT] == price.requests[Reason.DEMAND] == price.relayed == 0
-    assert price.touched == 3
+    assert (price.requests[Reason.CONSTRAINT], price.requests[Reason.DEMAND], price.relayed) == (0, read, 0)
+    assert price.touched == 73
     assert counted(price) == file_requests(mirror)
 
 

@@ -35,7 +35,7 @@ async def test_a_page_does_not_wait_for_the_rate_of_a_proof_that_began_behind(mi
         Clock(),
         upstream={"fresh": 0},
         verdict={"yes": 0},
-        probe={"budget": len(NEWEST), "rate": 0.5, "patience": 4, "deadline": 14},
+        probe={"budget": len(NEWEST), "rate": 2, "patience": 3, "deadline": 14},
     )
     assert set(LOST) <= set(await names(client))
 
@@ -45,7 +45,7 @@ async def test_a_page_does_not_wait_for_the_rate_of_a_proof_that_began_behind(mi
     await eventually(doubted_behind)
     before = mirror.count()
     assert not set(LOST) & set(await names(client))
-    # At a request every other second, the proof would take longer than a page waits.
+    # At two requests a second the proof would take longer than a page waits.
     assert mirror.count() - before > 10
 
 
