@@ -7,9 +7,10 @@ Rules for this file: it never raises, a line that cannot be understood is passed
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import NamedTuple
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
@@ -32,6 +33,12 @@ _LONGEST = 400
 """Characters of the longest specifier or marker that is understood."""
 
 _EXTRAS_TRIED = 20
+_ENVIRONMENTS_TRIED = 200
+"""Environments that one marker is evaluated in: a marker that can tell more of them apart is taken as true."""
+
+_MARKERS_READ = 400_000
+"""Characters of markers that are evaluated for one project, each marker once for each environment: about twenty milliseconds."""
+
 OLDEST_PYTHON, _NEWEST_PYTHON = 10, 15
 """Minor versions of Python 3 that a project may be locked for beside that of the client."""
 
@@ -102,36 +109,57 @@ def _is_for_older(marker: str, python: tuple[int, int]) -> bool:
     return any(python > bound or (python == bound and sign == "<") for sign, bound in bounds)
 
 
-@lru_cache(maxsize=2048)
 def may_hold(marker: str, python: tuple[int, int] | None) -> bool:
     """Return whether `marker` holds for some client whose project may be locked with that `python` (None: unknown).
 
     Locks are made for all platforms, and for other Pythons than that of the client: only what no client can want is ruled out.
-    Extras hold, and so does what cannot be evaluated.
+    Extras hold, and so does what cannot be evaluated, or only with much work.
     """
+    return _may_hold(marker, python)[0]
+
+
+@lru_cache(maxsize=2048)
+def _may_hold(marker: str, python: tuple[int, int] | None) -> tuple[bool, int]:
+    """Return whether `marker` may hold, and how many characters were read to tell that."""
     if not marker or python is None:
-        return True
+        return True, 0
+    told_apart = _told_apart(marker, python)
+    count = prod(map(len, told_apart))
+    if count > _ENVIRONMENTS_TRIED or "platform_release" in marker or "platform_version" in marker:
+        # Nothing is known of these two, so that the marker is taken as true.
+        return True, 0
     try:
         parsed = Marker(marker)
-        return any(parsed.evaluate(environment) for environment in _environments(marker, python))
+        return any(parsed.evaluate(environment) for environment in _environments(told_apart)), count * len(marker)
     except (InvalidMarker, InvalidSpecifier, InvalidVersion, UndefinedComparison, UndefinedEnvironmentName, ValueError, RecursionError):
-        return True
+        return True, count * len(marker)
 
 
-def _environments(marker: str, python: tuple[int, int]) -> Iterator[dict[str, str]]:
-    """Yield the environments that `marker` can tell apart."""
-    extras = [found[2] or found[4] for found in _EXTRA.finditer(marker)][:_EXTRAS_TRIED] or [""]
-    if "platform_release" in marker or "platform_version" in marker:
-        # Nothing is known of these, so that the marker is taken as true.
-        raise ValueError
+class _ToldApart(NamedTuple):
+    """The parts of the environments that a marker can tell apart."""
+
+    pythons: Sequence[tuple[int, int]]
+    patches: Sequence[int]
+    platforms: Sequence[dict[str, str]]
+    machines: Sequence[str]
+    implementations: Sequence[tuple[str, str]]
+    extras: Sequence[str]
+
+
+def _told_apart(marker: str, python: tuple[int, int]) -> _ToldApart:
     pythons = {(3, minor) for minor in range(OLDEST_PYTHON, _NEWEST_PYTHON + 1)} | {python} if "python_" in marker else {python}
-    platforms = _PLATFORMS if "platform" in marker or "os_name" in marker else _PLATFORMS[:1]
-    machines = _MACHINES if "platform_machine" in marker else _MACHINES[:1]
-    implementations = _IMPLEMENTATIONS if "implementation" in marker else _IMPLEMENTATIONS[:1]
-    patches = (0, 99) if "full_version" in marker or "implementation_version" in marker else (0,)
-    for version, patch, platform, machine, implementation, extra in product(
-        sorted(pythons, reverse=True), patches, platforms, machines, implementations, extras
-    ):
+    return _ToldApart(
+        pythons=sorted(pythons, reverse=True),
+        patches=(0, 99) if "full_version" in marker or "implementation_version" in marker else (0,),
+        platforms=_PLATFORMS if "platform" in marker or "os_name" in marker else _PLATFORMS[:1],
+        machines=_MACHINES if "platform_machine" in marker else _MACHINES[:1],
+        implementations=_IMPLEMENTATIONS if "implementation" in marker else _IMPLEMENTATIONS[:1],
+        extras=[found[2] or found[4] for found in _EXTRA.finditer(marker)][:_EXTRAS_TRIED] or [""],
+    )
+
+
+def _environments(told_apart: _ToldApart) -> Iterator[dict[str, str]]:
+    for version, patch, platform, machine, implementation, extra in product(*told_apart):
         full = f"{version[0]}.{version[1]}.{patch}"
         yield {
             **platform,
@@ -145,14 +173,24 @@ def _environments(marker: str, python: tuple[int, int]) -> Iterator[dict[str, st
         }
 
 
-def specifiers_on(known: Iterable[Requirement], python: tuple[int, int] | None, *, certain: bool = False) -> tuple[str, ...]:
+def specifiers_on(known: Sequence[Requirement], python: tuple[int, int] | None, *, certain: bool = False) -> tuple[str, ...]:
     """Return the distinct specifiers of requirements that may hold for a client with that `python`; those that allow all are left out.
 
-    With `certain`, those are left out as well that are for an extra, or for an older Python than that one.
+    Of `known` the last was read last; of what is returned, the first. With `certain`, those are left out as well that are for an extra,
+    or for an older Python than that one. Where markers are much work, those that were read long ago are taken as true.
     """
-    chosen = (each for each in known if not certain or _is_certain(each.marker, python))
-    texts = (each.specifier for each in chosen if each.specifier and may_hold(each.marker, python))
-    return tuple(dict.fromkeys(text for text in texts if specifier_set(text) is not None))
+    texts: dict[str, None] = {}
+    markers: dict[str, bool] = {}
+    left = _MARKERS_READ
+    for each in reversed(known):
+        if not each.specifier or specifier_set(each.specifier) is None or (certain and not _is_certain(each.marker, python)):
+            continue
+        if each.marker not in markers:
+            markers[each.marker], read = _may_hold(each.marker, python) if left > 0 else (True, 0)
+            left -= read
+        if markers[each.marker]:
+            texts[each.specifier] = None
+    return tuple(texts)
 
 
 @lru_cache(maxsize=4096)

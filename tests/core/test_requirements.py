@@ -1,8 +1,11 @@
 """What a resolver will ask for next."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.markers import Marker
 
 from proxy.core.requirements import Requirement, may_hold, required_projects, requirements, satisfies, specifiers_on
 
@@ -98,3 +101,41 @@ def test_specifiers_that_cannot_be_read_or_whose_marker_does_not_hold_constrain_
         for text, marker in (("<4", ""), ("<4", "extra == 'x'"), ("<2", "python_version < '3'"), ("?", ""), ("", ""))
     ]
     assert specifiers_on(known, (3, 12)) == ("<4",)
+
+
+def test_of_specifiers_the_one_that_was_read_last_is_first() -> None:
+    known = [Requirement("a", text, marker) for text, marker in (("<4", ""), ("<3", ""), ("<4", "extra == 'x'"), ("<2", ""))]
+    assert specifiers_on(known, (3, 12)) == ("<2", "<4", "<3")
+
+
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows by each marker that is evaluated."""
+    evaluated: list[str] = []
+
+    class Counted(Marker):
+        def evaluate(self, *args: Any, **kwargs: Any) -> bool:
+            evaluated.append(str(self))
+            return super().evaluate(*args, **kwargs)
+
+    monkeypatch.setattr("proxy.core.requirements.Marker", Counted)
+    return evaluated
+
+
+def test_a_marker_that_tells_thousands_of_environments_apart_is_taken_as_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated = evaluations(monkeypatch)
+    extras = " or ".join(f'extra=="{letter}"' for letter in "abcdefghijklmno")
+    marker = f'python_full_version<"2.0" and platform_machine!="" and sys_platform!="" and implementation_name!="" and ({extras})'
+    assert may_hold(marker, (3, 12))
+    assert len(evaluated) <= 200
+
+
+def test_the_markers_of_one_project_are_bounded_work_and_those_that_were_read_last_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated = evaluations(monkeypatch)
+    known = [
+        Requirement("a", f"<{n}", f'python_version<"2.{n}" and os_name!="" and (' + f'platform_machine=="{n}" or ' * 9 + 'os_name!="")')
+        for n in range(1, 41)
+    ]
+    found = specifiers_on(known, (3, 12))
+    assert 10_000 < sum(map(len, evaluated)) < 600_000
+    assert "<40" not in found
+    assert "<1" in found
