@@ -16,12 +16,11 @@ class Demand:
     `asked` says when, in seconds since the epoch, the latest last. `has_news` is set if the store does not have it.
     """
 
-    __slots__ = ("asked", "has_news", "revision")
+    __slots__ = ("asked", "has_news")
 
     def __init__(self) -> None:
         self.asked: dict[str, float] = {}
         self.has_news = False
-        self.revision = 0
 
     def note(self, release: str, now: float) -> None:
         """Note that a client asked for something of `release`."""
@@ -34,7 +33,6 @@ class Demand:
         self.asked.pop(release, None)
         self.asked[release] = now
         self.has_news = True
-        self.revision += before is None
         self._bound()
 
     def lately(self, now: float) -> tuple[str, ...]:
@@ -43,13 +41,11 @@ class Demand:
 
     def take_over(self, asked: Mapping[str, float], now: float) -> None:
         """Add what the store has, of a replica or another run; a moment after `now` counts as now."""
-        before = set(self.asked)
         for release, at in list(asked.items())[-_MOST_RELEASES:]:
             if len(release) <= _LONGEST_SPELLING and min(at, now) > self.asked.get(release, 0.0):
                 self.asked[release] = min(at, now)
         self.asked = dict(sorted(self.asked.items(), key=lambda item: item[1]))
         self._bound()
-        self.revision += not self.asked.keys() <= before
 
     def kept(self) -> None:
         """Note that the store has it."""

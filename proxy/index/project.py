@@ -120,7 +120,7 @@ class Project:
     `rescues` grows with every change of these, and `prepared_for` is the revision for which all are looked for.
     `refusals` are refusals and denials by the files' keys, kept as verdicts are; `asked_whole` says when it was last asked, for a rescue,
     whether a GET of the whole file is denied as well.
-    `demand` is what clients asked for lately; `followed_for` says for which page, requirements and demand all was asked about that the page
+    `demand` is what clients asked for lately; `followed_for` says for which page, requirements and client all was asked about that the page
     waits for. `named_late` says when a file was proven absent though a page had listed it and a client asked for metadata of its release.
     `missized` has the keys of files that were seen to have another length than the page says, `refused_to_probes` of those of which a
     probe was refused a part, maybe since there were so many probes.
