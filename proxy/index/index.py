@@ -66,7 +66,10 @@ class Looked:
 
 
 class Index:
-    """The mended view of one mirror; `repairs` come from a second index."""
+    """The mended view of one mirror; `repairs` come from a second index.
+
+    `requirements` are those of the index whose place this one takes, if that was of the same mirror.
+    """
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Index:
         *,
         repairs: Repairs = NO_REPAIRS,
         clock: Callable[[], float] = time.time,
+        requirements: RequirementsSeen | None = None,
     ) -> None:
         self.mirror = mirror
         self._settings = settings
@@ -101,7 +105,7 @@ class Index:
         )
         self.rescue = _rescue(repairs, settings, self.tasks, self._verifier, clock)
         replicas = Replicas(self._keeper, self.tasks)
-        requirements = RequirementsSeen(clock)
+        self.requirements = requirements = requirements or RequirementsSeen(clock)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue, requirements=requirements)
         self._serving = Serving(
             mirror,

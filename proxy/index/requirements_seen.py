@@ -5,6 +5,7 @@ none is missed that is about to be noted, a page waits a moment for metadata tha
 """
 
 import asyncio
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,30 +21,101 @@ _LATELY_PRIVATE = 600.0
 """The same for what a client's own credentials showed."""
 
 _MOST_ON_A_PROJECT = 40
-_MOST = 20_000
-"""Requirements that are remembered: about ten megabytes."""
+_MOST_SHARED_BYTES = 12_000_000
+_MOST_PRIVATE_BYTES = 4_000_000
+"""About what the requirements take that all private identities were shown, together."""
 
 _MOST_IDENTITIES = 256
-_NOTED_AGAIN_AFTER = 60.0
-_MOST_NOTED = 5000
+
+_READ_AGAIN_AFTER = 60.0
+_MOST_READ_BYTES = 1_000_000
+"""About what those requirements take that were read a moment ago, so that the same metadata is not read again."""
+
+_BYTES_OF_A_REQUIREMENT = 350
+_BYTES_OF_A_PROJECT = 750
 
 
 @dataclass(slots=True)
 class _OnProject:
-    """The requirements on one project, those seen last at the end, each with when that was; `revision` counts how many were new."""
+    """The requirements on one project, those seen last at the end, each with when that was; `revision` is that of the latest new one."""
 
     seen: OrderedDict[Requirement, float] = field(default_factory=OrderedDict)
     revision: int = 0
 
+    @property
+    def last(self) -> float:
+        """When a requirement was seen last."""
+        return next(reversed(self.seen.values()))
+
 
 @dataclass(slots=True)
 class _Seen:
-    """What one identity was shown: requirements by the project that they are on, and when the metadata of which file was noted."""
+    """The requirements that one identity was shown, by the project that they are on; those on what was required last at the end."""
 
+    lately: float
+    used: float
     on: OrderedDict[str, _OnProject] = field(default_factory=OrderedDict)
-    noted: OrderedDict[tuple[str, str], float] = field(default_factory=OrderedDict)
     reading: dict[asyncio.Event, Callable[[], bool]] = field(default_factory=dict)
-    count: int = 0
+    weight: int = 0
+
+    def counts(self, at: float, now: float) -> bool:
+        """Return whether what was seen at `at` still counts; what was seen after `now` was seen before the clock went back."""
+        return abs(now - at) <= self.lately
+
+    def add(self, requirement: Requirement, now: float, revision: int) -> None:
+        """Add a requirement; where it is new, it has that revision."""
+        on = self.on.get(requirement.project)
+        if on is None:
+            on = self.on[requirement.project] = _OnProject()
+            self.weight += _BYTES_OF_A_PROJECT
+        self.on.move_to_end(requirement.project)
+        if requirement not in on.seen:
+            on.revision = revision
+            self.weight += _weight(requirement)
+        on.seen[requirement] = now
+        on.seen.move_to_end(requirement)
+        while len(on.seen) > _MOST_ON_A_PROJECT or not self.counts(next(iter(on.seen.values())), now):
+            self.weight -= _weight(on.seen.popitem(last=False)[0])
+
+    def prune(self, now: float) -> None:
+        """Forget the projects of which no requirement counts any more."""
+        while self.on and not self.counts(next(iter(self.on.values())).last, now):
+            self.drop_oldest()
+
+    def drop_oldest(self) -> None:
+        """Forget the project that was required longest ago."""
+        _, oldest = self.on.popitem(last=False)
+        self.weight -= _BYTES_OF_A_PROJECT + sum(map(_weight, oldest.seen))
+
+
+@dataclass(slots=True)
+class _ReadLately:
+    """What metadata requires that was read a moment ago, by identity, project and digest."""
+
+    found: OrderedDict[tuple[str, str, str], tuple[float, tuple[Requirement, ...]]] = field(default_factory=OrderedDict)
+    weight: int = 0
+
+    def get(self, key: tuple[str, str, str], now: float) -> tuple[Requirement, ...] | None:
+        """Return what that metadata requires, or None where it is to be read."""
+        self.prune(now)
+        found = self.found.get(key)
+        return None if found is None else found[1]
+
+    def add(self, key: tuple[str, str, str], found: tuple[Requirement, ...], now: float) -> None:
+        """Remember what metadata requires that was read just now, unless that is much."""
+        self.found[key] = now, found
+        self.weight += _BYTES_OF_A_PROJECT + sum(map(_weight, found))
+        while self.weight > _MOST_READ_BYTES:
+            self._drop_oldest()
+
+    def prune(self, now: float) -> None:
+        """Forget what was read some time ago."""
+        while self.found and not 0 <= now - next(iter(self.found.values()))[0] < _READ_AGAIN_AFTER:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, (_, found) = self.found.popitem(last=False)
+        self.weight -= _BYTES_OF_A_PROJECT + sum(map(_weight, found))
 
 
 class RequirementsSeen:
@@ -51,53 +123,41 @@ class RequirementsSeen:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._identities: OrderedDict[str, _Seen] = OrderedDict()
+        self._shared = _Seen(_LATELY, clock())
+        self._private: OrderedDict[str, _Seen] = OrderedDict()
+        self._read = _ReadLately()
+        self._revision = 0
 
     def note(self, who: Identity, project: str, digest: str, content: bytes) -> None:
         """Note what the metadata `content` of a file of `project` requires, as `who` was shown it; `digest` stands for the content."""
         seen, now = self._of(who), self._clock()
-        before = seen.noted.get((project, digest))
-        if before is not None and 0 <= now - before < _NOTED_AGAIN_AFTER:
-            return
-        seen.noted[project, digest] = now
-        seen.noted.move_to_end((project, digest))
-        if len(seen.noted) > _MOST_NOTED:
-            seen.noted.popitem(last=False)
-        for requirement in requirements(content):
+        found = self._read.get((who.key, project, digest), now)
+        if found is None:
+            found = requirements(content)
+            self._read.add((who.key, project, digest), found, now)
+        for requirement in found:
             # A project that requires an extra of its own says nothing of its versions.
             if requirement.project != project:
-                self._add(seen, requirement, now)
-        while seen.count > _MOST:
-            _, oldest = seen.on.popitem(last=False)
-            seen.count -= len(oldest.seen)
-
-    def _add(self, seen: _Seen, requirement: Requirement, now: float) -> None:
-        on = seen.on.get(requirement.project)
-        if on is None:
-            on = seen.on[requirement.project] = _OnProject()
-        seen.on.move_to_end(requirement.project)
-        if requirement not in on.seen:
-            on.revision += 1
-            seen.count += 1
-        on.seen[requirement] = now
-        on.seen.move_to_end(requirement)
-        if len(on.seen) > _MOST_ON_A_PROJECT:
-            on.seen.popitem(last=False)
-            seen.count -= 1
+                self._revision += 1
+                seen.add(requirement, now, self._revision)
+        self._bound(seen)
 
     def on(self, who: Identity, project: str) -> tuple[Requirement, ...]:
-        """Return the requirements on `project` that `who` was shown lately; empty where no metadata named it."""
-        seen = self._identities.get(who.key)
+        """Return the requirements on `project` that `who` was shown lately, the latest last; empty where no metadata named it."""
+        self._prune()
+        seen = self._known(who)
         on = None if seen is None else seen.on.get(project)
-        if on is None:
+        if seen is None or on is None:
             return ()
-        now, lately = self._clock(), _LATELY if who.shared else _LATELY_PRIVATE
-        # What was seen after now was seen before the clock went back.
-        return tuple(requirement for requirement, at in on.seen.items() if abs(now - at) <= lately)
+        now = self._clock()
+        return tuple(requirement for requirement, at in on.seen.items() if seen.counts(at, now))
 
     def revision(self, who: Identity, project: str) -> int:
-        """Return a number that grows with each new requirement on `project`."""
-        seen = self._identities.get(who.key)
+        """Return a number that grows with each new requirement on `project`; 0 where none is known.
+
+        A requirement that was forgotten meanwhile is new: no number comes again for other requirements.
+        """
+        seen = self._known(who)
         on = None if seen is None else seen.on.get(project)
         return 0 if on is None else on.revision
 
@@ -114,7 +174,7 @@ class RequirementsSeen:
 
     async def heard(self, who: Identity, seconds: float) -> None:
         """Wait for the metadata that is being read for `who` just now and is wanted, at most so many seconds."""
-        seen = self._identities.get(who.key)
+        seen = self._known(who)
         if seen is None or not seen.reading or seconds <= 0:
             return
         try:
@@ -124,12 +184,44 @@ class RequirementsSeen:
         except TimeoutError:
             return
 
+    def _known(self, who: Identity) -> _Seen | None:
+        return self._shared if who.shared else self._private.get(who.key)
+
     def _of(self, who: Identity) -> _Seen:
-        seen = self._identities.get(who.key)
+        self._prune()
+        if who.shared:
+            return self._shared
+        seen = self._private.get(who.key)
         if seen is None:
-            seen = self._identities[who.key] = _Seen()
-        self._identities.move_to_end(who.key)
-        if len(self._identities) > _MOST_IDENTITIES:
-            oldest = next(key for key in self._identities if key and key != who.key)
-            del self._identities[oldest]
+            seen = self._private[who.key] = _Seen(_LATELY_PRIVATE, self._clock())
+        seen.used = self._clock()
+        self._private.move_to_end(who.key)
+        if len(self._private) > _MOST_IDENTITIES:
+            self._private.popitem(last=False)
         return seen
+
+    def _prune(self) -> None:
+        """Forget what counts no more."""
+        now = self._clock()
+        self._read.prune(now)
+        self._shared.prune(now)
+        while self._private and not (oldest := next(iter(self._private.values()))).counts(oldest.used, now):
+            self._private.popitem(last=False)
+
+    def _bound(self, noted: _Seen) -> None:
+        """Forget what was seen longest ago, where all together take too much; `noted` is of the identity that was shown something."""
+        noted.prune(self._clock())
+        while self._shared.weight > _MOST_SHARED_BYTES:
+            self._shared.drop_oldest()
+        if noted is self._shared:
+            return
+        while sum(seen.weight for seen in self._private.values()) > _MOST_PRIVATE_BYTES:
+            if len(self._private) > 1:
+                self._private.popitem(last=False)
+            else:
+                noted.drop_oldest()
+
+
+def _weight(requirement: Requirement) -> int:
+    """Return about how many bytes `requirement` takes."""
+    return _BYTES_OF_A_REQUIREMENT + sum(map(sys.getsizeof, requirement))

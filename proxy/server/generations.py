@@ -39,8 +39,12 @@ class Generation:
         self._free = asyncio.Event()
         self._free.set()
 
-    async def open(self, store: Store, counts: Counts) -> None:
-        """Makes mirrors and indexes; raises OSError where a file of the settings' TLS cannot be read, and leaves nothing open then."""
+    async def open(self, store: Store, counts: Counts, earlier: Mapping[str, Index] | None = None) -> None:
+        """Make mirrors and indexes; raise OSError where a file of the settings' TLS cannot be read, and leave nothing open then.
+
+        The requirements that an `earlier` index of the same mirror knows, the new one shares with it: requests that still have the
+        earlier one go on reading metadata.
+        """
         try:
             # All who share the store go by one clock.
             self._mending = repairs(self.settings, store, clock=store.now)
@@ -49,7 +53,9 @@ class Generation:
                 own = self.settings.of(section)
                 mirror = Mirror(section, own.probe, clock=store.now, steady=self._steady, counts=counts.of_mirror(section.name))
                 await mirror.open()
-                self.indexes[section.name] = Index(mirror, store, own, repairs=self._mending, clock=store.now)
+                before = (earlier or {}).get(section.name)
+                requirements = before.requirements if before is not None and before.mirror.key == mirror.key else None
+                self.indexes[section.name] = Index(mirror, store, own, repairs=self._mending, clock=store.now, requirements=requirements)
         except BaseException:
             await self.close()
             raise
@@ -123,7 +129,7 @@ class Generations:
         if self._store is None:
             raise RuntimeError("the application has not started")
         new, old = self._make(settings), self.current
-        await new.open(self._store, self._counts)
+        await new.open(self._store, self._counts, old.indexes)
         for name, index in new.indexes.items():
             earlier = old.indexes.get(name)
             if earlier is not None and earlier.mirror.key == index.mirror.key:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from proxy.config import LogSection, Settings
 from proxy.config.load import SettingsError, load_settings
+from proxy.core.identity import SHARED
 from proxy.server.context import GENERATIONS
 from proxy.server.reload import changeable, differing, reload
 from proxy.telemetry import change_logging, configure_logging
@@ -21,8 +22,10 @@ from tests.faults import artifactory_404, slow
 from tests.mirror import BrokenMirror
 from tests.numbers import numbers
 from tests.waiting import at_rest
+from tests.web.test_allowance import index_of
 from tests.web.test_request_id import lines, logging_to_text
 from tests.web.test_warm import connected, running, warmed
+from tests.wheels import make_wheel
 
 WHEEL = "demo-1.0-py3-none-any.whl"
 MAC = "demo-1.0-cp312-cp312-macosx_11_0_arm64.whl"
@@ -252,3 +255,18 @@ def test_another_configuration_of_logging_keeps_its_level() -> None:
     configure_logging(LogSection.model_validate({"format": "json", "level": "warning"}), second)
     structlog.get_logger("mirrormend.second").info("unseen")
     assert second.getvalue() == ""
+
+
+async def test_the_requirements_that_were_read_outlast_a_reload_of_the_same_mirror_and_no_other(
+    mirror: BrokenMirror, app_client: MakeClient
+) -> None:
+    constrains = "constrains-1.0-py3-none-any.whl"
+    mirror.add(constrains, make_wheel(constrains, requires_dist=["base<4"]))
+    async with BrokenMirror() as other:
+        client = await app_client()
+        await client.get("/simple/constrains/", headers=JSON)
+        assert (await client.get(f"/files/constrains/{constrains}.metadata")).status == 200
+        await reload(app_of(client), lambda: settings(mirror, probe={"ahead": False}))
+        assert [each.specifier for each in index_of(client).requirements.on(SHARED, "base")] == ["<4"]
+        await reload(app_of(client), lambda: settings(other))
+        assert index_of(client).requirements.on(SHARED, "base") == ()
