@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion
+from packaging.version import InvalidVersion, Version
 
 from proxy.core.errors import InvalidProjectName
 from proxy.core.metadata_headers import MetadataHeaders
@@ -207,6 +207,42 @@ def satisfies(specifier: str, version: str) -> bool:
     """Return whether `version` satisfies `specifier`, pre-releases taken as any others; what cannot be told satisfies nothing."""
     known, parsed = specifier_set(specifier), parsed_version(version)
     return known is not None and parsed is not None and known.contains(parsed, prereleases=True)
+
+
+@lru_cache(maxsize=4096)
+def bounds(specifier: str) -> tuple[Version | None, Version | None]:
+    """Return the lowest and the highest version, without the local part of any, that can satisfy `specifier`; None where there is none."""
+    lowest: list[Version | None] = []
+    highest: list[Version | None] = []
+    for each in specifier_set(specifier) or ():
+        text = each.version.removesuffix(".*")
+        version = None if each.operator in {"!=", "==="} else parsed_version(text)
+        if version is None:
+            continue
+        if each.operator in {"<", "<="}:
+            highest.append(without_local(version))
+        elif each.operator in {">", ">="}:
+            lowest.append(without_local(version))
+        elif each.operator == "~=":
+            lowest.append(version)
+            highest.append(_after(version, version.release[:-1]))
+        elif text != each.version:
+            lowest.append(parsed_version(f"{text}.dev0"))
+            highest.append(_after(version, version.release))
+        else:
+            lowest.append(without_local(version))
+            highest.append(without_local(version))
+    return max(filter(None, lowest), default=None), min(filter(None, highest), default=None)
+
+
+def _after(version: Version, release: Sequence[int]) -> Version | None:
+    """Return the first version that does not begin with `release`, in the epoch of `version`."""
+    return parsed_version(f"{version.epoch}!{'.'.join(map(str, (*release[:-1], release[-1] + 1)))}.dev0") if release else None
+
+
+def without_local(version: Version) -> Version:
+    """Return the version without its local part, as specifiers compare it."""
+    return version if version.local is None else Version(version.public)
 
 
 @lru_cache(maxsize=4096)

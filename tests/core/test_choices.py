@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 
 from proxy.core.page import Page
+from proxy.core.requirements import satisfies
 from proxy.core.verdict.choices import choices
 from proxy.core.verdict.client import client_platform
 from tests.core.files import file, no, page, yes
@@ -100,6 +101,40 @@ def test_whatever_part_of_the_requirements_holds_the_newest_release_that_satisfi
         if fitting:
             assert max(fitting, key=lambda text: tuple(map(int, text.split(".")))) in found
     assert len(found) <= 24
+
+
+@given(
+    st.lists(st.integers(0, 400), min_size=1, max_size=40, unique=True),
+    st.lists(st.lists(SPECIFIERS, max_size=2).map(",".join), max_size=5),
+)
+def test_of_however_many_requirements_the_newest_release_for_each_is_chosen_that_read_last_first(
+    pins: list[int], others: list[str]
+) -> None:
+    many = page(*(WHEEL.format(f"{number // 100}.{number % 100}") for number in range(500)))
+    specifiers = [*(f"=={number // 100}.{number % 100}" for number in pins), *filter(None, others)]
+    found = chosen(many, *specifiers)
+    newest = [next((each.spelling for each in many.releases if satisfies(specifier, each.spelling)), None) for specifier in specifiers]
+    wanted = [each for each in dict.fromkeys(newest) if each is not None and each != found[0]]
+    assert found[1 : len(wanted) + 1] == wanted
+
+
+@pytest.mark.parametrize("specifier", ["<1.1200,>=1.1190", "~=1.1199.0", "==1.1199.*", "==1.1199", "<=1.1199", "<1.1201,!=1.1200"])
+def test_among_thousands_of_releases_an_old_one_is_found_that_a_requirement_wants(specifier: str) -> None:
+    many = page(*(WHEEL.format(f"1.{number}") for number in range(3000)))
+    assert "1.1199" in chosen(many, *(f"<1.{number},>=1.{number - 10}" for number in range(2990, 3000)), specifier)
+
+
+def test_among_thousands_of_releases_the_newest_that_satisfies_all_requirements_together_is_found_first() -> None:
+    many = page(*(WHEEL.format(f"1.{number}") for number in range(3000)))
+    specifiers = [f"!=1.{number}" for number in range(1100, 1120)] + ["<1.1120"] + [f"!=1.{number}" for number in range(1000, 1015)]
+    assert chosen(many, *specifiers)[0] == "1.1099"
+
+
+def test_among_thousands_of_releases_an_old_one_that_is_undeliverable_leaves_its_place_to_the_next() -> None:
+    many = page(*(WHEEL.format(f"1.{number}") for number in range(3000)))
+    dead = {WHEEL.format(f"1.{number}"): no(1.0) for number in range(1095, 1100)}
+    newer = [f"<1.{number},>=1.{number - 10}" for number in range(2990, 3000)]
+    assert "1.1094" in chosen(many, *newer, "<1.1100", verdicts=dead)
 
 
 def test_thousands_of_releases_and_dozens_of_requirements_that_contradict_each_other_are_bounded_work() -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.markers import Marker
+from packaging.version import Version
 
-from proxy.core.requirements import Requirement, may_hold, required_projects, requirements, satisfies, specifiers_on
+from proxy.core.requirements import Requirement, bounds, may_hold, required_projects, requirements, satisfies, specifiers_on, without_local
 
 
 def metadata(*requires: str, description: str = "") -> bytes:
@@ -139,3 +140,21 @@ def test_the_markers_of_one_project_are_bounded_work_and_those_that_were_read_la
     assert 10_000 < sum(map(len, evaluated)) < 600_000
     assert "<40" not in found
     assert "<1" in found
+
+
+RELEASE = st.lists(st.integers(0, 2), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
+VERSION = st.tuples(st.sampled_from(["", "1!"]), RELEASE, st.sampled_from(["", "a1", "rc2", ".post1", ".dev1", "a1.dev2"])).map("".join)
+SPECIFIER = st.one_of(
+    st.tuples(st.sampled_from(["<", "<=", ">", ">=", "!=", "==", "~=", "==="]), VERSION).map("".join),
+    st.tuples(st.sampled_from(["==", "!="]), st.sampled_from(["", "1!"]), RELEASE, st.just(".*")).map("".join),
+    st.tuples(st.just("=="), VERSION, st.just("+local.1")).map("".join),
+)
+
+
+@given(st.lists(SPECIFIER, max_size=3).map(",".join), VERSION, st.sampled_from(["", "+local", "+local.1", "+2"]))
+def test_what_satisfies_a_specifier_is_within_its_bounds(specifier: str, version: str, local: str) -> None:
+    lowest, highest = bounds(specifier)
+    if satisfies(specifier, version + local):
+        base = without_local(Version(version + local))
+        assert lowest is None or lowest <= base
+        assert highest is None or base <= highest
