@@ -29,6 +29,9 @@ _MOST_SEARCHED = 2000
 _LEAST_SEARCHED = 50
 """Releases that are looked at for one specifier, however many specifiers there are."""
 
+_MOST_SUITED = 200
+"""Releases of one page that are compared with the client while the newest for each specifier is searched."""
+
 _MOST_CHOICES = 24
 """Releases that may be chosen, if those are not more that are the newest for some specifier."""
 
@@ -46,6 +49,7 @@ class _Wishes:
     specifiers: Sequence[str]
     client: ClientPlatform | None
     verdicts: Mapping[str, Verdict]
+    suiting: dict[str, bool] = field(default_factory=dict)
 
     @property
     def likely(self) -> int:
@@ -71,8 +75,13 @@ class _Wishes:
         return mask
 
     def suits(self, release: Release) -> bool:
-        """Return whether the client could install something of `release`."""
-        return all(_fits(release, self.client)[:_OF_THE_CLIENT])
+        """Return whether the client could install something of `release`; once many were looked at, that is taken for granted."""
+        known = self.suiting.get(release.spelling)
+        if known is None:
+            known = self.client is None or len(self.suiting) >= _MOST_SUITED or all(_fits_client(release, self.client))
+            if len(self.suiting) < _MOST_SUITED:
+                self.suiting[release.spelling] = known
+        return known
 
     def pass_over(self, release: Release) -> bool:
         """Return whether a resolver passes over `release`: all that it has is proven undeliverable, yanked, or nothing to install."""
@@ -221,8 +230,13 @@ def _fits(release: Release, client: ClientPlatform | None) -> Sequence[bool]:
     wanted = {file.requires_python for file in release.files}
     everywhere = None in wanted
     admitted = [everywhere or any(admits_python(text, python) for text in wanted if text) for python in _older_pythons(client.python)]
+    return (*_fits_client(release, client), *admitted)
+
+
+def _fits_client(release: Release, client: ClientPlatform) -> tuple[bool, bool]:
+    """Return whether `release` admits the client's Python, and whether the client could install a file of it."""
     own = [file for file in release.files if file.requires_python is None or admits_python(file.requires_python, client.python)]
-    return (bool(own), any(file.packaging is Packaging.SDIST or fitness(file, client) is not None for file in own), *admitted)
+    return bool(own), any(file.packaging is Packaging.SDIST or fitness(file, client) is not None for file in own)
 
 
 @lru_cache(maxsize=64)
