@@ -52,18 +52,18 @@ def costliest(kinds: Iterable[MirrorKind]) -> MirrorKind:
 class Recognition:
     """What is known of the product that a mirror runs: as `configured`, else by its address `url` and by what it says.
 
-    `kind` is AUTO where neither tells anything.
+    `kind` is AUTO where neither tells anything; `is_configured` says that the settings tell it.
     """
 
-    __slots__ = ("_configured", "heard", "is_sure", "kind")
+    __slots__ = ("heard", "is_configured", "is_sure", "kind")
 
     def __init__(self, configured: MirrorKind, url: str) -> None:
-        self._configured = configured is not MirrorKind.AUTO
+        self.is_configured = configured is not MirrorKind.AUTO
         self.heard: dict[MirrorKind, None] = {}
         """The products that its answers told, in the order of coming."""
-        self.kind = configured if self._configured else kind_by_address(url)
+        self.kind = configured if self.is_configured else kind_by_address(url)
         """The product as it is known at present."""
-        self.is_sure = self._configured
+        self.is_sure = self.is_configured
         """Whether the kind is more than a guess: configured, or not contradicted by an answer that came."""
 
     @property
@@ -73,7 +73,7 @@ class Recognition:
 
     def hear(self, headers: Mapping[str, str]) -> bool:
         """Learn from the headers (lower-case names) of an answer of the mirror's own, and return whether that changed anything."""
-        if self._configured:
+        if self.is_configured:
             return False
         kind = kind_by_headers(headers)
         if self.is_sure and (kind is MirrorKind.AUTO or kind in self.heard):
@@ -86,9 +86,10 @@ class Recognition:
 
     def take_over(self, earlier: "Recognition") -> None:
         """Know what was heard of the same mirror before."""
-        if self._configured:
+        if self.is_configured:
             return
         self.heard |= earlier.heard
-        self.is_sure |= bool(earlier.heard)
+        # A mirror that answered without telling its product is known as well as one that told it; what was configured was not heard.
+        self.is_sure |= bool(earlier.heard) or (earlier.is_sure and not earlier.is_configured)
         if self.heard:
             self.kind = costliest(self.heard)

@@ -88,3 +88,16 @@ def test_settings_that_are_read_again_forget_nothing_that_was_heard() -> None:
     configured = Recognition(MirrorKind.OTHER, ADDRESSES[MirrorKind.ARTIFACTORY])
     configured.take_over(earlier)
     assert configured.kind is MirrorKind.OTHER
+
+
+def test_a_mirror_that_did_not_tell_its_product_is_known_after_settings_were_read_again() -> None:
+    earlier, later = guessed(MirrorKind.AUTO), guessed(MirrorKind.AUTO)
+    earlier.hear({"server": "nginx"})
+    later.take_over(earlier)
+    assert (later.is_sure, later.budget) == (True, earlier.budget)
+
+
+def test_a_kind_that_is_configured_no_more_was_never_heard() -> None:
+    later = guessed(MirrorKind.AUTO)
+    later.take_over(Recognition(MirrorKind.STATIC, ADDRESSES[MirrorKind.ARTIFACTORY]))
+    assert (later.is_sure, later.budget) == (False, COSTLY)

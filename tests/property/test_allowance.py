@@ -97,5 +97,17 @@ def test_a_change_of_the_settings_gives_back_nothing_that_was_spent(
     assert allowance.left(0.0) == max(0, budget - spent)
 
 
+@given(st.integers(0, 500), REGAINED, st.lists(st.tuples(BUDGETS, REGAINED), max_size=5), st.integers(0, 600))
+def test_changes_there_and_back_give_back_nothing_that_was_spent(
+    budget: int, rate: float, between: list[tuple[int | None, float]], most: int
+) -> None:
+    allowance = Allowance(budget, rate)
+    spent = allowance.take(most, 0.0)
+    for other, regained in between:
+        allowance.change(other, regained, 0.0)
+    allowance.change(budget, rate, 0.0)
+    assert allowance.left(0.0) == budget - spent
+
+
 def test_half_is_kept_for_whoever_comes_alone() -> None:
     assert (Allowance(400, 4.0).reserve, Allowance(1, 4.0).reserve, Allowance(None, None).reserve) == (200, 0, 0)

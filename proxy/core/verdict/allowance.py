@@ -8,6 +8,7 @@ class Allowance:
     """Hold at most `budget` tokens (None: no bound), and regain `rate` of them a second (None: all of them at once).
 
     It begins full. Never are more given within a time than `budget` and `rate` times that time; a clock that goes back adds nothing.
+    Where the budget became smaller than what was spent, there are fewer than none until that came back.
     """
 
     __slots__ = ("_at", "_budget", "_rate", "_tokens")
@@ -36,9 +37,9 @@ class Allowance:
     def change(self, budget: int | None, rate: float | None, now: float) -> None:
         """Hold and regain as much from now on; what was spent of the earlier budget is spent of this one too."""
         self._refill(now)
-        spent = 0.0 if self._budget is None else self._budget - self._tokens
+        spent = (self._budget or 0) - self._tokens
         self._budget, self._rate = budget, rate
-        self._tokens = max(0.0, (budget or 0) - spent)
+        self._tokens = (budget or 0) - spent
 
     def left(self, now: float, *, keep: int = 0) -> int | None:
         """Return how many tokens can be taken so that `keep` remain, None where there is no bound."""
@@ -73,9 +74,9 @@ class Allowance:
         return now + (wanted - self._tokens) / self._rate + 1e-6 if self._rate else None
 
     def _refill(self, now: float) -> None:
-        if self._budget is not None:
-            if self._rate is None:
-                self._tokens = float(self._budget)
-            elif self._at is not None:
-                self._tokens = min(float(self._budget), self._tokens + max(0.0, now - self._at) * self._rate)
+        full = float(self._budget or 0)
+        if self._rate is None:
+            self._tokens = full
+        elif self._at is not None:
+            self._tokens = min(full, self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = now
