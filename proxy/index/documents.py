@@ -69,15 +69,26 @@ class VerdictsDocument(msgspec.Struct, frozen=True, array_like=True):
     refusals: dict[str, FileRefusals] = {}
     demand: dict[str, float] = {}
 
-    @property
-    def believed(self) -> dict[str, Verdict]:
-        """The verdicts; a denial that was proven by other rules is unknown, so that the file is listed until it is asked for again."""
+    def believed(self, now: float, *, verdicts_for: float, denials_for: float) -> dict[str, Verdict]:
+        """Return the verdicts that are not older than so many seconds `now`: the document may be kept longer than they count.
+
+        A denial that was proven by other rules is unknown, so that the file is listed until it is asked for again.
+        """
+        count = {
+            key: verdict
+            for key, verdict in self.verdicts.items()
+            if now - verdict.checked < verdicts_for and not (is_undeliverable(verdict) and now - verdict.evidence.at >= denials_for)
+        }
         if self.rules == PROOF_RULES:
-            return self.verdicts
+            return count
         return {
             key: msgspec.structs.replace(verdict, kind=Kind.UNKNOWN, checked=0.0) if is_undeliverable(verdict) else verdict
-            for key, verdict in self.verdicts.items()
+            for key, verdict in count.items()
         }
+
+    def lately_refused(self, now: float, within: float) -> dict[str, FileRefusals]:
+        """Return the refusals of files of which the mirror said anything within so many seconds before `now`."""
+        return {key: each for key, each in self.refusals.items() if now - each.last_heard < within}
 
 
 class MetadataDocument(msgspec.Struct, frozen=True, array_like=True):

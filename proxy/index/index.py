@@ -86,7 +86,8 @@ class Index:
         self._clock = clock
         upstream = next(section for section in settings.upstream if section.name == mirror.name)
         verdict = settings.verdict
-        self._keeper = Keeper(store, mirror.key, pages_for=upstream.fresh + upstream.stale, verdicts_for=verdict.yes)
+        pages_for, denials_for = upstream.fresh + upstream.stale, max(verdict.no, verdict.no_keep)
+        self._keeper = Keeper(store, mirror.key, pages_for=pages_for, verdicts_for=verdict.yes, denials_for=denials_for)
         rules = VerdictRules(verdict.yes, verdict.no, verdict.no_young, verdict.no_keep, verdict.witness, verdict.confirm)
         self._retired = False
         self.tasks = Tasks()

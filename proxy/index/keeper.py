@@ -3,6 +3,7 @@
 Only what the shared identity learned is kept, and the commons; what a client's own token showed stays in memory.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,13 +61,17 @@ class Kept:
 
 
 class Keeper:
-    """Keeps and loads the documents of one mirror's projects: pages for `pages_for` seconds, the rest for `verdicts_for`."""
+    """Keeps and loads the documents of one mirror's projects: pages for `pages_for` seconds, the rest for `verdicts_for`.
 
-    def __init__(self, store: Store, mirror: str, *, pages_for: float, verdicts_for: float) -> None:
+    A denial that is older than `denials_for` seconds is not taken over from the store.
+    """
+
+    def __init__(self, store: Store, mirror: str, *, pages_for: float, verdicts_for: float, denials_for: float = math.inf) -> None:
         self._store = store
         self._mirror = mirror
         self._pages_for = pages_for
         self._verdicts_for = verdicts_for
+        self._denials_for = denials_for
         self._resting = False
 
     def rest(self) -> None:
@@ -82,7 +87,7 @@ class Keeper:
             project.demand.kept()
             digest = project.known.digest if project.known is not None else ""
             document = VerdictsDocument(digest, project.verdicts, PROOF_RULES, project.refusals, project.demand.asked)
-            # The verdicts among it say themselves how long they count.
+            # The demand outlives the verdicts: those that are too old by then are not taken over.
             seconds = max(self._verdicts_for, REMEMBERED_FOR) if project.demand.asked else self._verdicts_for
             self._put(Room.VERDICTS, self._key(project.name), document, seconds)
         if project.read_since_stored:
@@ -145,10 +150,12 @@ class Keeper:
     def take_over(self, project: Project, kept: Kept) -> None:
         """Add to `project` what is kept of it, and note what of it is to be kept again, since the store lost it."""
         if kept.verdicts is not None:
-            project.take_over(kept.verdicts.believed, self._store.now())
-            project.take_over_refusals(kept.verdicts.refusals)
-            project.demand.take_over(kept.verdicts.demand, self._store.now())
-            lacking = _lacks(kept.verdicts.verdicts, project.verdicts, self._store.now()) or kept.verdicts.refusals != project.refusals
+            document, now = kept.verdicts, self._store.now()
+            project.take_over(document.believed(now, verdicts_for=self._verdicts_for, denials_for=self._denials_for), now)
+            project.take_over_refusals(document.lately_refused(now, self._verdicts_for))
+            project.demand.take_over(document.demand, now)
+            unknown_refusals = any(document.refusals.get(key) != each for key, each in project.refusals.items())
+            lacking = unknown_refusals or _lacks(document.verdicts, project.verdicts, now)
             # Writing the same again would only overwrite what others learn meanwhile.
             project.stored_revision = -1 if lacking else project.revision
         elif kept.answered:

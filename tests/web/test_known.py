@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import gzip
 import threading
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -104,18 +105,70 @@ async def test_a_no_that_is_forgotten_does_not_come_back_from_a_replica() -> Non
     async with open_store(settings_store()) as store:
         keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=3600)
         ours, theirs = Project("demo", SHARED), Project("demo", SHARED)
-        denied = Evidence(Asked.RANGE, 404, at=1000.0)
+        denied = Evidence(Asked.RANGE, 404, at=time.time() - 2000.0)
         for each in (ours, theirs):
             each.learn(FILE, judge(Cause.ABSENT, denied, None, proven=True, rules=VerdictRules()))
         ours.forget([MAC])
         keeper.keep(theirs)
         await keeper.catch_up(ours)
         assert ours.verdicts == {}
-        again = msgspec.structs.replace(denied, at=2000.0)
+        again = msgspec.structs.replace(denied, at=time.time() - 1000.0)
         theirs.learn(FILE, judge(Cause.ABSENT, again, None, proven=True, rules=VerdictRules()))
         keeper.keep(theirs)
         await keeper.catch_up(ours)
         assert ours.verdicts == theirs.verdicts, "that is another answer"
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "comes_back"), [(404, 3000.0, True), (404, 4000.0, False), (200, 4000.0, True), (200, 8000.0, False)]
+)
+async def test_what_the_store_has_longer_than_it_counts_does_not_come_back(status: int, age: float, comes_back: bool) -> None:
+    async with open_store(settings_store()) as store:
+        keeper = Keeper(store, "mirror", pages_for=3600, verdicts_for=7200, denials_for=3600)
+        earlier, later = Project("demo", SHARED), Project("demo", SHARED)
+        evidence = Evidence(Asked.RANGE, status, at=time.time() - age)
+        cause = Cause.ABSENT if status == 404 else Cause.AVAILABLE
+        earlier.learn(FILE, judge(cause, evidence, None, proven=True, rules=VerdictRules()))
+        earlier.record(FILE, msgspec.structs.replace(evidence, asked=Asked.GET), Cause.BLOCKED)
+        earlier.demand.note("1.0", time.time())
+        keeper.keep(earlier)
+        await keeper.catch_up(later)
+        assert (MAC in later.verdicts) is comes_back
+        assert (MAC in later.refusals) is (age < 7200)
+        assert later.demand.asked == earlier.demand.asked
+        assert later.stored_revision == later.revision, "there is nothing to be written again"
+
+
+async def test_what_was_denied_weeks_ago_is_listed_again_however_lately_clients_asked_for_the_release(
+    mirror: BrokenMirror, app_client: MakeClient, tmp_path: Path
+) -> None:
+    for release in range(20):
+        for platform in ("macosx_11_0_arm64", "manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "win_amd64"):
+            mirror.add(f"demo-1.{release}-cp312-cp312-{platform}.whl")
+    requiring = "names-1.0-py3-none-any.whl"
+    mirror.add(requiring, make_wheel(requiring, requires_dist=["demo"]))
+    for name in ("other", "another"):
+        mirror.add(f"{name}-1.0-py3-none-any.whl")
+    mirror.fault("*macosx*", artifactory_404())
+    clock, kept = Clock(), {"store": {"location": f"sqlite:{tmp_path / 'store.sqlite3'}"}}
+    client = await app_client(clock, **kept)
+    await names(client)
+    await at_rest(index_of(client).tasks)
+    async with client.get("/files/demo/demo-1.19-cp312-cp312-manylinux_2_17_x86_64.whl") as response:
+        assert response.status == 200
+    assert len(await names(client)) == 60
+    await client.close()
+    mirror.heal()
+    clock.passes(10 * 86400.0)
+    clock.stop()
+    client = await app_client(clock, **kept)
+    # In a burst, a page waits for no more than it has to.
+    for name in ("names", "other", "another"):
+        async with client.get(f"/simple/{name}/") as response:
+            assert response.status == 200
+    async with client.get(f"/files/names/{requiring}.metadata") as response:
+        assert response.status == 200
+    assert len(await names(client)) == 80
 
 
 @pytest.mark.parametrize("coding", ["gzip", "", "deflate"])

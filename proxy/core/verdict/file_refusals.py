@@ -73,6 +73,11 @@ class FileRefusals(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """When the file was last refused, in seconds since the epoch."""
         return max(self.refused, self.head_refused)
 
+    @property
+    def last_heard(self) -> float:
+        """When the mirror last answered for the file, in seconds since the epoch."""
+        return max(self.refused, self.denied, self.head_refused, self.head_passed)
+
 
 NOTHING_REFUSED = FileRefusals()
 
