@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 from proxy.core.page import File
+from proxy.index.project import Progress
 from proxy.upstream import Mirror
 
 _AT_A_TIME = 10
@@ -21,22 +22,36 @@ class Drawing(Iterator[File]):
     """Yields `files` in their order, each taken out of the mirror's allowance just before it is asked about.
 
     `keep` tells how much of the allowance is to be left. Where there is too little, it `is_dry` and yields no more;
-    `awaited` files take what there is, and are yielded all the same.
+    `awaited` files take what there is, and are yielded all the same. Those that somebody else asks about by the `progress` of their page
+    are passed over, and it notes those that are yielded.
     """
 
-    def __init__(self, mirror: Mirror, files: Iterable[File], keep: Callable[[], int], *, awaited: bool = False) -> None:
+    def __init__(
+        self,
+        mirror: Mirror,
+        files: Iterable[File],
+        keep: Callable[[], int],
+        *,
+        awaited: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         self._mirror = mirror
         self._files = iter(files)
         self._keep = keep
         self._awaited = awaited
+        self._taken = frozenset[str]() if progress is None else progress.taken
+        self._begun = set[str]() if progress is None else progress.begun
         self.is_dry = False
 
     def __next__(self) -> File:
         file = next(self._files)
+        while file.key in self._taken:
+            file = next(self._files)
         if not self._mirror.take(1, keep=self._keep()) and not self._awaited:
             self.is_dry = True
             self._files = iter(())
             raise StopIteration
+        self._begun.add(file.key)
         return file
 
 

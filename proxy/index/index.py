@@ -302,8 +302,9 @@ class Index:
             file = self._listed(project, key) or file
         if file is None:
             raise FileNotListed(name, key.rpartition("/")[2])
-        if file.key in _page_of(project).by_key:
-            project.demand.note(_page_of(project).release_of(file).spelling, self._clock())
+        if project.known is not None and file.key in project.known.page.by_key:
+            # The page may be withdrawn since, and the file be there all the same.
+            project.demand.note(project.known.page.release_of(file).spelling, self._clock())
         return project, file
 
     def addresses(self, project: Project, file: File) -> tuple[File, ...]:

@@ -7,7 +7,7 @@ whose pages are the same to the byte.
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -121,7 +121,8 @@ class Project:
     `refusals` are refusals and denials by the files' keys, kept as verdicts are; `asked_whole` says when it was last asked, for a rescue,
     whether a GET of the whole file is denied as well.
     `demand` is what clients asked for lately; `followed_for` says for which page, requirements and client all was asked about that the page
-    waits for. `named_late` says when a file was proven absent though a page had listed it and a client asked for metadata of its release.
+    waits for, `following` has the keys of files that are being asked about for that. `named_late` says when a file was proven absent though
+    a page had listed it and a client asked for metadata of its release, as long as it is absent.
     `missized` has the keys of files that were seen to have another length than the page says, `refused_to_probes` of those of which a
     probe was refused a part, maybe since there were so many probes.
     """
@@ -164,6 +165,7 @@ class Project:
     plain_names: dict[str, str] = field(default_factory=dict)
     demand: Demand = field(default_factory=Demand)
     followed_for: tuple[object, ...] = ()
+    following: set[str] = field(default_factory=set)
     named_late: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -225,6 +227,7 @@ class Project:
         if self._is_of_page(file):
             self.verdicts[file.key] = verdict
             self.revision += 1
+            self._is_late_no_more((file.key,))
 
     def record(self, file: File, evidence: Evidence, cause: Cause) -> None:
         """Note whether the mirror refused or denied `file`, as `learn` a verdict; a file that is delivered is refused no more."""
@@ -273,6 +276,7 @@ class Project:
         """Forget the verdicts on the files with these keys."""
         for key in keys:
             self.forgotten[key] = self.verdicts.pop(key).checked
+        self._is_late_no_more(keys)
         self.revision += bool(keys)
 
     def take_over(self, verdicts: Mapping[str, Verdict], now: float) -> None:
@@ -290,6 +294,14 @@ class Project:
         newer = {name: each for name, each in verdicts.items() if is_newer(name, each)}
         mine.update(newer)
         self.revision += bool(newer)
+        self._is_late_no_more(newer)
+
+    def _is_late_no_more(self, keys: Iterable[str]) -> None:
+        """Forget of those of these files that are not proven absent any more that they were proven so too late."""
+        if self.named_late:
+            for key in keys:
+                if not self._denied(key):
+                    self.named_late.pop(key, None)
 
     def take_over_metadata(self, read: Mapping[str, Read]) -> None:
         """Note metadata that was stored, in this run or another, of files of which none of their own is known.
@@ -406,11 +418,13 @@ class Progress:
     """How far a verification is: `first` is set once what the page waits for is known, `rest` when the budget is spent.
 
     `began` is in seconds since the epoch. `whole` says that the page waits for the rest as well, as long as patience lasts.
+    `small` is how many files are counted for it where it lists so few that all are awaited, None where it does not.
     `begun` has the keys of files of the rest that were asked about, `taken` of those that somebody else asks about.
     """
 
     began: float
     whole: bool = False
+    small: int | None = None
     begun: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
     first: asyncio.Event = field(default_factory=asyncio.Event)

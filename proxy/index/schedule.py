@@ -1,7 +1,7 @@
 """When what is asked about a project: what its page waits for, what goes on behind it, and what a resolver will want next."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -27,6 +27,7 @@ from proxy.index.projects import Projects
 from proxy.index.replicas import Replicas, Work
 from proxy.index.requirements_seen import RequirementsSeen
 from proxy.index.rescue import Rescue
+from proxy.index.small_pages import SmallPages, is_small
 from proxy.index.suspects import Urgency
 from proxy.index.verification import Verifier
 from proxy.store import patience_anew
@@ -39,9 +40,6 @@ _LOOK = 0.02
 
 _HEARD_WITHIN = 0.25
 """Seconds that a page waits for metadata that is being read, since it may hold a requirement on the project."""
-
-_SMALL = 64
-"""Files of a page that waits for all of them, where a probe is cheap: no requirement that is read later can surprise it then."""
 
 _MOST_WHOLE = 1000
 """Files of pages that wait for all that they list, in all: what comes beyond that waits for what is likely only."""
@@ -93,9 +91,12 @@ class Schedule:
         self._comparing = asyncio.Lock()
         self._comparisons: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "compare HEAD and GET for")
         self._requirements = requirements or RequirementsSeen(clock)
-        self._follows: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "follow requirements on", awaited=True)
+        self._follows: SingleFlight[tuple[str, str, ClientPlatform | None], bool] = SingleFlight(
+            tasks, "follow requirements on", awaited=True
+        )
         self._hurries: SingleFlight[tuple[str, str, str], None] = SingleFlight(tasks, "hurry")
         self._whole = 0
+        self._small = SmallPages(clock)
         self._turns = Turns(mirror)
         self._verifying = 0
         self._resting = False
@@ -119,7 +120,8 @@ class Schedule:
         awaited = self._awaited(project, known.page, client)
         ahead = self._to_read_ahead(project, known.page, client)
         planned = self._plan(project, known.page, self._budget(), client, awaited=awaited, awaited_only=True)
-        progress = project.verification = Progress(began=self._clock(), whole=self._waits_for_whole(project, known.page))
+        progress = project.verification = Progress(began=self._clock())
+        progress.whole = self._begins_as_small(project, known.page, progress) or self._waits_for_whole(project, known.page)
         if not planned.first and not ahead:
             progress.first.set()
         run = self._run(project, known.page, planned, ahead=ahead, client=client, progress=progress)
@@ -139,9 +141,8 @@ class Schedule:
         if self._costly:
             # What the budget admits was asked about.
             project.followed_for = self._followed(project, client)
-        elif not self.follows(project, client):
-            following = self._follows.start((project.who.key, project.name), lambda: self._follow(project, client))
-            await asyncio.wait({following}, timeout=max(0.0, min(deadline - self._clock(), self._probe.deadline)))
+        else:
+            await self._wait_until_followed(project, client, min(deadline - self._clock(), self._probe.deadline))
         if project.known is not None:
             page = project.known.page
             self._verifier.hasten(project, lambda: awaited_files(page, self._awaited(project, page, client)))
@@ -166,8 +167,22 @@ class Schedule:
         digest = None if project.known is None else project.known.digest
         return digest, self._requirements.revision(project.who, project.name), client
 
-    async def _follow(self, project: Project, client: ClientPlatform | None) -> None:
-        """Ask about what the page waits for by now, until no new requirement comes and no release that is passed over."""
+    async def _wait_until_followed(self, project: Project, client: ClientPlatform | None, seconds: float) -> None:
+        """Wait until all was asked about that the page waits for by what `client` may choose: others choose other releases of it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                while not self.follows(project, client):
+                    key = project.who.key, project.name, client
+                    following = self._follows.start(key, lambda: self._follow(project, client))
+                    await asyncio.wait({following})
+                    if following.cancelled() or following.exception() is not None or not following.result():
+                        return
+
+    async def _follow(self, project: Project, client: ClientPlatform | None) -> bool:
+        """Ask about what the page waits for by now, until no new requirement comes and no release that is passed over.
+
+        Return False where the page was withdrawn meanwhile, or asking was in vain.
+        """
         asked: set[str] = set()
         while project.known is not None:
             progress, page = project.verification, project.known.page
@@ -177,18 +192,27 @@ class Schedule:
             planned = self._plan(project, page, self._budget(), client, awaited_only=True)
             files = planned.first
             under_way = set() if progress is None else progress.begun
-            wanted = [file for file in files if file.key not in asked and file.key not in under_way]
+            by_others = [file for file in files if file.key in project.following]
+            wanted = [each for each in files if each.key not in asked and each.key not in under_way and each.key not in project.following]
+            mine = {file.key for file in wanted}
             if progress is not None:
-                progress.taken |= {file.key for file in wanted}
-            asked |= {file.key for file in wanted}
-            if wanted and not await self._verifier.ask(project, wanted, reason=planned.reason):
-                return
+                progress.taken |= mine
+            asked |= mine
+            project.following |= mine
+            try:
+                if wanted and not await self._verifier.ask(project, wanted, reason=planned.reason):
+                    return False
+            finally:
+                project.following -= mine
+            while any(file.key in project.following for file in by_others):  # noqa: ASYNC110 - they end for many reasons
+                await asyncio.sleep(_LOOK)
             while progress is not None and not progress.rest.is_set() and any(file.key not in project.verdicts for file in files):
                 await _wait(progress.rest, _LOOK)
-            if not wanted and followed == self._followed(project, client):
+            if not wanted and not by_others and followed == self._followed(project, client):
                 project.followed_for = followed
-                return
+                return True
             self._projects.learned(project)
+        return False
 
     def _awaited(self, project: Project, page: Page, client: ClientPlatform | None) -> Mapping[str, Reason]:
         """Return the releases that `page` waits for."""
@@ -200,19 +224,24 @@ class Schedule:
         )
 
     def _waits_for_whole(self, project: Project, page: Page) -> bool:
-        """Return whether `page` waits for all that it lists: that is little, or no metadata named the project."""
-        if self._is_small(page):
-            return True
+        """Return whether `page` waits for all that it lists though that is much: no metadata named the project."""
         if self._costly:
             return False
         budget = self._budget()
         files = len(page.files) if budget is None else min(budget, len(page.files))
         return not self._requirements.on(project.who, project.name) and (not self._whole or self._whole + files <= _MOST_WHOLE)
 
-    def _is_small(self, page: Page) -> bool:
-        """Return whether all of `page` is awaited, whatever is left of the allowance."""
+    def _begins_as_small(self, project: Project, page: Page, progress: Progress) -> bool:
+        """Return whether all of `page` is awaited, whatever is left of the allowance, since it lists little; `progress` says so then."""
         budget = self._budget()
-        return not self._costly and len(page.files) <= (_SMALL if budget is None else min(_SMALL, budget))
+        if self._costly or not is_small(len(page.files), budget):
+            return False
+        if progress.small is None:
+            # Only what is to be asked about counts.
+            now, verdicts, seen_since = self._clock(), project.verdicts, project.seen_since
+            files = sum(due(each, verdicts.get(each.key), now, self._rules, seen_since=seen_since(each)) for each in page.files)
+            progress.small = files if self._small.begin(files, budget) else None
+        return progress.small is not None
 
     async def _wait_alone(self, rest: asyncio.Event, seconds: float) -> None:
         """Waits for the rest, unless other pages are asked for meanwhile: then it is put off, and a resolver waits for this page."""
@@ -284,8 +313,12 @@ class Schedule:
         self._note_late(project, release)
         if not wanted or (self._costly and (not read_now or (budget is not None and budget < len(wanted)))):
             return
-        if self._costly and self._mirror.take(len(wanted)) < len(wanted):
-            return
+        if self._costly:
+            left = self._mirror.left()
+            if left is not None and left < len(wanted):
+                # It is all of them or none: what would be taken for some would be lost.
+                return
+            self._mirror.take(len(wanted))
         key = project.who.key, project.name, release.spelling
         self._hurries.start(key, lambda: self._verify_release(project, wanted[:budget], release))
 
@@ -409,7 +442,10 @@ class Schedule:
                 await reading_ahead
             async with self._replicas.turn(project, Work.FIRST):
                 reading = {file.key for file in ahead} if self._costly else set()
+                was_sure = self._mirror.kind_is_sure
                 counted = await self._ask_awaited(project, page, awaited, reading, client)
+                if not was_sure and self._begins_as_small(project, page, progress):
+                    progress.whole = True
                 progress.first.set()
             # A client that asks for one page alone waits for the rest as well.
             patience_anew()
@@ -437,6 +473,7 @@ class Schedule:
         finally:
             self._verifying -= 1
             self._whole -= whole
+            self._small.end(progress.small or 0)
             progress.first.set()
             progress.rest.set()
             project.verification = None
@@ -471,15 +508,15 @@ class Schedule:
         `counted` files of the budget are spent; `keep` tells how much of the allowance to leave.
         Return whether anything was asked about, and whether anything is left.
         """
-        budget, small = self._budget(), self._is_small(page)
+        budget, small = self._budget(), progress.small is not None and not self._costly
         of_page = None if budget is None else max(0, budget - counted)
         left = [each for each in (of_page, None if small else self._mirror.left(keep=keep())) if each is not None]
         wanted = await self._plan_all(project, page, min(left, default=None), client)
         if wanted.more and self._leaves_the_rest:
             kept = {file.key for file in wanted.files}
             project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
-        rest, reason = _untaken(wanted.files, progress), Reason.AWAITED if progress.whole else Reason.BACKGROUND
-        drawn = Drawing(self._mirror, rest, keep, awaited=small)
+        reason = Reason.AWAITED if progress.whole else Reason.BACKGROUND
+        drawn = Drawing(self._mirror, wanted.files, keep, awaited=small, progress=progress)
         await self._verifier.ask(project, drawn, patient=not progress.whole, reason=reason)
         return bool(wanted.files), wanted.more or drawn.is_dry
 
@@ -596,14 +633,6 @@ class Schedule:
 
 def _nothing() -> int:
     return 0
-
-
-def _untaken(files: Iterable[File], progress: Progress) -> Iterator[File]:
-    """Yield those of `files` that nobody else asks about when their turn comes, and note that they are asked about."""
-    for file in files:
-        if file.key not in progress.taken:
-            progress.begun.add(file.key)
-            yield file
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
