@@ -249,7 +249,7 @@ class Release(msgspec.Struct, frozen=True, gc=False):
 
 
 class FilesElsewhere(Protocol):
-    """Where the files of a page can be had while it holds none: `count` of them, in `size` bytes."""
+    """The place where the files of a page can be had while it holds none: `count` of them, in `size` bytes."""
 
     count: int
     size: int
@@ -259,7 +259,7 @@ class FilesElsewhere(Protocol):
 
 
 _OF_FILES = ("files", "by_key", "by_filename", "namesakes", "releases", "_release_index")
-"""What holds the files of a page, or is made of them again when it is wanted."""
+"""Attributes that hold the files of a page, or are made of them again when they are wanted."""
 
 
 @dataclass(frozen=True)
@@ -297,12 +297,18 @@ class Page:
             if name != "files" or "_away" not in told:
                 raise AttributeError(name)
             where, woken = told["_away"]
-            files = told["files"] = where.files()
-            woken()
+            # Two threads may wake it at once: both go on with the files of the one that was first.
+            made = where.files()
+            files = told.setdefault("files", made)
+            if files is made:
+                woken()
             return files
 
     def put_away(self, where: FilesElsewhere, woken: Callable[[], object]) -> None:
-        """Let go of the files, which are to be had from `where` as soon as one is asked for, in any thread; then `woken` is called."""
+        """Let go of the files, which are to be had from `where` as soon as one is asked for, in any thread; then `woken` is called.
+
+        Whoever reads `files` twice may get other objects the second time, though equal ones: what needs the same objects reads it once.
+        """
         told = vars(self)
         told["_away"] = where, woken
         for name in _OF_FILES:
@@ -310,12 +316,12 @@ class Page:
 
     @property
     def away(self) -> FilesElsewhere | None:
-        """Where the files are while the page does not hold them, None where it does."""
+        """The place of the files while the page does not hold them, None where it does."""
         return None if "files" in vars(self) else self.kept_elsewhere
 
     @property
     def kept_elsewhere(self) -> FilesElsewhere | None:
-        """Where the files were put last, and can be put again, None where they never were."""
+        """The place where the files were put last, and can be put again, None where they never were."""
         where: FilesElsewhere | None = vars(self).get("_away", (None,))[0]
         return where
 
@@ -365,7 +371,8 @@ class Page:
     def by_filename(self) -> Mapping[str, File]:
         """Each file under its name; where a page lists a name twice, the first."""
         # No name holds a slash, and every key of a twin does.
-        return self.by_key if "/" not in "".join(self.by_key) else {file.filename: file for file in reversed(self.files)}
+        by_key = self.by_key
+        return by_key if "/" not in "".join(by_key) else {file.filename: file for file in reversed(self.files)}
 
     @cached_property
     def namesakes(self) -> Mapping[str, Sequence[File]]:
@@ -398,10 +405,12 @@ class Page:
 
     def _sorted_releases(self) -> Generator[None, None, tuple[Release, ...]]:
         by_text: dict[str | None, list[File]] = {}
+        # Read once: between two steps, or by another thread, the page may be put away and woken with other objects.
+        of_page = self.files
         project, alike = self.project, "\n"
         wheels: list[File] = []
-        for start in range(0, len(self.files), _FILES_AT_ONCE):
-            for file in self.files[start : start + _FILES_AT_ONCE]:
+        for start in range(0, len(of_page), _FILES_AT_ONCE):
+            for file in of_page[start : start + _FILES_AT_ONCE]:
                 name = file.filename
                 wheel = name.endswith(".whl")
                 if wheel and name.startswith(alike):
@@ -414,7 +423,7 @@ class Page:
                 if wheel and text is not None:
                     wheels, alike = files, name[: name.index("-") + len(text) + 2]
             yield
-        grouped = list(self._by_version(by_text).items())
+        grouped = list(_by_version(of_page, by_text).items())
         runs: list[list[Release]] = []
         unknown: list[Release] = []
         for start in range(0, len(grouped), _RELEASES_AT_ONCE):
@@ -431,19 +440,6 @@ class Page:
                 yield
         return (*known, *unknown)
 
-    def _by_version(self, by_text: Mapping[str | None, list[File]]) -> Mapping[str, list[File]]:
-        grouped: dict[str, list[File]] = {}
-        several = False
-        for text, files in by_text.items():
-            key = "" if text is None else _normalised_version(text)
-            several |= key in grouped
-            grouped[key] = [*grouped[key], *files] if key in grouped else files
-        if several:
-            place = {id(file): number for number, file in enumerate(self.files)}
-            for files in grouped.values():
-                files.sort(key=lambda file: place[id(file)])
-        return grouped
-
     def release_of(self, file: File) -> Release:
         """The release that `file`, one of this page's, belongs to."""
         return self._release_index[_release_key(file, self.project)]
@@ -455,12 +451,13 @@ class Page:
     @cached_property
     def probeable(self) -> int:
         """How many of the files are wheels or sdists, and so can be asked about, each counted once."""
-        if len(self.by_key) < len(self.files):
-            return sum([file.probeable for file in self.by_key.values()])
-        usual = sum(map(str.endswith, [file.filename for file in self.files], repeat(_USUAL_SUFFIXES)))
-        if usual == len(self.files):
+        files, by_key = self.files, self.by_key
+        if len(by_key) < len(files):
+            return sum([file.probeable for file in by_key.values()])
+        usual = sum(map(str.endswith, [file.filename for file in files], repeat(_USUAL_SUFFIXES)))
+        if usual == len(files):
             return usual
-        return usual + sum([file.probeable for file in self.files if not file.filename.endswith(_USUAL_SUFFIXES)])
+        return usual + sum([file.probeable for file in files if not file.filename.endswith(_USUAL_SUFFIXES)])
 
     @cached_property
     def _release_index(self) -> Mapping[str, Release]:
@@ -473,11 +470,13 @@ class Page:
         """
         if not keys:
             return self
-        kept = tuple([file for file in self.files if file.key not in keys])
+        files = self.files
+        kept = tuple([file for file in files if file.key not in keys])
         versions = self.versions
         if versions is not None:
-            touched = {_release_key(file, self.project) for file in self.files if file.key in keys}
-            gone = {each for each in touched if all(file.key in keys for file in self._release_index[each].files)}
+            touched = {_release_key(file, self.project) for file in files if file.key in keys}
+            index = self._release_index
+            gone = {each for each in touched if all(file.key in keys for file in index[each].files)}
             versions = tuple(text for text in versions if _normalised_version(text) not in gone)
         return replace(self, files=kept, versions=versions)
 
@@ -488,6 +487,20 @@ def _normalised_version(text: str) -> str:
         return text
     version = parsed_version(text)
     return text if version is None else str(version)
+
+
+def _by_version(files: Sequence[File], by_text: Mapping[str | None, list[File]]) -> Mapping[str, list[File]]:
+    grouped: dict[str, list[File]] = {}
+    several = False
+    for text, alike in by_text.items():
+        key = "" if text is None else _normalised_version(text)
+        several |= key in grouped
+        grouped[key] = [*grouped[key], *alike] if key in grouped else alike
+    if several:
+        place = {id(file): number for number, file in enumerate(files)}
+        for alike in grouped.values():
+            alike.sort(key=lambda file: place[id(file)])
+    return grouped
 
 
 def _version_of(release: Release) -> Version:

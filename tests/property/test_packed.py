@@ -1,6 +1,8 @@
 """A page whose files are put away is the same page, whenever it is looked at."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -89,6 +91,70 @@ def test_a_page_says_the_same_whether_its_files_are_put_away_or_not(body: dict[s
     assert page.by_key == plain.by_key
     assert page == plain
     assert sorted(woken) == (["page", "rest"] if rest is not page else ["page"])
+
+
+TWO_SPELLINGS = {
+    "meta": {"api-version": "1.0"},
+    "name": PROJECT,
+    "files": [
+        {"filename": f"{PROJECT}-{version}", "url": version, "hashes": {}}
+        for version in ("1.0rc1-py3-none-any.whl", "1.0-rc1.tar.gz", "2.0.tar.gz", "2.0-py3-none-any.whl")
+    ],
+}
+"""A page that spells one version in two ways: its files are brought in order again."""
+
+
+def test_threads_that_wake_a_page_at_once_get_the_same_files() -> None:
+    page = read(as_bytes(TWO_SPELLINGS))
+    away = packed(page.files)
+    assert away is not None
+    both, woken = threading.Barrier(2, timeout=30), list[str]()
+
+    class Slow:
+        count, size = away.count, away.size
+
+        def files(self) -> tuple[File, ...]:
+            both.wait()
+            return away.files()
+
+    page.put_away(Slow(), lambda: woken.append("page"))
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(lambda _: page.files, range(2))
+    assert one is other
+    assert one is page.files
+    assert woken == ["page"]
+
+
+@given(st.one_of(st.just(TWO_SPELLINGS), json_pages(st.one_of(filenames, odd_names))), st.data())
+def test_a_page_that_is_put_away_whenever_it_is_woken_says_the_same(body: dict[str, Any], data: st.DataObject) -> None:
+    page, plain = read(as_bytes(body)), read(as_bytes(body))
+    away = packed(page.files)
+    if away is None:
+        return
+
+    def again() -> None:
+        page.put_away(away, again)
+
+    again()
+    assert page.releases == plain.releases
+    assert (page.by_key, page.by_filename, page.namesakes) == (plain.by_key, plain.by_filename, plain.namesakes)
+    assert (page.probeable, page.clearer_in_html) == (plain.probeable, plain.clearer_in_html)
+    assert [page.release_of(file) for file in plain.files] == [plain.release_of(file) for file in plain.files]
+    gone = data.draw(st.frozensets(st.sampled_from([file.key for file in plain.files])))
+    again()
+    assert page.without(gone) == plain.without(gone)
+    assert rendered(page) == rendered(plain)
+
+
+def test_a_page_may_be_put_away_between_the_steps_of_its_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.core.page._FILES_AT_ONCE", 1)
+    page, plain = read(as_bytes(TWO_SPELLINGS)), read(as_bytes(TWO_SPELLINGS))
+    away = packed(page.files)
+    assert away is not None
+    for _ in page.prepare():
+        page.put_away(away, lambda: None)
+    assert page.releases == plain.releases
+    assert [len(release.files) for release in page.releases] == [2, 2]
 
 
 def test_no_name_but_the_files_is_made_up() -> None:
