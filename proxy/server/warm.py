@@ -8,6 +8,7 @@ goes the ordinary way.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import structlog
@@ -47,6 +48,7 @@ class WarmHandler(asyncio.Protocol):
         "_plain",
         "_ready",
         "_request_bytes",
+        "_send",
         "_server",
         "_write_timeout",
         "transport",
@@ -59,6 +61,7 @@ class WarmHandler(asyncio.Protocol):
         self._plain = server.plain_handler(self)
         self._peer = ""
         self._request_bytes = b""
+        self._send: Callable[[tuple[bytes, bytes]], None] = _nowhere
         self.transport: asyncio.Transport | None = None
         self._write_timeout: WriteTimeout | None = None
         self._idle: asyncio.TimerHandle | None = None
@@ -75,6 +78,8 @@ class WarmHandler(asyncio.Protocol):
         """Note who connects."""
         # uvloop's are no subclass of it.
         self.transport = cast("asyncio.Transport", transport)
+        # Those of asyncio before Python 3.12.9 and 3.13.2 do not say when `writelines` fills their buffer.
+        self._send = _in_one_piece(transport) if isinstance(transport, asyncio.Transport) else self.transport.writelines
         self._write_timeout = WriteTimeout(self.transport)
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -85,7 +90,7 @@ class WarmHandler(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait for nothing any more."""
-        self.transport = None
+        self.transport, self._send = None, _nowhere
         self._in_step = self._ready = False
         self._plain.connection_lost(exc)
         self._server.disconnected(self)
@@ -101,12 +106,10 @@ class WarmHandler(asyncio.Protocol):
             answer = self._memo.answer(data, self._peer)
             if answer is not None:
                 head, body = answer
-                transport = self.transport
-                if transport is not None:
-                    if body:
-                        transport.writelines(answer)
-                    else:
-                        transport.write(head)
+                if body:
+                    self._send(answer)
+                elif self.transport is not None:
+                    self.transport.write(head)
                 self._idle_since = self._loop.time()
                 return
         if self._in_step:
@@ -155,6 +158,11 @@ class WarmHandler(asyncio.Protocol):
         """Leave all that still comes to aiohttp, which is about to end."""
         self._in_step = self._ready = False
 
+    def close(self) -> None:
+        """Close the connection once the client has what was sent to it."""
+        if self.transport is not None:
+            self.transport.close()
+
     def remember(self, request: web.Request, response: web.Response, page: AtHand) -> None:
         """Note how the request under way was answered, for the next one with the same bytes."""
         raw, self._request_bytes = self._request_bytes, b""
@@ -177,6 +185,17 @@ class WarmHandler(asyncio.Protocol):
             self._loop.call_soon(lambda: self._look_whether_idle(again=False))
         else:
             self.transport.close()
+
+
+def _in_one_piece(transport: asyncio.Transport) -> Callable[[tuple[bytes, bytes]], None]:
+    def send(parts: tuple[bytes, bytes]) -> None:
+        transport.write(b"".join(parts))
+
+    return send
+
+
+def _nowhere(parts: tuple[bytes, bytes]) -> None:
+    """Send nothing: there is no connection."""
 
 
 class _PlainHandler(web.RequestHandler):
@@ -225,7 +244,7 @@ class _PlainHandler(web.RequestHandler):
 
 
 class WarmServer(web.Server):
-    """Makes the connections of `application`, a server that aiohttp set up, and ends them; `options` are aiohttp's for each."""
+    """A server that makes the connections of `application`, which aiohttp set up, and ends them; `options` are aiohttp's for each."""
 
     def __init__(self, application: web.Server, memo: ResponseMemo, idle_timeout: float, **options: Any) -> None:
         super().__init__(application.request_handler, request_factory=self._begin)
@@ -233,7 +252,7 @@ class WarmServer(web.Server):
         self._memo = memo
         self._options = options
         self._clients: set[WarmHandler] = set()
-        self._handling: set[asyncio.Task[None]] = set()
+        self._handling: dict[asyncio.Task[None], WarmHandler | None] = {}
         self.idle_timeout = idle_timeout
         """Seconds after which a connection without a request is closed."""
 
@@ -267,9 +286,17 @@ class WarmServer(web.Server):
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's own name
         """Give requests `timeout` seconds to finish in all, then break off what is left.
 
-        aiohttp waits as long twice: for a request to finish, and once more for it to end after its body was broken off.
+        Connections without a request are closed at once. aiohttp waits as long twice: for a request to finish, and once more for it
+        to end after its body was broken off.
         """
-        handling = list(self._handling)
+        # A request that came just now is begun in the next turn of the loop, and aiohttp ends those who waited for one.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        handling = [task for task in self._handling if not task.done()]
+        busy = {self._handling[task] for task in handling}
+        for client in self.connections:
+            if client not in busy:
+                client.close()
         if handling:
             _, left = await asyncio.wait(handling, timeout=timeout)
             # They reset what they began to send: aiohttp would only close it, which is the end of a whole body to some clients.
@@ -287,12 +314,13 @@ class WarmServer(web.Server):
         writer: AbstractStreamWriter,
         task: "asyncio.Task[None]",
     ) -> web.BaseRequest:
-        if isinstance(protocol, _PlainHandler):
-            protocol.before.begun()
+        before = protocol.before if isinstance(protocol, _PlainHandler) else None
+        if before is not None:
+            before.begun()
         if task not in self._handling:
             # It outlives its connection where the client goes away meanwhile.
-            self._handling.add(task)
-            task.add_done_callback(self._handling.discard)
+            self._handling[task] = before
+            task.add_done_callback(self._handling.pop)
         return self._new_request(message, payload, protocol, writer, task)
 
 

@@ -303,6 +303,22 @@ async def test_a_client_that_does_not_read_is_not_written_to_without_end(mirror:
             assert len((await connection.answer())[2]) == size
 
 
+async def test_what_is_at_hand_is_not_sent_by_lines_which_may_not_say_that_a_client_is_slow(server: Running) -> None:
+    """Transports of asyncio do not pause the protocol after `writelines` before Python 3.12.9 and 3.13.2."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("nobody notices that the buffer is full")
+
+    async with connected(server) as connection:
+        warm = await warmed(server, connection)
+        transport, before = server.handler.transport, server.ordinary
+        assert isinstance(transport, asyncio.Transport)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(transport), "writelines", refuse)
+            assert (await connection.get())[2] == warm[2]
+        assert server.ordinary == before
+
+
 async def test_a_connection_comes_back_to_what_is_at_hand_after_files_metadata_and_errors(server: Running) -> None:
     async with connected(server) as connection:
         await warmed(server, connection)
@@ -396,6 +412,37 @@ async def test_the_server_ends_while_a_client_keeps_its_connection(mirror: Broke
         await warmed(server, connection)
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
+
+
+async def test_who_has_no_request_under_way_is_not_kept_while_another_has(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.add(WHEEL)
+    began, may_end = asyncio.Event(), asyncio.Event()
+    page = Index.page
+
+    async def slow_page(self: Index, *arguments: Any) -> ServedPage:
+        began.set()
+        await may_end.wait()
+        return await page(self, *arguments)
+
+    async with (
+        running(mirror, monkeypatch, drain=60.0) as server,
+        connected(server) as warm,
+        connected(server) as silent,
+        connected(server) as halting,
+        connected(server) as asking,
+    ):
+        await warmed(server, warm)
+        await halting.send(request()[:9])
+        monkeypatch.setattr(Index, "page", slow_page)
+        await asking.send(request("X-Unlike: others"))
+        await began.wait()
+        ending = asyncio.create_task(server.runner.cleanup())
+        for each in (warm, silent, halting):
+            assert await asyncio.wait_for(each.reader.read(), 30) == b""
+        assert not ending.done()
+        may_end.set()
+        assert (await asking.answer())[0] == 200
+        await ending
 
 
 NO_REQUESTS = {
