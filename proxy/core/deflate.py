@@ -26,6 +26,9 @@ GZIP = b"\x1f\x8b"
 GZIP_FLAGS_END = 4
 """Bytes of a gzip member up to its flags."""
 
+IN_AT_ONCE = 16 * 1024
+"""Bytes that are inflated at one go. What is left of them is copied at the end of each gzip member, and a member may have twenty bytes."""
+
 _GZIP_BITS = 31
 _LEVEL = 1 if QUICK else 5
 _OPTIONAL_FIELDS = (0x04, 0x08, 0x10)

@@ -7,13 +7,11 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator
 
-from proxy.core.deflate import GZIP, InflateError
+from proxy.core.deflate import GZIP, IN_AT_ONCE, InflateError
 from proxy.core.errors import UpstreamBroke
 
 _GZIP_WRAPPER = 31
 _AT_ONCE = 256 * 1024
-_IN_AT_ONCE = 16 * 1024
-"""Bytes that are inflated at one go. What is left of them is copied at the end of each gzip member, and a member may have twenty bytes."""
 
 _TO_TELL = 512
 """Bytes of a gzip member after which something of its content is known."""
@@ -48,7 +46,7 @@ def is_gzip_coded(filename: str, start: bytes, *, labelled: bool, size: int | No
         return False
     beginning = next((how for suffix, how in _BEGINNINGS.items() if filename.lower().endswith(suffix)), None)
     try:
-        inside = zlib.decompressobj(_GZIP_WRAPPER).decompress(start[:_IN_AT_ONCE], len(beginning or b"<"))
+        inside = zlib.decompressobj(_GZIP_WRAPPER).decompress(start[:IN_AT_ONCE], len(beginning or b"<"))
     except InflateError:
         return False
     if beginning is None:
@@ -81,8 +79,8 @@ async def decoded(chunks: AsyncIterator[bytes], url: str) -> AsyncIterator[bytes
     """
     members = _Members()
     async for chunk in chunks:
-        for at in range(0, len(chunk), _IN_AT_ONCE):
-            members.take(chunk[at : at + _IN_AT_ONCE])
+        for at in range(0, len(chunk), IN_AT_ONCE):
+            members.take(chunk[at : at + IN_AT_ONCE])
             while not members.hungry:
                 try:
                     piece = members.inflated()

@@ -3,11 +3,8 @@
 Rules for this file: no I/O; bytes go in as they come.
 """
 
-from proxy.core.deflate import GZIP, GZIP_FLAGS_END, RAW_BITS, ZLIB_BITS, InflateError, Inflating, inflating, inflating_gzip
+from proxy.core.deflate import GZIP, GZIP_FLAGS_END, IN_AT_ONCE, RAW_BITS, ZLIB_BITS, InflateError, Inflating, inflating, inflating_gzip
 from proxy.core.errors import UpstreamBroke, UpstreamOverLimit
-
-_IN_AT_ONCE = 16 * 1024
-"""Bytes that are inflated at one go. What is left of them is copied at the end of each gzip member, and a member may have twenty bytes."""
 
 ACCEPT_ENCODING = "gzip, deflate"
 
@@ -38,7 +35,7 @@ class Inflater:
         return self._begun and self._inflater is None
 
     def feed(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
+        """Take the next bytes."""
         if not self._begun:
             self._head += chunk
             if len(self._head) < (GZIP_FLAGS_END if self._head.startswith(GZIP) else len(GZIP)):
@@ -49,8 +46,8 @@ class Inflater:
             self._add(chunk)
             return
         try:
-            for at in range(0, len(chunk), _IN_AT_ONCE):
-                self._inflate(chunk[at : at + _IN_AT_ONCE])
+            for at in range(0, len(chunk), IN_AT_ONCE):
+                self._inflate(chunk[at : at + IN_AT_ONCE])
         except InflateError as error:
             raise UpstreamBroke(self._url, f"its {self._coding or 'gzip'} coding is broken ({error})") from None
 
