@@ -98,7 +98,7 @@ class MetadataCheck:
         )
 
     async def _witnessed(self, file: File) -> bool:
-        """Whether the mirror delivers the wheel now: then its answer for the metadata is about the metadata."""
+        """Tell whether the mirror delivers the wheel now: then its answer for the metadata is about the metadata."""
         evidence = await self._mirror.converse(probe(file.url, size=file.size, head=False), SHARED, reason=Reason.WITNESS)
         return cause_of(evidence, file.size) is Cause.AVAILABLE
 

@@ -147,7 +147,7 @@ class Survey:
         await Closure(read, found, order).follow()
 
     def report(self) -> Report:
-        """Gives what is known now."""
+        """Return what is known now."""
         projects = []
         seen = any(subject.page is not None for subject in self._subjects.values())
         for want in self._order.wants:

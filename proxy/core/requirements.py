@@ -1,4 +1,4 @@
-"""What core metadata says that a resolver will ask for next, and which releases of it the resolver may choose.
+"""Requirements in core metadata: the projects that a resolver will ask for next, and which releases of it the resolver may choose.
 
 It decides what is fetched ahead and what a page waits for, and nothing else: a requirement too many costs the mirror some requests,
 one too few costs somebody a moment, or the proof of a file that a lock names.

@@ -15,7 +15,7 @@ from proxy.upstream.addresses import shown
 def explanation_data(
     explanation: Explanation, mirror: str, *, storm: bool, last_good: float | None, proven_late: float | None = None
 ) -> dict[str, Any]:
-    """Gives an explanation as what JSON can hold.
+    """Return an explanation as what JSON can hold.
 
     `mirror` is its address without credentials; `last_good` is when it delivered some file last (seconds since the epoch), and
     `storm` says that nothing is dropped for the moment. `proven_late` is when the file was proven absent although a page had listed it

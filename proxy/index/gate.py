@@ -149,7 +149,7 @@ class Gate:
         return project.unreadable.get(file.key, long_ago) > long_ago
 
     async def metadata(self, project: Project, page: Page, file: File, *, reason: Reason = Reason.DEMAND) -> CoreMetadata:
-        """Gives the core metadata of `file`, listed on `page`; the mirror is asked for this `reason`.
+        """Return the core metadata of `file`, listed on `page`; the mirror is asked for this `reason`.
 
         Raises MetadataUnavailable where no file of the release gives it, UpstreamStatus where the mirror wants credentials.
         """
@@ -172,7 +172,7 @@ class Gate:
         return self._known(project, file) is not None
 
     async def read_ahead(self, project: Project, page: Page, files: list[File], *, reason: Reason = Reason.AWAITED) -> None:
-        """Reads the metadata of `files` before they are asked for; what fails is left for the request to find out."""
+        """Read the metadata of `files` before they are asked for; what fails is left for the request to find out."""
 
         async def read(file: File) -> None:
             try:

@@ -232,7 +232,7 @@ class Index:
         await self._schedule.verify_again(project, _page_of(project))
 
     async def page(self, name: str, who: Identity, client: ClientPlatform | None = None, max_age: float | None = None) -> ServedPage:
-        """Gives the mended page of the project with the normalised `name`, as `who` may see it.
+        """Return the mended page of the project with the normalised `name`, as `who` may see it.
 
         `max_age` is how many seconds ago the mirror may have confirmed it at most, None where the client leaves that to the settings.
         Waits for the mirror and for the probes that matter first, at most the deadline of `[probe]`.
@@ -256,7 +256,7 @@ class Index:
         self._pages.spelled(name, spelling)
 
     def at_hand(self, name: str) -> ServedPage | None:
-        """Gives the page that `page` would give the shared identity this instant; None where it would have to wait or to work for it.
+        """Return the page that `page` would give the shared identity this instant; None where it would have to wait or to work for it.
 
         A retired index has none at hand: the one in its place has.
         """
@@ -330,7 +330,7 @@ class Index:
         return _page_of(project)
 
     async def explained(self, name: str, key: str, who: Identity) -> dict[str, Any]:
-        """Gives what is known of a file and why it is listed or not, as data, and asks about no file; raises what `page` raises.
+        """Return what is known of a file and why it is listed or not, as data, and ask about no file; raise what `page` raises.
 
         Nothing is told that another identity learned, but for what that identity's pages share.
         """
@@ -395,7 +395,7 @@ class Index:
         return min(confirm, max(0.0, proven + confirm - self._clock()))
 
     async def metadata(self, name: str, key: str, who: Identity) -> CoreMetadata:
-        """Gives the core metadata for a listed file; raises MetadataUnavailable, FileNotListed, or what `page` raises."""
+        """Return the core metadata for a listed file; raise MetadataUnavailable, FileNotListed, or what `page` raises."""
         deadline, url = self._settings.probe.deadline, f"{self.mirror.url}{name}/"
         try:
             async with asyncio.timeout(deadline):

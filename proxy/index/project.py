@@ -214,7 +214,7 @@ class Project:
 
     @property
     def in_hand(self) -> bool:
-        """Whether somebody waits for its page: what is asked besides needs some of its files, and not the page."""
+        """True while somebody waits for its page: what is asked besides needs some of its files, and not the page."""
         return self.refreshing_since is not None or (self.verification is not None and not self.verification.first.is_set())
 
     @property
@@ -315,7 +315,7 @@ class Project:
                 self.read[name] = each if each.sha256 else structs.replace(each, sha256=hashlib.sha256(each.content).hexdigest())
 
     def renew(self, known: KnownPage) -> None:
-        """Takes a newer page of the mirror. Of what is another file by now, or was denied and is elsewhere now, nothing is known."""
+        """Take a newer page of the mirror. Of what is another file by now, or was denied and is elsewhere now, nothing is known."""
         before, self.known = self.known, known
         if before is None:
             self.first_listed = known.checked

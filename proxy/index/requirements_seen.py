@@ -1,4 +1,4 @@
-"""What core metadata that was read lately requires of each project of one mirror, kept apart by identity.
+"""Requirements of core metadata that was read lately, on each project of one mirror, kept apart by identity.
 
 It is the one place where requirements are noted. A page waits for the releases that satisfy them (`core/verdict/choices`); so that
 none is missed that is about to be noted, a page waits a moment for metadata that is being read.

@@ -605,7 +605,7 @@ class Schedule:
 
     @property
     def _costly(self) -> bool:
-        """Whether a probe costs the mirror as much as a download."""
+        """Tell whether a probe costs the mirror as much as a download."""
         return self._mirror.budget.costly
 
     def _budget(self) -> int | None:

@@ -67,7 +67,7 @@ class ServedPage:
 
     @property
     def being_rendered(self) -> bool:
-        """Whether a thread renders it just now, so that `body` would wait for that."""
+        """Tell whether a thread renders it just now, so that `body` would wait for that."""
         return self.lock.locked()
 
     def body(self, form: Form, encoding: str) -> Body:

@@ -1,4 +1,4 @@
-"""What the C library's allocator is told at the start, where it is glibc's: large blocks go back to the system once they are free.
+"""Settings of the C library's allocator, made at the start, where it is glibc's: large blocks go back to the system once they are free.
 
 Left alone, glibc raises the size from which on it does so to that of the largest block that was ever freed, and gives each thread that
 renders pages a heap of its own; so the pages of a burst leave tens of megabytes of gaps. What the environment says of it goes before.

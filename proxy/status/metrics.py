@@ -89,7 +89,7 @@ class _OfTheApplication(Collector):
 
 
 def _counted(mirrors: Mapping[str, MirrorCounts]) -> Iterator[Metric]:
-    """What was counted of the mirrors, also of those that a reload took away."""
+    """Return what was counted of the mirrors, also of those that a reload took away."""
 
     def rows(of: Callable[[MirrorCounts], Mapping[str, int]]) -> list[Row]:
         return [((name, str(word)), count) for name, counts in mirrors.items() for word, count in of(counts).items()]

@@ -43,7 +43,7 @@ MARKS = {State.DELIVERED: "✓", State.DROPPED: "✗", State.HELD: "!", State.RE
 
 
 def overview(status: Status) -> str:
-    """Gives the page about the proxy and its mirrors as HTML."""
+    """Return the page about the proxy and its mirrors as HTML."""
     totals = status.totals
     return _template("overview").render(
         status=status,

@@ -24,7 +24,7 @@ LISTED = 200
 
 @dataclass(frozen=True, slots=True)
 class PriceStatus:
-    """What the proxy cost a mirror since the start: its own requests for files and of how many distinct ones, in all and by reason.
+    """The price of the proxy to a mirror since the start: its own requests for files and of how many distinct ones, in all and by reason.
 
     `relayed` are the requests that clients made themselves.
     """

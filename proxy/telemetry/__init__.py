@@ -1,4 +1,4 @@
-"""What the process tells of itself: a log (`log`, written by `output`), and numbers (`counts`, `lag`).
+"""All that the process tells of itself: a log (`log`, written by `output`), and numbers (`counts`, `lag`).
 
 It knows nothing of the rooms that use it.
 """

@@ -45,7 +45,7 @@ class LogChoice(Protocol):
 
 
 def configure_logging(section: LogChoice, stream: TextIO | None = None) -> None:
-    """Sends all that is logged, also by aiohttp and asyncio, to `stream` (standard error where None), as `section` says.
+    """Send all that is logged, also by aiohttp and asyncio, to `stream` (standard error where None), as `section` says.
 
     Loggers keep the configuration that they were first used with, for speed: call this once, before anything is logged,
     and `change_logging` later on.

@@ -17,7 +17,7 @@ _MOST_WAITING = 1000
 
 
 class Output:
-    """Writes lines to `stream`, each in one piece and in order, from any thread. A stream that is gone must not take a request with it."""
+    """Writer of lines to `stream`, each whole and in order, from any thread. A stream that is gone must not take a request with it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

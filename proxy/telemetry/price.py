@@ -1,4 +1,4 @@
-"""What the proxy costs a mirror: requests for files that it makes on its own account, and of how many files, by reason."""
+"""The price of the proxy to a mirror: requests for files that it makes on its own account, and of how many files, by reason."""
 
 from dataclasses import dataclass
 
@@ -82,7 +82,7 @@ class Price:
 
     @property
     def costs(self) -> tuple[Cost, ...]:
-        """What each reason costs; a file counts for each of its reasons."""
+        """The price of each reason; a file counts for each of its reasons."""
         return tuple(Cost(reason, each.requests, len(each.files)) for reason, each in self._tallies.items())
 
     @property

@@ -204,7 +204,7 @@ class Client:
         streaming: bool = False,
         sent: Callable[[], None] | None = None,
     ) -> AsyncIterator[Download]:
-        """Asks for `url` and gives the answer at the end of the redirects; raises Failure where there is none.
+        """Ask for `url` and yield the answer at the end of the redirects; raise Failure where there is none.
 
         `own` is the client's Authorization header, if it has one. Redirects are followed by the same method, at most five of them.
         `sent` is called for each request that leaves, also where it leaves again, or follows a redirect.

@@ -50,7 +50,7 @@ def costliest(kinds: Iterable[MirrorKind]) -> MirrorKind:
 
 
 class Recognition:
-    """What is known of the product that a mirror runs: as `configured`, else by its address `url` and by what it says.
+    """All that is known of the product that a mirror runs: as `configured`, else by its address `url` and by what it says.
 
     `kind` is AUTO where neither tells anything; `is_configured` says that the settings tell it.
     """

@@ -149,7 +149,7 @@ class Mirror:
         self._bodies_to_head = False
 
     async def open(self) -> None:
-        """Makes ready; nothing is dialled yet."""
+        """Make ready; nothing is dialled yet."""
         await self._client.open()
         if self._client.outbound_proxy is None:
             self._fast = self._new_lane(self._probe.concurrency, {"Accept-Encoding": "identity"})
@@ -249,7 +249,7 @@ class Mirror:
 
     @property
     def kind_is_sure(self) -> bool:
-        """Whether the kind is configured, or the mirror has answered and did not contradict it."""
+        """True where the kind is configured, or the mirror has answered and did not contradict it."""
         return self.product.is_sure
 
     def authenticates(self, who: Identity) -> bool:
@@ -506,7 +506,7 @@ class Mirror:
     def download(
         self, method: str, url: str, who: Identity, headers: Mapping[str, str] | None = None
     ) -> AbstractAsyncContextManager[Download]:
-        """Asks for a file as it is (no content coding), whatever the status; raises UpstreamError where no answer comes.
+        """Ask for a file as it is (no content coding), whatever the status; raise UpstreamError where no answer comes.
 
         `headers` go with the request to wherever it leads: those of ranges and conditions, never credentials.
         """

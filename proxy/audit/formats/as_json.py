@@ -16,7 +16,7 @@ SCHEMA = 1
 
 
 def json_of(report: Report) -> str:
-    """Gives the report as JSON text."""
+    """Return the report as JSON text."""
     return msgspec.json.format(msgspec.json.encode(as_data(report)), indent=2).decode()
 
 

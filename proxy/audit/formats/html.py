@@ -19,7 +19,7 @@ WHOLES = {Cell.WHEEL: "yes", Cell.SDIST: "with builds", Cell.NONE: "no", Cell.UN
 
 
 def html_of(report: Report) -> str:
-    """Gives the report as HTML text."""
+    """Return the report as HTML text."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(resources.files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8"))
     projects = []

@@ -79,7 +79,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def evidence_of(asked: Asked, reply: Reply) -> Evidence:
-    """Gives what `reply` says of the file that was asked for."""
+    """Return what `reply` says of the file that was asked for."""
     if isinstance(reply, NoAnswer):
         return Evidence(asked, None, reply.at, trouble=reply.trouble.value)
     media_type, length = _media_type(reply.headers.get("content-type", "")), whole_length(reply)

@@ -71,7 +71,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def json_steps(body: bytes, said: str, url: str, project: str, link_limit: int) -> Generator[None, None, Page]:
-    """Reads a JSON page; see `parse_page_in_steps`."""
+    """Read a JSON page; see `parse_page_in_steps`."""
     body = body.removeprefix(b"\xef\xbb\xbf")
     plain, odd = _plain_body(body), _OddBody([])
     yield

@@ -46,7 +46,7 @@ class Budget:
 
     @property
     def costly(self) -> bool:
-        """Whether a probe costs the mirror as much as a download."""
+        """True where a probe costs the mirror as much as a download."""
         return self.rate == 0
 
 

@@ -84,7 +84,7 @@ def fitness(file: File, client: ClientPlatform) -> int | None:
 
 
 def runs_on(file: File, client: ClientPlatform) -> bool:
-    """Whether the wheel is for the client's Python, on whatever platform."""
+    """Tell whether the wheel is for the client's Python, on whatever platform."""
     tags = file.tags
     if tags is None or _python_fitness(tags.python, tags.abi, client.python) is None:
         return False

@@ -117,7 +117,7 @@ class FastLane:
         headers: Mapping[str, str] | None = None,
         sent: Callable[[], None] | None = None,
     ) -> Exchange:
-        """Sends `ask`, with this Authorization header if any, and has `done` called with what comes of it, later and once.
+        """Send `ask`, with this Authorization header if any, and have `done` called with what comes of it, later and once.
 
         `headers` go with this request besides those of the lane. `sent` is called each time that it leaves.
         """

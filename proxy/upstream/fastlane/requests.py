@@ -36,7 +36,7 @@ class Requests:
         self._ending = "\r\n"
 
     def written(self, ask: Ask, authorization: str | None, headers: Mapping[str, str] | None = None) -> bytes | Unusual:
-        """Gives the bytes that ask for it, with these `headers` besides, or why this is no request for the fast lane."""
+        """Return the bytes that ask for it, with these `headers` besides, or why this is no request for the fast lane."""
         url, prefix = ask.url, self._prefix
         if not url.startswith(prefix):
             prefix = self._other_prefix

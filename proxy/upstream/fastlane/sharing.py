@@ -24,7 +24,7 @@ class Lender(Protocol):
 
 
 class Sharing:
-    """What lanes to one origin by one TLS context share. Each sends its own headers, so that a connection is as good at any of them."""
+    """All that lanes to one origin by one TLS context share. Each sends its own headers, so that a connection is as good at any of them."""
 
     def __init__(self) -> None:
         self._lanes: list[Lender] = []
@@ -58,5 +58,5 @@ class Sharing:
 
     @property
     def nearby(self) -> bool:
-        """Whether a connection is there before many answers are: some of the last ones were; others may have waited for the processor."""
+        """True if a connection is there before many answers are: some of the last ones were; others may have waited for the processor."""
         return any(self._dialled)
