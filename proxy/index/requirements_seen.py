@@ -90,7 +90,7 @@ class _Seen:
 
 @dataclass(slots=True)
 class _ReadLately:
-    """What metadata requires that was read a moment ago, by identity, project and digest."""
+    """Hold what metadata requires that was read a moment ago, by identity, project and digest."""
 
     found: OrderedDict[tuple[str, str, str], tuple[float, tuple[Requirement, ...]]] = field(default_factory=OrderedDict)
     weight: int = 0

@@ -64,7 +64,7 @@ class Recognition:
         self.kind = configured if self.is_configured else kind_by_address(url)
         """The product as it is known at present."""
         self.is_sure = self.is_configured
-        """Whether the kind is more than a guess: configured, or not contradicted by an answer that came."""
+        """True if the kind is more than a guess: configured, or not contradicted by an answer that came."""
 
     @property
     def budget(self) -> Budget:

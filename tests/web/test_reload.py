@@ -22,7 +22,7 @@ from tests.faults import artifactory_404, slow
 from tests.mirror import BrokenMirror
 from tests.numbers import numbers
 from tests.waiting import at_rest
-from tests.web.test_allowance import index_of
+from tests.web.test_head_trust import index_of
 from tests.web.test_request_id import lines, logging_to_text
 from tests.web.test_warm import connected, running, warmed
 from tests.wheels import make_wheel
