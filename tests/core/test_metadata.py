@@ -6,9 +6,10 @@ import io
 import tarfile
 import zipfile
 
+import msgspec
 import pytest
 
-from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Trouble
+from proxy.core.flows.exchange import Answer, Ask, Method, NoAnswer, Reply, Trouble
 from proxy.core.flows.metadata import TAIL, TAIL_OF_UNKNOWN, metadata_copy, metadata_mismatch, sdist_metadata, wheel_metadata
 from tests.core.conversations import converse, serving
 
@@ -101,11 +102,51 @@ def test_a_mirror_that_takes_the_end_for_the_beginning_is_asked_by_size() -> Non
     assert len(asked) == 2
 
 
-def test_a_mirror_that_ignores_that_the_end_is_asked_for_is_read_whole() -> None:
+def test_a_mirror_that_ignores_all_ranges_is_found_out_by_the_first_bytes_of_its_answer_and_read_whole() -> None:
     content = wheel(payload=100_000)
     found, asked = converse(wheel_metadata(URL, "demo", "1.0", None, WHOLE, suffix=True), serving(content, ranges=False))
-    assert (found.content, found.suffix) == (METADATA, None)
+    assert (found.content, found.suffix) == (METADATA, False)
+    assert [ask.range.partition("=")[2].partition("-")[0] for ask in asked] == ["", str(len(content) - TAIL)]
+    assert asked[0].read <= TAIL_OF_UNKNOWN
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with its size", "of untold size"])
+@pytest.mark.parametrize("limit", [WHOLE, 50_000], ids=["small", "too large to be read whole"])
+def test_a_mirror_that_ignores_the_end_alone_gives_large_wheels_by_both_ends(limit: int, *, told: bool) -> None:
+    content = wheel(payload=500_000)
+    honest = serving(content)
+    length = {"content-length": str(len(content))} if told else {}
+    ignoring = lambda ask: Answer(200, length, content[: ask.read]) if ask.suffix else honest(ask)  # noqa: E731 - said at once
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", None, limit, suffix=True), ignoring)
+    assert (found.content, found.suffix) == (METADATA, False)
+    assert len(asked) == (2 if told else 3)
+    assert asked[0].read <= TAIL_OF_UNKNOWN
+    assert all(ask.range for ask in asked), "no wheel is read whole for the sake of a trial"
+
+
+def test_a_small_wheel_that_came_whole_instead_of_its_end_is_not_asked_for_again() -> None:
+    content = wheel()
+    found, asked = converse(wheel_metadata(URL, "demo", "1.0", None, WHOLE, suffix=True), serving(content, ranges=False))
+    assert (found.content, found.suffix) == (METADATA, False)
     assert len(asked) == 1
+
+
+def test_a_wheel_that_is_missing_tells_nothing_of_what_the_mirror_gives() -> None:
+    found, _ = converse(wheel_metadata(URL, "demo", "1.0", None, WHOLE, suffix=True), lambda _: Answer(404))
+    assert (found.content, found.suffix) == (None, None)
+    assert found.evidence.status == 404
+
+
+def test_an_end_that_was_cut_short_tells_nothing_of_what_the_mirror_gives() -> None:
+    content = wheel(payload=100_000)
+    honest = serving(content)
+
+    def cutting(ask: Ask) -> Reply:
+        reply = honest(ask)
+        return msgspec.structs.replace(reply, body=reply.body[:100]) if ask.suffix and isinstance(reply, Answer) else reply
+
+    found, _ = converse(wheel_metadata(URL, "demo", "1.0", None, WHOLE, suffix=True), cutting)
+    assert (found.content, found.suffix) == (METADATA, None)
 
 
 def test_a_large_directory_comes_with_the_metadata_before_it() -> None:

@@ -14,6 +14,7 @@ from proxy.core.flows.metadata import TAIL_OF_UNKNOWN
 from proxy.core.identity import SHARED
 from proxy.core.verdict.judge import Cause, Kind, Verdict
 from proxy.index.documents import MetadataDocument, decode, encode
+from proxy.index.gate import WHOLE_LIMIT
 from proxy.index.project import Project, Read
 from proxy.store import Room
 from tests.clock import Clock
@@ -25,7 +26,7 @@ from tests.web.test_known import index_of
 from tests.wheels import make_sdist, make_wheel, metadata_of
 
 LINUX, MAC = "demo-1.0-cp312-cp312-manylinux_2_28_x86_64.whl", "demo-1.0-cp312-cp312-macosx_11_0_arm64.whl"
-OTHER = "demo-0.9-py3-none-any.whl"
+OTHER, LARGE = "demo-0.9-py3-none-any.whl", "demo-0.8-py3-none-any.whl"
 SDIST = "demo-1.0.tar.gz"
 JSON = "application/vnd.pypi.simple.v1+json"
 QUIET: dict[str, Any] = {"upstream": {"retries": 0}, "probe": {"ahead": False, "budget": 0}}
@@ -89,8 +90,29 @@ async def test_a_mirror_that_refuses_to_give_the_end_of_files_is_asked_for_it_on
     await read_ahead(client)
     for name in (MAC, LINUX):
         assert (await metadata(client, name))[2] == metadata_of(make_wheel(name))
-    assert parts_asked(mirror, MAC) == [f"bytes=-{TAIL_OF_UNKNOWN}"]
+    # It may still give what is asked for by both ends, so the wheel is not read whole.
+    by_size = ["bytes=0-0", f"bytes=0-{len(make_wheel(MAC)) - 1}"]
+    assert parts_asked(mirror, MAC) == [f"bytes=-{TAIL_OF_UNKNOWN}", *by_size]
     assert parts_asked(mirror, LINUX)[0] == "bytes=0-0"
+
+
+async def test_a_mirror_that_ignores_the_end_alone_is_not_taken_to_ignore_ranges(mirror: BrokenMirror, app_client: MakeClient) -> None:
+    async def fault(target: Target) -> web.StreamResponse | None:
+        if not target.request.headers.get("Range", "").startswith("bytes=-"):
+            return None
+        return web.Response(body=target.data, content_type="application/octet-stream")
+
+    for name in (LINUX, OTHER):
+        mirror.add(name, make_wheel(name), size=None)
+        mirror.fault(name, fault)
+    # A wheel that is not read whole is offered where ranges work.
+    mirror.add(LARGE, make_wheel(LARGE), extra={"size": WHOLE_LIMIT + 1})
+    client = await app_client(**QUIET)
+    for name in (LINUX, OTHER):
+        assert (await metadata(client, name))[2] == metadata_of(make_wheel(name))
+        assert (await offered(client))[LARGE] is True
+    assert parts_asked(mirror, LINUX) == [f"bytes=-{TAIL_OF_UNKNOWN}"]
+    assert parts_asked(mirror, OTHER)[0] == "bytes=0-0"
 
 
 async def test_a_size_that_head_told_is_not_asked_for_again(mirror: BrokenMirror, app_client: MakeClient) -> None:

@@ -80,7 +80,8 @@ class MetadataRead:
 
     `evidence` is what the first answer says of the file itself; `challenge` is its WWW-Authenticate.
     `costly` says that there was much to unpack, and that what was unpacked is no metadata of this release.
-    `suffix` tells whether the mirror gave the end of the file when it was asked for that (`bytes=-N`), None where it was not asked so.
+    `suffix` tells whether the mirror gave the end of the file when it was asked for that (`bytes=-N`), None where it was not asked so,
+    or delivered nothing.
     """
 
     content: bytes | None
@@ -147,33 +148,32 @@ class _Wheel:
         return (yield from self.by_size(evidence.length))
 
     def by_suffix(self) -> MetadataFlow:
-        """Ask for the end, of whatever size the wheel is; whether the mirror gave it is told."""
-        ask = Ask(Method.GET, self.url, read=max(TAIL_OF_UNKNOWN, self.whole_limit), suffix=TAIL_OF_UNKNOWN)
+        """Ask for the end, of whatever size the wheel is; whether the mirror gave it is told.
+
+        Another answer says nothing of ranges with both ends, so no more is read of it, and the wheel is read as if it had not been asked.
+        """
+        ask = Ask(Method.GET, self.url, read=TAIL_OF_UNKNOWN, suffix=TAIL_OF_UNKNOWN)
         reply = yield ask
         evidence = evidence_of(asked_as(ask), reply)
         if not isinstance(reply, Answer):
             return _failed(reply, evidence)
-        span = content_range(reply)
-        if reply.status == 206 and span is not None and _is_suffix(span, reply, ask):
+        span = content_range(reply) if reply.status == 206 else None
+        if span is not None and _is_suffix(span, reply, ask):
             archive = PartialFile(span[2])
             archive.add(span[0], reply.body)
-            read = yield from self._from(archive, evidence)
-            return replace(read, suffix=True)
-        if reply.status in WHOLE:
-            return (yield from self._from_all(reply, evidence))
-        if not _refuses_ranges(reply) and reply.status != 206:
+            return replace((yield from self._from(archive, evidence)), suffix=True)
+        if reply.status not in DELIVERED and not _refuses_ranges(reply):
             return _failed(reply, evidence)
-        if evidence.length and reply.status in {206, 416}:
-            # It gave another part, or none, but told the size.
-            return replace((yield from self.by_size(evidence.length)), suffix=False)
-        # What it refuses in parts it may deliver as a whole.
-        ask = Ask(Method.GET, self.url, read=self.whole_limit)
-        reply = yield ask
-        evidence = evidence_of(asked_as(ask), reply)
-        length = whole_length(reply) if isinstance(reply, Answer) and reply.status in WHOLE else None
-        if length is not None and length > self.whole_limit:
-            return replace((yield from self.by_size(length)), suffix=False)
-        return replace((yield from self._from_all(reply, evidence)), suffix=False)
+        if reply.status in WHOLE and len(reply.body) == whole_length(reply):
+            read = yield from self._from_all(reply, evidence)
+        elif evidence.length:
+            # It gave another part, the whole, or none, but told the size.
+            read = yield from self.by_size(evidence.length)
+        else:
+            read = yield from self.by_first_byte()
+        # What is not delivered by other ways either may be missing, and what was cut short may come whole: neither was a trial.
+        cut = span is not None and span[:2] == (max(0, span[2] - ask.suffix), span[2] - 1)
+        return replace(read, suffix=False if read.evidence.status in DELIVERED and not cut else None)
 
     def by_size(self, size: int) -> MetadataFlow:
         """Ask for the end of a wheel of `size` bytes."""
