@@ -1,4 +1,4 @@
-"""Writing log lines to a stream, those of a turn of the event loop at once.
+"""Writing log lines to a stream, those of a turn of the event loop at once, as far as a pipe takes them in one piece.
 
 Each write is a system call and wakes up whoever reads, which costs as much as answering a request for a page at hand. So lines that can
 wait do so until the turn of the event loop ends; nothing is awaited meanwhile. Whatever ends the process in an orderly way writes them
@@ -10,10 +10,13 @@ import atexit
 import os
 import threading
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TextIO
 
 _MOST_WAITING = 1000
+_PIECE = 4096
+"""Bytes that a pipe takes in one piece (Linux's PIPE_BUF): workers share one, and a longer write may be torn by another's lines."""
 
 
 class Output:
@@ -61,13 +64,14 @@ class Output:
                     lines.append(self._waiting.popleft())
             if not lines:
                 return
-            try:
-                self._put("\n".join(lines))
-            except ValueError:
-                # One of them cannot be encoded, or the stream is closed.
-                for line in lines:
-                    with suppress(ValueError):
-                        self._put(line)
+            for piece in _pieces(lines):
+                try:
+                    self._put("\n".join(piece))
+                except ValueError:
+                    # One of them cannot be encoded, or the stream is closed.
+                    for line in piece:
+                        with suppress(ValueError):
+                            self._put(line)
 
     def _put(self, text: str) -> None:
         with suppress(OSError):
@@ -79,6 +83,21 @@ class Output:
         self._waiting.clear()
         self._flushed_by = None
         self._lock = threading.RLock()
+
+
+def _pieces(lines: list[str]) -> Iterator[list[str]]:
+    """Yield `lines` in groups that a pipe takes in one piece each; a line that is longer than that comes alone."""
+    piece: list[str] = []
+    size = 0
+    for line in lines:
+        length = (len(line) if line.isascii() else len(line.encode("utf-8", "replace"))) + 1
+        if piece and size + length > _PIECE:
+            yield piece
+            piece, size = [], 0
+        piece.append(line)
+        size += length
+    if piece:
+        yield piece
 
 
 _outputs: list[Output] = []

@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import threading
-from io import StringIO
+from io import BufferedWriter, FileIO, StringIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,39 @@ async def test_lines_of_one_turn_of_the_event_loop_are_written_at_once() -> None
         await asyncio.sleep(0)
     assert stream.getvalue().splitlines() == [f"{turn}.{number}" for turn in range(3) for number in range(4)]
     assert stream.writes == 3
+
+
+class Descriptor(FileIO):
+    """A file that keeps the bytes of each write to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w")
+        self.pieces: list[bytes] = []
+
+    def write(self, data: Any) -> int:
+        self.pieces.append(bytes(data))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("letter", ["x", "ö", "語"], ids=["ASCII", "two bytes", "three bytes"])
+@pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
+async def test_no_write_is_longer_than_a_pipe_takes_in_one_piece_but_for_a_longer_line(
+    tmp_path: Path, letter: str, *, buffered: bool
+) -> None:
+    descriptor = Descriptor(tmp_path / "log")
+    # As the interpreter opens standard error, with and without PYTHONUNBUFFERED.
+    with TextIOWrapper(BufferedWriter(descriptor), encoding="utf-8", line_buffering=True, write_through=not buffered) as stream:
+        output = Output(stream)
+        lines = [f"{number} " + letter * (number * 37 % 300) for number in range(400)]
+        lines[150] = letter * 5000
+        lines[151] = letter * 20_000
+        for line in lines:
+            output.write_soon(line)
+        await asyncio.sleep(0)
+        assert b"".join(descriptor.pieces).decode() == "\n".join(lines) + "\n"
+        assert all(piece.endswith(b"\n") and (len(piece) <= 4096 or piece.count(b"\n") == 1) for piece in descriptor.pieces)
+        # Lines of one turn share writes all the same.
+        assert len(descriptor.pieces) < 80
 
 
 async def test_a_line_that_cannot_wait_takes_those_before_it_along() -> None:
@@ -93,11 +127,13 @@ async def test_lines_of_threads_stay_whole_and_in_order() -> None:
 async def test_a_turn_that_writes_without_end_keeps_few_lines_in_memory() -> None:
     stream = Stream()
     output = Output(stream)
-    for number in range(2500):
-        output.write_soon(str(number))
+    # A thousand of these are no more than a pipe takes in one piece.
+    lines = [str(number % 1000) for number in range(2500)]
+    for line in lines:
+        output.write_soon(line)
     assert stream.writes == 2
     await asyncio.sleep(0)
-    assert stream.getvalue().splitlines() == [str(number) for number in range(2500)]
+    assert stream.getvalue().splitlines() == lines
 
 
 async def test_a_line_that_cannot_be_encoded_costs_no_other(tmp_path: Path) -> None:
