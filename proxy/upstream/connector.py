@@ -13,8 +13,10 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 from proxy.upstream.address_order import RACE_DELAY, AddressOrder
+from proxy.upstream.tls_sessions import resuming
 
 _KEPT_FOR = 30.0
+_TRY = 10.0
 _REMEMBERED = 1024
 
 
@@ -96,7 +98,8 @@ class Connector(aiohttp.TCPConnector):
         host, port = dialled.raw_host or "", dialled.port or 0
         first = self._addresses.first(host, port)
         try:
-            connection = await super().connect(req, traces, timeout)
+            # A kept connection has made its handshake, and is returned at once.
+            connection = await resuming(partial(super().connect, req, traces, timeout), timeout.sock_connect or _TRY)
         except TimeoutError:
             tried = first or self._addresses.first(host, port)
             if tried is not None:

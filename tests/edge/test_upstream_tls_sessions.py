@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import trustme
 from proxy.core.errors import UpstreamUnreachable
 from proxy.core.identity import SHARED
 from proxy.upstream import FetchedPage
-from proxy.upstream.tls_sessions import RESUMED_FOR, resume_sessions
+from proxy.upstream.tls_sessions import RESUMED_FOR, resume_sessions, resuming
 from tests.clock import Clock
 from tests.edge.dialling import mirror_at, page
 from tests.edge.scripted import always, on_both_loops, serving
@@ -65,7 +66,8 @@ class Echo:
             if self.tls not in servers:
                 servers[self.tls] = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=self.tls)
             port = servers[self.tls].sockets[0].getsockname()[1]
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+            dial = partial(asyncio.open_connection, "127.0.0.1", port, ssl=context, server_hostname=name)
+            reader, writer = await resuming(dial, 40.0)
             open_ones.append(writer)
             writer.write(b"x")
             assert await reader.read(1) == b"x"

@@ -14,6 +14,7 @@ from proxy.telemetry import descriptors
 from proxy.upstream.address_order import RACE_DELAY, AddressOrder
 from proxy.upstream.fastlane.connection import Connection, Owner
 from proxy.upstream.fastlane.words import Resolver
+from proxy.upstream.tls_sessions import resuming
 
 _RESOLVED_FOR = 30.0
 
@@ -22,7 +23,8 @@ class Dialler:
     """Makes connections to `port` of the addresses that `resolver` gives, over TLS for `server_hostname` where `tls` is given.
 
     Addresses race as RFC 8305 says: while one does not answer, the next is dialled as well, and the first to answer wins.
-    If it then fails or hangs in the TLS handshake, the others race for the rest of the time. All together have `within` seconds.
+    If it then fails or hangs in the TLS handshake, the others race for the rest of the time. All together have `within` seconds, and a
+    quarter more where a handshake is made anew without a session.
     `order` holds what is known of the addresses.
     """
 
@@ -72,11 +74,10 @@ class Dialler:
                     failure = _telling(failure, error)
                     break
             left.remove(winner)
-            now = loop.time()
+            # A handshake that hangs must leave time for the other addresses.
+            seconds = (until - loop.time()) / (2 if left else 1)
             try:
-                # A handshake that hangs must leave time for the other addresses.
-                async with asyncio.timeout_at(now + (until - now) / (2 if left else 1)):
-                    connection = await self._connected(winner, sock, owner)
+                connection = await self._connected(winner, sock, owner, seconds)
             except OSError as error:
                 failure = _telling(failure, error)
                 if sock is not None and isinstance(error, TimeoutError):
@@ -108,8 +109,17 @@ class Dialler:
             raise OSError(str(error)) from error
         return sock, dialled[sock]
 
-    async def _connected(self, to: tuple[int, str], sock: socket.socket | None, owner: Owner) -> Connection:
-        """Return a connection by `sock`, which is connected to that address, or by a new socket if it is None."""
+    async def _connected(self, to: tuple[int, str], sock: socket.socket | None, owner: Owner, seconds: float) -> Connection:
+        """Return a connection by `sock`, which is connected to that address, or by a new socket if it is None, in so many seconds."""
+        sockets = [sock]
+
+        async def make() -> Connection:
+            async with asyncio.timeout(seconds):
+                return await self._made(to, sockets.pop() if sockets else None, owner)
+
+        return await (make() if self._tls is None else resuming(make, seconds))
+
+    async def _made(self, to: tuple[int, str], sock: socket.socket | None, owner: Owner) -> Connection:
         loop = asyncio.get_running_loop()
         protocol, tls, name = partial(Connection, owner), self._tls, self._server_hostname
         if sock is None:

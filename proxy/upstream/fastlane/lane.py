@@ -16,6 +16,7 @@ from proxy.upstream.fastlane.dialling import Dialler, trouble_of
 from proxy.upstream.fastlane.requests import Requests
 from proxy.upstream.fastlane.sharing import Sharing
 from proxy.upstream.fastlane.words import Done, Exchange, Resolver, Unusual
+from proxy.upstream.tls_sessions import MORE_TIME
 
 _KEEP_IDLE = 15.0
 """Seconds for which an idle connection is kept: below the keep-alive times of common servers, so that few go stale."""
@@ -382,7 +383,7 @@ class FastLane:
         connection: Connection | None = None
         began = self._time()
         try:
-            async with asyncio.timeout(self._connect_timeout):
+            async with asyncio.timeout(self._connect_timeout * (MORE_TIME if self._encrypted else 1)):
                 connection = await self._dialler.connection(self)
                 self._sharing.dialled(self._time() - began, tls=self._encrypted)
         except (OSError, UpstreamError, ValueError) as error:
