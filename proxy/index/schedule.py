@@ -508,16 +508,15 @@ class Schedule:
         `counted` files of the budget are spent; `keep` tells how much of the allowance to leave.
         Return whether anything was asked about, and whether anything is left.
         """
-        budget, whole = self._budget(), progress.whole and not self._costly
+        budget, small = self._budget(), progress.small is not None and not self._costly
         of_page = None if budget is None else max(0, budget - counted)
-        left = [each for each in (of_page, None if whole else self._mirror.left(keep=keep())) if each is not None]
+        left = [each for each in (of_page, None if small else self._mirror.left(keep=keep())) if each is not None]
         wanted = await self._plan_all(project, page, min(left, default=None), client)
         if wanted.more and self._leaves_the_rest:
             kept = {file.key for file in wanted.files}
             project.forget(outlived(page, project.verdicts, self._clock(), self._rules, kept))
         reason = Reason.AWAITED if progress.whole else Reason.BACKGROUND
-        # What a page waits for is asked about though the allowance lacks it: what nobody waits for comes later then.
-        drawn = Drawing(self._mirror, wanted.files, keep, awaited=whole, progress=progress)
+        drawn = Drawing(self._mirror, wanted.files, keep, awaited=small, progress=progress)
         await self._verifier.ask(project, drawn, patient=not progress.whole, reason=reason)
         return bool(wanted.files), wanted.more or drawn.is_dry
 
