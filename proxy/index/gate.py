@@ -176,7 +176,10 @@ class Gate:
 
         async def read(file: File) -> None:
             try:
-                await self.metadata(project, page, file, reason=reason)
+                if file.packaging is Packaging.SDIST:
+                    await self._read_sdist_ahead(project, page, file, reason)
+                else:
+                    await self.metadata(project, page, file, reason=reason)
             except (MetadataUnavailable, UpstreamStatus) as error:
                 _log.debug("read-ahead failed", project=project.name, file=file.filename, why=str(error))
 
@@ -193,7 +196,10 @@ class Gate:
             if self.has_read(project, file):
                 return
             try:
-                await self._flight(project, page, file, Reason.AWAITED, ahead=True)
+                if file.packaging is Packaging.SDIST:
+                    await self._read_sdist_ahead(project, page, file, Reason.AWAITED)
+                else:
+                    await self._flight(project, page, file, Reason.AWAITED, ahead=True)
             except _InDoubt:
                 denied.append(file)
             except (MetadataUnavailable, UpstreamStatus) as error:
@@ -201,6 +207,18 @@ class Gate:
 
         await asyncio.gather(*(read(file) for file in files))
         return denied
+
+    async def _read_sdist_ahead(self, project: Project, page: Page, file: File, reason: Reason) -> None:
+        """Note what an sdist requires if it says so itself: nobody asks for its metadata, so that no other file is read in its place."""
+        known = self._known(project, file)
+        if known is not None:
+            self._requirements.note(project.who, project.name, known.sha256, known.content)
+        elif mark_of(file) not in self._unreadable:
+            with self._requirements.reading(project.who, lambda: project.asked_for):
+                content = await self._read_one(project, file, page.release_of(file).spelling, {}, reason=reason)
+                if content is not None:
+                    read = await self._remember(project, file, file, content)
+                    self._requirements.note(project.who, project.name, read.sha256, content)
 
     async def _read_noted(self, project: Project, page: Page, file: File, reason: Reason, *, ahead: bool) -> CoreMetadata:
         """Read the metadata, and note what it requires before anybody is given it: who is given it may ask for those pages at once."""

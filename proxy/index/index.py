@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +23,7 @@ from proxy.index.filling import Filling
 from proxy.index.flights import Tasks
 from proxy.index.gate import CoreMetadata, Gate
 from proxy.index.keeper import Keeper
+from proxy.index.overhearing import Overhearing
 from proxy.index.pages import Pages
 from proxy.index.project import Project, mark_of
 from proxy.index.projects import Projects
@@ -107,6 +108,7 @@ class Index:
         self.rescue = _rescue(repairs, settings, self.tasks, self._verifier, clock)
         replicas = Replicas(self._keeper, self.tasks)
         self.requirements = requirements = requirements or RequirementsSeen(clock)
+        self._overhearing = Overhearing(requirements, self.tasks)
         self._gate = Gate(mirror, self._verifier, self.tasks, clock, replicas=replicas, rescue=self.rescue, requirements=requirements)
         self._serving = Serving(
             mirror,
@@ -409,6 +411,10 @@ class Index:
             self._keeper.keep(project)
         self._schedule.hurry(project, page, file, read_now=not known)
         return found
+
+    def overheard(self, project: Project, file: File, chunks: AsyncIterator[bytes], length: int | None) -> AsyncIterator[bytes]:
+        """Return `chunks`, which are all of `file`; what they show that it requires counts for the pages that are asked for next."""
+        return self._overhearing.overheard(project, _page_with(_page_of(project), file), file, chunks, length)
 
     async def correct(self, project: Project, file: File, evidence: Evidence) -> None:
         """Notes what a request for `file` itself showed: a verdict at once."""

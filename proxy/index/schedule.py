@@ -9,7 +9,7 @@ import structlog
 from proxy.config import ProbeSection
 from proxy.core.errors import PageUnreadable, UpstreamError
 from proxy.core.identity import Identity
-from proxy.core.page import File, Page, Release
+from proxy.core.page import File, Packaging, Page, Release
 from proxy.core.requirements import required_projects, specifiers_on
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules, is_undeliverable
@@ -344,6 +344,9 @@ class Schedule:
         if self._verifier.in_vain(project.who):
             return ()
         picks = self._reading_picks(project, page, client)
+        if self._costly:
+            # Where a request is a download, an sdist is read when a client asks for it.
+            picks = tuple(file for file in picks if file.packaging is not Packaging.SDIST)
         return tuple(file for file in picks if not self._gate.has_read(project, file) and not self._gate.unreadable(project, file))
 
     async def _read_ahead(self, project: Project, page: Page, files: tuple[File, ...], client: ClientPlatform | None) -> None:

@@ -277,6 +277,8 @@ async def _streamed(request: web.Request, wanted: Wanted, *, ranged: bool) -> we
             if download.status == 412:
                 return web.Response(status=412)
             begun = await _begin(request, wanted, download, ranged=ranged)
+            if wanted.span is None:
+                begun.body = index.overheard(wanted.project, file, begun.body, begun.part.length)
             if begun.doubtful:
                 if await transfer(request, wanted, download, begun):
                     await _note_good(wanted, download)

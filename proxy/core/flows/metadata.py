@@ -360,6 +360,11 @@ def sdist_metadata(url: str, filename: str, project: str, version: str) -> Metad
     return MetadataRead(found.content, evidence, found.why, costly=found.content is None)
 
 
+def static_metadata(beginning: bytes, project: str, version: str) -> bytes | None:
+    """Return PKG-INFO out of the `beginning` of the sdist of this release, None where it is not there or not static."""
+    return _static_pkg_info(beginning, project, version).content
+
+
 def _static_pkg_info(beginning: bytes, project: str, version: str) -> _Unpacked:
     content = find_pkg_info(beginning)
     if content is None:

@@ -184,18 +184,21 @@ def reading_picks(
     lacks: Callable[[File], bool] | None = None,
     likely: Iterable[Release] = (),
 ) -> tuple[File, ...]:
-    """Return the wheel whose metadata uv is likely to ask for next, the first that fits the client's Python.
+    """Return the file whose metadata uv is likely to read next, the first wheel that fits the client's Python.
 
     It is of the first of the `likely` releases, else of the newest final one.
-    A wheel that the mirror `lacks` by all appearances will have left the page by then, so the next one is. Empty where that release has
-    no wheel, or none that is not known to be undeliverable.
+    A wheel that the mirror `lacks` by all appearances will have left the page by then, so the next one is. Of a release that never had a
+    wheel it is the sdist. Empty where none is left that is not known to be undeliverable.
     """
     finals = (release for release in page.releases if release.version is not None and not release.version.is_prerelease)
     for release in chain(likely, finals):
-        wheels = [wheel for wheel in by_resolver_order(release.files) if client is None or runs_on(wheel, client)]
-        if wheels or not any(file.packaging is Packaging.WHEEL for file in release.files):
-            left = [wheel for wheel in wheels if not is_undeliverable(verdicts.get(wheel.key))]
-            deliverable = left if lacks is None else [wheel for wheel in left if not lacks(wheel)]
+        picks = [wheel for wheel in by_resolver_order(release.files) if client is None or runs_on(wheel, client)]
+        has_wheels = any(file.packaging is Packaging.WHEEL for file in release.files)
+        if not has_wheels:
+            picks = [file for file in release.files if file.packaging is Packaging.SDIST and file.filename.endswith(".tar.gz")]
+        if picks or not has_wheels:
+            left = [file for file in picks if not is_undeliverable(verdicts.get(file.key))]
+            deliverable = left if lacks is None else [file for file in left if not lacks(file)]
             return tuple((deliverable or left)[:1])
     return ()
 
