@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
@@ -23,6 +24,7 @@ from tests.simulation.replica_stage import RECOVERS_WITHIN, ReplicaStage
 from tests.simulation.report import Report, quiet
 from tests.simulation.shared_backend import SharedBackend
 from tests.simulation.simulated_mirror import SimulatedMirror
+from tests.simulation.store_faults import StoreEmptied, StoreLosesSome
 from tests.simulation.virtual_loop import VirtualLoop, WallClock
 from tests.simulation.world import SimFile, draw_world
 
@@ -80,6 +82,7 @@ class _ReplicaHistory:
         self.clients = [self._clients(replica) for replica in self.replicas]
         if verbose:
             self.mirror.log = self.place.log = self.report.events
+        self._forgotten: Counter[str] = Counter()
         self.changing: set[asyncio.Task[None]] = set()
         self.asked_by_clients = 0
 
@@ -176,6 +179,9 @@ class _ReplicaHistory:
             self.clients[number].oracle = self._first_oracle()
         else:
             self.clients[number].oracle.restarted()
+        if any(isinstance(each, StoreEmptied | StoreLosesSome) for each in self.behaviours):
+            # What nobody but this replica knew by then is gone.
+            self._forgotten = self.mirror.asked_for.copy()
         await self.replicas[number].start()
         self._note(f"replica {number} is there again")
 
@@ -348,7 +354,8 @@ class _ReplicaHistory:
             before = self.mirror.asked["page"]
             asked = self.mirror.asked_for.copy()
             await self._together([(replica, self._view(replica, name))])
-            again = [filename for filename, count in self.mirror.asked_for.items() if asked[filename] and count > asked[filename]]
+            told = self.mirror.asked_for.items()
+            again = [filename for filename, count in told if count > asked[filename] > self._forgotten[filename]]
             self.oracle.learned(replica, name, self.mirror.asked["page"] - before, again, self.loop.now)
 
 
