@@ -13,7 +13,7 @@ the file may have requirements of its own.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -82,7 +82,7 @@ class _Failure:
 
 
 class _InDoubt(MirrormendError):
-    """Ends a reading ahead: the mirror denied the file, and it was not asked for alone."""
+    """End a reading ahead: the mirror denied the file, and it was not asked for alone."""
 
 
 def _told(tried: Mapping[str, _Failure]) -> dict[str, str]:
@@ -175,13 +175,7 @@ class Gate:
         """Read the metadata of `files` before they are asked for; what fails is left for the request to find out."""
 
         async def read(file: File) -> None:
-            try:
-                if file.packaging is Packaging.SDIST:
-                    await self._read_sdist_ahead(project, page, file, reason)
-                else:
-                    await self.metadata(project, page, file, reason=reason)
-            except (MetadataUnavailable, UpstreamStatus) as error:
-                _log.debug("read-ahead failed", project=project.name, file=file.filename, why=str(error))
+            await self._ahead(project, page, file, reason, lambda: self.metadata(project, page, file, reason=reason))
 
         await asyncio.gather(*(read(file) for file in files))
 
@@ -196,17 +190,21 @@ class Gate:
             if self.has_read(project, file):
                 return
             try:
-                if file.packaging is Packaging.SDIST:
-                    await self._read_sdist_ahead(project, page, file, Reason.AWAITED)
-                else:
-                    await self._flight(project, page, file, Reason.AWAITED, ahead=True)
+                await self._ahead(
+                    project, page, file, Reason.AWAITED, lambda: self._flight(project, page, file, Reason.AWAITED, ahead=True)
+                )
             except _InDoubt:
                 denied.append(file)
-            except (MetadataUnavailable, UpstreamStatus) as error:
-                _log.debug("read-ahead failed", project=project.name, file=file.filename, why=str(error))
 
         await asyncio.gather(*(read(file) for file in files))
         return denied
+
+    async def _ahead(self, project: Project, page: Page, file: File, reason: Reason, read: Callable[[], Awaitable[object]]) -> None:
+        """Read a wheel's metadata ahead by `read`, or what an sdist itself requires; what fails is left for the request to find out."""
+        try:
+            await (self._read_sdist_ahead(project, page, file, reason) if file.packaging is Packaging.SDIST else read())
+        except (MetadataUnavailable, UpstreamStatus) as error:
+            _log.debug("read-ahead failed", project=project.name, file=file.filename, why=str(error))
 
     async def _read_sdist_ahead(self, project: Project, page: Page, file: File, reason: Reason) -> None:
         """Note what an sdist requires if it says so itself: nobody asks for its metadata, so that no other file is read in its place."""

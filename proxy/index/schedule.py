@@ -118,7 +118,7 @@ class Schedule:
         self._projects.borrow(project, known)
         project.followed_for = self._followed(project, client)
         awaited = self._awaited(project, known.page, client)
-        ahead = self._to_read_ahead(project, known.page, client)
+        ahead = self._to_read_ahead(project, known.page, client, awaited)
         planned = self._plan(project, known.page, self._budget(), client, awaited=awaited, awaited_only=True)
         progress = project.verification = Progress(began=self._clock())
         progress.whole = self._begins_as_small(project, known.page, progress) or self._waits_for_whole(project, known.page)
@@ -255,7 +255,7 @@ class Schedule:
         if project.verification is not None:
             await project.verification.rest.wait()
         await self._verifier.settled(project)
-        await self._gate.read_ahead(project, page, list(self._to_read_ahead(project, page, None)))
+        await self._gate.read_ahead(project, page, list(self._to_read_ahead(project, page, None, self._awaited(project, page, None))))
         self._projects.learned(project)
 
     async def prepare(self, project: Project, page: Page, releases: Collection[str]) -> None:
@@ -294,7 +294,7 @@ class Schedule:
             return
         if self._costly or not self._probe.ahead:
             return
-        picks = self._reading_picks(project, known.page, client)
+        picks = self._reading_picks(project, known.page, client, self._awaited(project, known.page, client))
         read = project.read.get(picks[0].key) if picks else None
         if read is None:
             return
@@ -340,10 +340,12 @@ class Schedule:
         """Whether the page that was asked for then has the proxy to itself, so that it can wait for more than a resolver reads first."""
         return self._verifying <= 1 and not self._burst.lasts(max(started, self._clock()))
 
-    def _to_read_ahead(self, project: Project, page: Page, client: ClientPlatform | None) -> tuple[File, ...]:
+    def _to_read_ahead(
+        self, project: Project, page: Page, client: ClientPlatform | None, awaited: Mapping[str, Reason]
+    ) -> tuple[File, ...]:
         if self._verifier.in_vain(project.who):
             return ()
-        picks = self._reading_picks(project, page, client)
+        picks = self._reading_picks(project, page, client, awaited)
         if self._costly:
             # Where a request is a download, an sdist is read when a client asks for it.
             picks = tuple(file for file in picks if file.packaging is not Packaging.SDIST)
@@ -358,17 +360,26 @@ class Schedule:
         denied = await self._gate.try_ahead(project, page, files)
         if denied:
             lacking, expects_denial = {platform_tag(file) for file in denied}, self._verifier.expects_denial(project.who)
-            others = self._reading_picks(project, page, client, lacks=lambda file: platform_tag(file) in lacking or expects_denial(file))
+            awaited = self._awaited(project, page, client)
+            others = self._reading_picks(
+                project, page, client, awaited, lacks=lambda file: platform_tag(file) in lacking or expects_denial(file)
+            )
             others = tuple(file for file in others if platform_tag(file) not in lacking)
             if not others or await self._gate.try_ahead(project, page, others):
                 # Nothing but these, or another file in their place, tells what the release requires.
                 await self._gate.read_ahead(project, page, denied)
 
     def _reading_picks(
-        self, project: Project, page: Page, client: ClientPlatform | None, *, lacks: Callable[[File], bool] | None = None
+        self,
+        project: Project,
+        page: Page,
+        client: ClientPlatform | None,
+        awaited: Mapping[str, Reason],
+        *,
+        lacks: Callable[[File], bool] | None = None,
     ) -> tuple[File, ...]:
         # The first one satisfies most of what is required.
-        spelling, reason = next(iter(self._awaited(project, page, client).items()), ("", Reason.AWAITED))
+        spelling, reason = next(iter(awaited.items()), ("", Reason.AWAITED))
         release = page.release(spelling) if reason is Reason.CONSTRAINT else None
         lacks = lacks or self._verifier.expects_denial(project.who)
         return reading_picks(page, project.verdicts, client, lacks=lacks, likely=() if release is None else (release,))
