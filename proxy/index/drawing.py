@@ -19,7 +19,7 @@ _LOOK = 5.0
 
 
 class Drawing(Iterator[File]):
-    """Yields `files` in their order, each taken out of the mirror's allowance just before it is asked about.
+    """Yield `files` in their order, each taken out of the mirror's allowance just before it is asked about.
 
     `keep` tells how much of the allowance is to be left. Where there is too little, it `is_dry` and yields no more;
     `awaited` files take what there is, and are yielded all the same. Those that somebody else asks about by the `progress` of their page
@@ -56,7 +56,7 @@ class Drawing(Iterator[File]):
 
 
 class Turns:
-    """Lets one project after the other draw on what the mirror's allowance has beyond its reserve."""
+    """Let one project after the other draw on what the mirror's allowance has beyond its reserve."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror

@@ -61,7 +61,7 @@ class Kept:
 
 
 class Keeper:
-    """Keeps and loads the documents of one mirror's projects: pages for `pages_for` seconds, the rest for `verdicts_for`.
+    """Keep and load the documents of one mirror's projects: pages for `pages_for` seconds, the rest for `verdicts_for`.
 
     A denial that is older than `denials_for` seconds is not taken over from the store.
     """

@@ -1,4 +1,4 @@
-"""What sdists require, read out of their bytes while these pass through to a client.
+"""Requirements of sdists, read out of their bytes while these pass through to a client.
 
 A resolver reads PKG-INFO of an sdist that has no wheel beside it, and asks for the pages of what that requires next. It is noted before
 the client has the whole sdist. The mirror is asked for nothing, and the bytes are sent on whatever they hold.
@@ -30,7 +30,7 @@ _HELD_FOR = 1.0
 
 
 class Overhearing:
-    """Notes in `requirements` what the sdists require that pass through."""
+    """Note in `requirements` what the sdists require that pass through."""
 
     def __init__(self, requirements: RequirementsSeen, tasks: Tasks) -> None:
         self._requirements = requirements

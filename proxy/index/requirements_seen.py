@@ -119,7 +119,7 @@ class _ReadLately:
 
 
 class RequirementsSeen:
-    """Remembers requirements within bounds; `clock` tells seconds since the epoch."""
+    """Remember requirements within bounds; `clock` tells seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

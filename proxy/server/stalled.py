@@ -12,7 +12,7 @@ STALLED_FOR = 60.0
 
 
 class WriteTimeout:
-    """Resets `transport` if its client does not take most of what it is sent within the time."""
+    """Reset `transport` if its client does not take most of what it is sent within the time."""
 
     __slots__ = ("_running", "_transport")
 

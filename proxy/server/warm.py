@@ -325,7 +325,7 @@ class WarmServer(web.Server):
 
 
 class WarmRunner(web.AppRunner):
-    """Runs an application on connections that answer what is at hand themselves.
+    """Run an application on connections that answer what is at hand themselves.
 
     Idle ones are closed after `keepalive_timeout` seconds, and requests have `shutdown_timeout` seconds to finish at the end.
     """

@@ -11,7 +11,7 @@ _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".egg")
 
 
 class DistinctCount:
-    """Counts distinct hashes in bounded memory: exactly up to `most` of them, else by a sample of at most so many.
+    """Count distinct hashes in bounded memory: exactly up to `most` of them, else by a sample of at most so many.
 
     The sample holds the hashes that end in a number of zero bits, which grows by one whenever the sample becomes too large.
     """

@@ -103,7 +103,7 @@ class Conversations:
         background: bool = False,
         reason: Reason = Reason.DEMAND,
     ) -> T:
-        """Drives one conversation, ahead of all others unless in the `background`, and gives what it learned.
+        """Drive one conversation, ahead of all others unless in the `background`, and return what it learned.
 
         After `within` seconds it hears that no answer comes in time, whatever it asks. What it raises is raised here.
         """

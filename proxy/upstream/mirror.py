@@ -276,7 +276,7 @@ class Mirror:
         return self._observer.breaker.open
 
     async def converse(self, flow: Flow[T], who: Identity, *, within: float | None = None, reason: Reason = Reason.DEMAND) -> T:
-        """Drives one conversation with the mirror, for at most `within` seconds, and gives what it learned.
+        """Drive one conversation with the mirror, for at most `within` seconds, and return what it learned.
 
         Its requests are counted as made for this `reason`.
         """

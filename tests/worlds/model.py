@@ -29,7 +29,7 @@ class MadeFile:
 
     @property
     def universal(self) -> bool:
-        """Whether it serves every platform."""
+        """Return whether it serves every platform."""
         return self.filename.endswith(UNIVERSAL)
 
 

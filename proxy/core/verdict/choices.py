@@ -44,7 +44,7 @@ _OF_THE_CLIENT = 2
 
 @dataclass(frozen=True, slots=True)
 class _Wishes:
-    """Measures that releases are compared by: requirements, what fits the client, and what is known to be undeliverable."""
+    """Hold what releases are compared by: requirements, what fits the client, and what is known to be undeliverable."""
 
     specifiers: Sequence[str]
     client: ClientPlatform | None
