@@ -24,6 +24,7 @@ from proxy.index.flights import Tasks
 from proxy.index.gate import CoreMetadata, Gate
 from proxy.index.keeper import Keeper
 from proxy.index.overhearing import Overhearing
+from proxy.index.own_time import OwnTime
 from proxy.index.pages import Pages
 from proxy.index.project import Project, mark_of
 from proxy.index.projects import Projects
@@ -85,6 +86,7 @@ class Index:
         self.mirror = mirror
         self._settings = settings
         self._clock = clock
+        self._own_time = OwnTime()
         upstream = next(section for section in settings.upstream if section.name == mirror.name)
         verdict = settings.verdict
         pages_for, denials_for = upstream.fresh + upstream.stale, max(verdict.no, verdict.no_keep)
@@ -242,11 +244,12 @@ class Index:
         """
         started = self._clock()
         self._schedule.arrived(name, started)
-        with patience_of_a_page():
-            project = await self._fresh(name, who, client, max_age)
-        project.asked_for = True
-        self._schedule.look_ahead(project, client)
-        await self._schedule.wait(project, started, client)
+        with self._own_time.watched() as held_up:
+            with patience_of_a_page():
+                project = await self._fresh(name, who, client, max_age)
+            project.asked_for = True
+            self._schedule.look_ahead(project, client)
+            await self._schedule.wait(project, started, client, held_up)
         if self.rescue is not None:
             await self.rescue.prepare(project, self._settings.probe.deadline - (self._clock() - started))
         served = self._serving.serve(project)

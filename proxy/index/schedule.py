@@ -127,33 +127,40 @@ class Schedule:
         run = self._run(project, known.page, planned, ahead=ahead, client=client, progress=progress)
         self._tasks.start(run, f"verify {project.name}", awaited=True)
 
-    async def wait(self, project: Project, started: float, client: ClientPlatform | None = None) -> None:
+    async def wait(
+        self, project: Project, started: float, client: ClientPlatform | None = None, held_up: Callable[[], float] = lambda: 0.0
+    ) -> None:
         """Waits, after a request that came at `started`, for the probes that matter first, at most the deadline of `[probe]`.
 
         If a requirement on the project was read since they were planned, it waits for the releases that satisfy it as well.
         Who asks for one page alone waits a little for the others as well, and so does who asks for a page that no metadata named.
+        `held_up` tells for how many seconds this process itself was held up: these do not count.
         """
-        deadline, progress = started + self._probe.deadline, project.verification
-        if progress is not None and not progress.rest.is_set():
+
+        def left(seconds: float) -> float:
             # The clock may go back meanwhile.
-            await _wait(progress.first, min(deadline - self._clock(), self._probe.deadline))
-        await self._requirements.heard(project.who, min(deadline - self._clock(), _HEARD_WITHIN))
+            return min(started + held_up() + seconds - self._clock(), seconds)
+
+        probe, progress = self._probe, project.verification
+        if progress is not None and not progress.rest.is_set():
+            await _wait_as_long_as(progress.first, lambda: left(probe.deadline))
+        await self._requirements.heard(project.who, min(left(probe.deadline), _HEARD_WITHIN))
         if self._costly:
             # What the budget admits was asked about.
             project.followed_for = self._followed(project, client)
         else:
-            await self._wait_until_followed(project, client, min(deadline - self._clock(), self._probe.deadline))
+            await self._wait_until_followed(project, client, lambda: left(probe.deadline))
         if project.known is not None:
             page = project.known.page
             self._verifier.hasten(project, lambda: awaited_files(page, self._awaited(project, page, client)))
         # What was denied when metadata was read was not waited for then.
-        await self._verifier.settled(project, min(deadline - self._clock(), self._probe.patience), least=Urgency.AWAITED)
+        await self._verifier.settled(project, min(left(probe.deadline), probe.patience), least=Urgency.AWAITED)
         if progress is None or progress.rest.is_set():
             return
         if progress.whole:
-            await _wait(progress.rest, min(deadline - self._clock(), self._probe.patience - (self._clock() - started)))
+            await _wait_as_long_as(progress.rest, lambda: left(probe.patience))
         elif progress.began >= started and self._alone(started):
-            await self._wait_alone(progress.rest, min(deadline - self._clock(), self._probe.patience))
+            await self._wait_alone(progress.rest, min(left(probe.deadline), probe.patience))
 
     def follows(self, project: Project, client: ClientPlatform | None = None) -> bool:
         """Return whether all was asked about that the page waits for by what is required and asked for up to now.
@@ -167,16 +174,14 @@ class Schedule:
         digest = None if project.known is None else project.known.digest
         return digest, self._requirements.revision(project.who, project.name), client
 
-    async def _wait_until_followed(self, project: Project, client: ClientPlatform | None, seconds: float) -> None:
+    async def _wait_until_followed(self, project: Project, client: ClientPlatform | None, left: Callable[[], float]) -> None:
         """Wait until all was asked about that the page waits for by what `client` may choose: others choose other releases of it."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, seconds)):
-                while not self.follows(project, client):
-                    key = project.who.key, project.name, client
-                    following = self._follows.start(key, lambda: self._follow(project, client))
-                    await asyncio.wait({following})
-                    if following.cancelled() or following.exception() is not None or not following.result():
-                        return
+        while not self.follows(project, client) and (seconds := left()) > 0:
+            key = project.who.key, project.name, client
+            following = self._follows.start(key, lambda: self._follow(project, client))
+            done, _ = await asyncio.wait({following}, timeout=seconds)
+            if done and (following.cancelled() or following.exception() is not None or not following.result()):
+                return
 
     async def _follow(self, project: Project, client: ClientPlatform | None) -> bool:
         """Ask about what the page waits for by now, until no new requirement comes and no release that is passed over.
@@ -656,3 +661,9 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
                 await event.wait()
         except TimeoutError:
             return
+
+
+async def _wait_as_long_as(event: asyncio.Event, left: Callable[[], float]) -> None:
+    """Wait for `event` while seconds are `left`: there may be more of them after the wait than were expected before it."""
+    while not event.is_set() and (seconds := left()) > 0:
+        await _wait(event, seconds)
