@@ -118,8 +118,11 @@ def choices(
     first that satisfy most. Pre-releases are among them where nothing else satisfies, or a specifier names one. A release of which every
     file is undeliverable or yanked leaves its place to older ones.
     """
-    releases = [release for release in page.releases if release.version is not None]
     wishes, finals = _Wishes(specifiers, client, verdicts or {}), _Front()
+    perfect = _perfect(page, wishes)
+    if perfect is not None:
+        return (perfect,)
+    releases = [release for release in page.releases if release.version is not None]
     picks, places = _looked_at(releases, wishes)
     everything = wishes.everything
     complete = False
@@ -140,6 +143,17 @@ def choices(
     likely = sorted(found, key=lambda place: -found[place])
     ordered = dict.fromkeys((*likely[:1], *(place for place in picks if place in found), *likely))
     return tuple(releases[place] for place in islice(ordered, max(_MOST_CHOICES, len(picks) + 1)))
+
+
+def _perfect(page: Page, wishes: _Wishes) -> Release | None:
+    """Return the newest final release of `page` where it leaves nothing to wish for, and so no other one may be chosen; None where it does.
+
+    That is so for most pages, of which nothing else need be looked at then.
+    """
+    newest = next((release for release in page.releases if release.version is not None and not release.version.is_prerelease), None)
+    if newest is None or wishes.asking or wishes.pass_over(newest) or wishes.met_by(newest) != wishes.everything:
+        return None
+    return newest
 
 
 def _looked_at(releases: Sequence[Release], wishes: _Wishes) -> tuple[Collection[int], Sequence[int]]:
@@ -236,7 +250,8 @@ def _fits(release: Release, client: ClientPlatform | None) -> Sequence[bool]:
 def _fits_client(release: Release, client: ClientPlatform) -> tuple[bool, bool]:
     """Return whether `release` admits the client's Python, and whether the client could install a file of it."""
     own = [file for file in release.files if file.requires_python is None or admits_python(file.requires_python, client.python)]
-    return bool(own), any(file.packaging is Packaging.SDIST or fitness(file, client) is not None for file in own)
+    # Mostly an sdist is the last one.
+    return bool(own), any(file.packaging is Packaging.SDIST or fitness(file, client) is not None for file in reversed(own))
 
 
 @lru_cache(maxsize=64)
