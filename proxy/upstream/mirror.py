@@ -5,7 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import Context
 from dataclasses import replace
 from hashlib import sha256
@@ -633,8 +633,11 @@ class Mirror:
 
     def _now(self) -> float:
         """Return the seconds of the loop's clock, which does not go back; outside of the loop, those that were seen last."""
-        with suppress(RuntimeError):
-            self._seen_at = asyncio.get_running_loop().time()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self._seen_at
+        self._seen_at = loop.time()
         return self._seen_at
 
     def _error(self, failure: Failure) -> UpstreamError:
