@@ -27,6 +27,9 @@ _MOST_PRIVATE_BYTES = 4_000_000
 
 _MOST_IDENTITIES = 256
 
+_PRUNED_AFTER = 1.0
+"""Seconds between two looks for what counts no more: what is told is looked at besides, this is for the room that the rest takes."""
+
 _READ_AGAIN_AFTER = 60.0
 _MOST_READ_BYTES = 1_000_000
 """About what those requirements take that were read a moment ago, so that the same metadata is not read again."""
@@ -127,6 +130,7 @@ class RequirementsSeen:
         self._private: OrderedDict[str, _Seen] = OrderedDict()
         self._read = _ReadLately()
         self._revision = 0
+        self._pruned = clock()
 
     def note(self, who: Identity, project: str, digest: str, content: bytes) -> None:
         """Note what the metadata `content` of a file of `project` requires, as `who` was shown it; `digest` stands for the content."""
@@ -201,8 +205,11 @@ class RequirementsSeen:
         return seen
 
     def _prune(self) -> None:
-        """Forget what counts no more."""
+        """Forget what counts no more, unless that was done a moment ago."""
         now = self._clock()
+        if 0 <= now - self._pruned < _PRUNED_AFTER:
+            return
+        self._pruned = now
         self._read.prune(now)
         self._shared.prune(now)
         while self._private and not (oldest := next(iter(self._private.values()))).counts(oldest.used, now):
