@@ -20,6 +20,7 @@ from proxy.core.packed import LARGEST, FilesLeft, packed
 from proxy.core.page import File, FilesElsewhere, Page
 from proxy.core.verdict.file_refusals import NOTHING_REFUSED, FileRefusals, concern
 from proxy.core.verdict.judge import PROOF, Cause, Kind, Verdict, is_undeliverable
+from proxy.core.verdict.reason import Reason
 from proxy.index.demand import Demand
 from proxy.index.served import ServedPage
 from proxy.upstream import Validators
@@ -103,6 +104,7 @@ class Project:
 
     `revision` grows with every verdict, `offers` with every change of what the page says of core metadata;
     `stored_revision` is the revision that the store has; `forgotten` says when the last verdict came that was forgotten.
+    `denied_revision` grows where a file is found undeliverable, or is so no more: other verdicts change no choice of releases.
     Verdicts and metadata are kept by the files' keys.
     `read` is the core metadata, `copied` has the keys of the files of which the mirror has a copy of it;
     `stale_since` is when the mirror last failed to give the page, which is known from before, `failures` how often in a row it did;
@@ -123,6 +125,7 @@ class Project:
     `demand` is what clients asked for lately; `followed_for` says for which page, requirements and client all was asked about that the page
     waits for, `following` has the keys of files that are being asked about for that. `named_late` says when a file was proven absent though
     a page had listed it and a client asked for metadata of its release, as long as it is absent.
+    `awaited` are the releases that its page waits for, found by what `awaited_for` holds.
     `missized` has the keys of files that were seen to have another length than the page says, `refused_to_probes` of those of which a
     probe was refused a part, maybe since there were so many probes.
     """
@@ -144,6 +147,7 @@ class Project:
     prepared_for: int = -1
     read_since_stored: bool = False
     revision: int = 0
+    denied_revision: int = 0
     stored_revision: int = 0
     offers: int = 0
     loaded: bool = False
@@ -164,6 +168,8 @@ class Project:
     appeared: dict[str, float] = field(default_factory=dict)
     plain_names: dict[str, str] = field(default_factory=dict)
     demand: Demand = field(default_factory=Demand)
+    awaited: Mapping[str, Reason] = field(default_factory=dict)
+    awaited_for: tuple[object, ...] = ()
     followed_for: tuple[object, ...] = ()
     following: set[str] = field(default_factory=set)
     named_late: dict[str, float] = field(default_factory=dict)
@@ -225,6 +231,7 @@ class Project:
     def learn(self, file: File, verdict: Verdict) -> None:
         """Notes a verdict, unless the page says by now that what has the name of `file` is elsewhere."""
         if self._is_of_page(file):
+            self.denied_revision += is_undeliverable(verdict) is not self._denied(file.key)
             self.verdicts[file.key] = verdict
             self.revision += 1
             self._is_late_no_more((file.key,))
@@ -278,6 +285,7 @@ class Project:
             self.forgotten[key] = self.verdicts.pop(key).checked
         self._is_late_no_more(keys)
         self.revision += bool(keys)
+        self.denied_revision += bool(keys)
 
     def take_over(self, verdicts: Mapping[str, Verdict], now: float) -> None:
         """Note those of the `verdicts` of a replica that came later than what is known, or was known and is forgotten.
@@ -294,6 +302,7 @@ class Project:
         newer = {name: each for name, each in verdicts.items() if is_newer(name, each)}
         mine.update(newer)
         self.revision += bool(newer)
+        self.denied_revision += bool(newer)
         self._is_late_no_more(newer)
 
     def _is_late_no_more(self, keys: Iterable[str]) -> None:

@@ -10,13 +10,14 @@ from proxy.config import ProbeSection
 from proxy.core.errors import PageUnreadable, UpstreamError
 from proxy.core.identity import Identity
 from proxy.core.page import File, Packaging, Page, Release
-from proxy.core.requirements import required_projects, specifiers_on
+from proxy.core.requirements import required_projects
 from proxy.core.verdict.client import ClientPlatform
 from proxy.core.verdict.judge import VerdictRules, is_undeliverable
-from proxy.core.verdict.plan import Plan, awaited_files, awaited_releases, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
+from proxy.core.verdict.plan import Plan, awaited_files, due, outlived, plan, plan_in_steps, reading_picks, resolver_picks
 from proxy.core.verdict.proof import platform_tag
 from proxy.core.verdict.reason import Reason
 from proxy.core.verdict.settle import Mended
+from proxy.index.awaited import Awaited
 from proxy.index.burst import Burst
 from proxy.index.comparison import Comparison
 from proxy.index.drawing import Drawing, Turns
@@ -91,6 +92,7 @@ class Schedule:
         self._comparing = asyncio.Lock()
         self._comparisons: SingleFlight[tuple[str, str], None] = SingleFlight(tasks, "compare HEAD and GET for")
         self._requirements = requirements or RequirementsSeen(clock)
+        self._awaited = Awaited(self._requirements, clock)
         self._follows: SingleFlight[tuple[str, str, ClientPlatform | None], bool] = SingleFlight(
             tasks, "follow requirements on", awaited=True
         )
@@ -117,7 +119,7 @@ class Schedule:
         project.planned_for = known.checked
         self._projects.borrow(project, known)
         project.followed_for = self._followed(project, client)
-        awaited = self._awaited(project, known.page, client)
+        awaited = self._awaited.of(project, known.page, client)
         ahead = self._to_read_ahead(project, known.page, client, awaited)
         planned = self._plan(project, known.page, self._budget(), client, awaited=awaited, awaited_only=True)
         progress = project.verification = Progress(began=self._clock())
@@ -152,7 +154,7 @@ class Schedule:
             await self._wait_until_followed(project, client, lambda: left(probe.deadline))
         if project.known is not None:
             page = project.known.page
-            self._verifier.hasten(project, lambda: awaited_files(page, self._awaited(project, page, client)))
+            self._verifier.hasten(project, lambda: awaited_files(page, self._awaited.of(project, page, client)))
         # What was denied when metadata was read was not waited for then.
         await self._verifier.settled(project, min(left(probe.deadline), probe.patience), least=Urgency.AWAITED)
         if progress is None or progress.rest.is_set():
@@ -219,15 +221,6 @@ class Schedule:
             self._projects.learned(project)
         return False
 
-    def _awaited(self, project: Project, page: Page, client: ClientPlatform | None) -> Mapping[str, Reason]:
-        """Return the releases that `page` waits for."""
-        known = self._requirements.on(project.who, project.name)
-        python = None if client is None else client.python
-        specifiers, certain = specifiers_on(known, python), specifiers_on(known, python, certain=True)
-        return awaited_releases(
-            page, project.verdicts, client, specifiers=specifiers, certain=certain, demanded=project.demand.lately(self._clock())
-        )
-
     def _waits_for_whole(self, project: Project, page: Page) -> bool:
         """Return whether `page` waits for all that it lists though that is much: no metadata named the project."""
         if self._costly:
@@ -260,7 +253,7 @@ class Schedule:
         if project.verification is not None:
             await project.verification.rest.wait()
         await self._verifier.settled(project)
-        await self._gate.read_ahead(project, page, list(self._to_read_ahead(project, page, None, self._awaited(project, page, None))))
+        await self._gate.read_ahead(project, page, list(self._to_read_ahead(project, page, None, self._awaited.of(project, page, None))))
         self._projects.learned(project)
 
     async def prepare(self, project: Project, page: Page, releases: Collection[str]) -> None:
@@ -299,7 +292,7 @@ class Schedule:
             return
         if self._costly or not self._probe.ahead:
             return
-        picks = self._reading_picks(project, known.page, client, self._awaited(project, known.page, client))
+        picks = self._reading_picks(project, known.page, client, self._awaited.of(project, known.page, client))
         read = project.read.get(picks[0].key) if picks else None
         if read is None:
             return
@@ -365,7 +358,7 @@ class Schedule:
         denied = await self._gate.try_ahead(project, page, files)
         if denied:
             lacking, expects_denial = {platform_tag(file) for file in denied}, self._verifier.expects_denial(project.who)
-            awaited = self._awaited(project, page, client)
+            awaited = self._awaited.of(project, page, client)
             others = self._reading_picks(
                 project, page, client, awaited, lacks=lambda file: platform_tag(file) in lacking or expects_denial(file)
             )
@@ -407,7 +400,7 @@ class Schedule:
             rules=self._rules,
             budget=budget,
             client=client,
-            awaited=self._awaited(project, page, client) if awaited is None else awaited,
+            awaited=self._awaited.of(project, page, client) if awaited is None else awaited,
             awaited_only=awaited_only,
             seen_since=project.seen_since,
         )
@@ -430,7 +423,7 @@ class Schedule:
             rules=self._rules,
             budget=budget,
             client=client,
-            awaited=self._awaited(project, page, client),
+            awaited=self._awaited.of(project, page, client),
             seen_since=project.seen_since,
             asked_since=asked_since,
         )
