@@ -298,6 +298,10 @@ class Schedule:
             return
         project.looked_ahead_for = known.checked
         for name in required_projects(read.content, client.python):
+            held = self._projects.known(project.who, name)
+            if held is not None and held.busy:
+                # It is being fetched, or what it lists is being asked about.
+                continue
             self._tasks.start(self._fetch_ahead(name, project.who, client), f"fetch ahead {name}")
 
     def hurry(self, project: Project, page: Page, file: File, *, read_now: bool = True) -> None:
