@@ -18,6 +18,7 @@ from sys import getsizeof
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 import msgspec
+from msgspec import structs
 from packaging.version import Version
 
 from proxy.core.errors import InvalidProjectName
@@ -209,17 +210,16 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 _WEIGHED = 12
-"""Files of a page that are weighed, at least."""
+"""Files of a page that are weighed, at most."""
 
 _WEIGHT_IN_PAGE = 110
 """Bytes for each file in the tuples and the dictionary of its page, and in what its release takes."""
 
 
 def _weight_of(file: File) -> int:
-    values = [getattr(file, name) for name in File.__struct_fields__]
-    hashes = [value for value in values if type(value) is Sha256]
-    values += [each.sha256 for each in hashes]
-    return _WEIGHT_IN_PAGE + getsizeof(file) + sum([getsizeof(value) for value in values if value is not None and type(value) is not bool])
+    values = [value for value in structs.astuple(file) if value is not None and type(value) is not bool]
+    hashes = [value.sha256 for value in values if type(value) is Sha256]
+    return _WEIGHT_IN_PAGE + getsizeof(file) + sum(map(getsizeof, values)) + sum(map(getsizeof, hashes))
 
 
 # The key is read for each of thousands of files, and for nearly all it is the name: the name's own slot is five times faster to read.
@@ -335,7 +335,7 @@ class Page:
     def weight(self) -> int:
         """About how many bytes of memory its files take, with what is made of them, as some of them tell."""
         files = self.files
-        some = files[:: max(1, len(files) // _WEIGHED)]
+        some = files[:: len(files) // _WEIGHED + 1]
         return sum(map(_weight_of, some)) * len(files) // max(1, len(some))
 
     @cached_property

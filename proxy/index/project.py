@@ -177,14 +177,17 @@ class Project:
     @property
     def weight(self) -> int:
         """About how many bytes of memory it holds."""
-        pages = self._pages
-        files = sum([page.weight for page in pages if page.away is None])
-        packed_up = sum([where.size for page in pages if (where := page.kept_elsewhere) is not None])
+        fixed = _WEIGHT
+        files = 0
+        for page in self._pages:
+            where = page.kept_elsewhere
+            files += (0 if where is None else where.size) + (page.weight if page.away is None else 0)
+            if page.count:
+                fixed = _WEIGHT + _WEIGHT_OF_FIRST_LINK
         served = 0 if self.served is None else self.served.size
         read = sum([len(read.content) for read in self.read.values()])
-        fixed = _WEIGHT + (_WEIGHT_OF_FIRST_LINK if any(page.count for page in pages) else 0)
         answers = (len(self.verdicts) + len(self.refusals)) * 250
-        return fixed + files + packed_up + served + read + answers + len(self.past) * _WEIGHT_OF_LINK
+        return fixed + files + served + read + answers + len(self.past) * _WEIGHT_OF_LINK
 
     @property
     def _pages(self) -> Sequence[Page]:

@@ -19,10 +19,13 @@ _MEMORY = 96 * 1024 * 1024
 _AWAKE = 16_000
 """Links of pages that stay as they were read, those used last: others are put away as bytes, and read back when they are used."""
 
+_AWAKE_IN_USE = 2
+"""Times as many stay as long as all of them were used a moment ago: a resolver at work need not wait for pages to be put away."""
+
 _PRIVATE_FOR = 600.0
 """Seconds after its last use for which what a client's own token showed is kept."""
 
-_LOOKED_AT, _LOOKED_AT_PER_SECOND, _LOOKED_AT_MOST = 8, 256, 512
+_LOOKED_AT, _LOOKED_AT_PER_SECOND, _LOOKED_AT_MOST = 2, 256, 512
 """Projects that are weighed again at each use of one, those for each second since the last use, and how many at most: for a millisecond."""
 
 _IN_USE_FOR = 1.0
@@ -230,19 +233,19 @@ class Projects:
 
     def _make_room(self, using: Project | None, now: float) -> None:
         """Let go of some of those that were not used for longest, while all together hold too much."""
-        self._put_some_away(using)
+        self._put_some_away(using, now)
         for _ in range(_LEAVE_AT_ONCE):
             if self._total <= _MEMORY:
                 return
             project = next(iter(self._held.values()))
-            if 0 <= now - project.used < _IN_USE_FOR:
+            if _in_use(project, now):
                 return
             if project is using or project.busy:
                 self.touch(project)
             else:
                 self._let_go(project)
 
-    def _put_some_away(self, using: Project | None) -> None:
+    def _put_some_away(self, using: Project | None, now: float) -> None:
         """Put the pages away that were not used for longest, while more links are awake than may be."""
         woken = {self._woken.popleft(): None for _ in range(len(self._woken))}
         if using is not None and (key := (using.who.key, using.name)) in self._awake:
@@ -252,8 +255,11 @@ class Projects:
         for _ in range(min(_AWAY_AT_ONCE, len(self._awake))):
             if self._links_awake <= _AWAKE:
                 return
-            key, links = self._awake.popitem(last=False)
+            key, links = next(iter(self._awake.items()))
             project = self._held.get(key)
+            if project is not None and self._links_awake <= _AWAKE_IN_USE * _AWAKE and _in_use(project, now):
+                return
+            del self._awake[key]
             if project is not None and (project is using or project.in_hand):
                 self._awake[key] = links
                 continue
@@ -278,3 +284,7 @@ class Projects:
     def _expired(self, project: Project, now: float) -> bool:
         # Before the clock went back, nobody knows how long ago that was.
         return not project.who.shared and not 0 <= now - project.used <= _PRIVATE_FOR
+
+
+def _in_use(project: Project, now: float) -> bool:
+    return 0 <= now - project.used < _IN_USE_FOR

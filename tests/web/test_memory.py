@@ -174,18 +174,36 @@ def with_page(held: Projects, name: str) -> Project:
 
 async def test_pages_not_used_for_longest_are_put_away_and_those_that_somebody_waits_for_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projects_module, "_AWAKE", 150)
-    held = projects(Clock())
+    clock = Clock()
+    held = projects(clock)
     awaited = with_page(held, "awaited")
     awaited.refreshing_since = 0.0
     first, second, third = (with_page(held, name) for name in ("first", "second", "third"))
+    clock.passes(2)
     for _ in range(2):
         held.of(SHARED, "third")
     assert [each.awake for each in (awaited, first, second, third)] == [60, 0, 0, 60]
     assert first.known is not None
     assert len(first.known.page.files) == 60
+    clock.passes(2)
     for _ in range(2):
         held.of(SHARED, "first")
     assert [each.awake for each in (awaited, first, second, third)] == [60, 60, 0, 0]
+
+
+async def test_pages_in_use_are_put_away_once_the_burst_is_over_and_at_once_where_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projects_module, "_AWAKE", 150)
+    clock = Clock()
+    held = projects(clock)
+    used = [with_page(held, f"project-{number}") for number in range(5)]
+    assert [each.awake for each in used] == [60] * 5
+    used.append(with_page(held, "one-too-many"))
+    held.of(SHARED, "one-too-many")
+    assert [each.awake for each in used] == [0, *[60] * 5]
+    clock.passes(2)
+    # As the verification of a page does when it ends.
+    held.learned(used[-1])
+    assert [each.awake for each in used] == [0, 0, 0, 0, 60, 60]
 
 
 async def test_an_answer_for_a_file_does_not_wake_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
