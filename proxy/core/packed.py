@@ -10,11 +10,7 @@ from itertools import groupby, islice
 import msgspec
 
 from proxy.core.page import File, Fragment, Page
-
-try:
-    from compression import zstd
-except ImportError:
-    from backports import zstd
+from proxy.core.zstandard import compressed, decompressed
 
 LARGEST = 12_000
 """Files of the largest page that is packed: reading more back would hold up others for longer than a page is worth."""
@@ -33,7 +29,7 @@ class PackedFiles:
 
     def files(self) -> tuple[File, ...]:
         """Return the files."""
-        parts = msgspec.msgpack.decode(zstd.decompress(self._content), type=list[msgspec.Raw])
+        parts = msgspec.msgpack.decode(decompressed(self._content), type=list[msgspec.Raw])
         return tuple([file for (kind, _), part in zip(self._runs, parts, strict=True) for file in _decoder(kind).decode(part)])
 
 
@@ -63,7 +59,7 @@ def packed(files: Sequence[File]) -> PackedFiles | None:
         content = _encode([list(islice(rest, length)) for _, length in runs])
     except (UnicodeError, msgspec.MsgspecError, OverflowError):
         return None
-    return PackedFiles(zstd.compress(content, level=1), runs)
+    return PackedFiles(compressed(content), runs)
 
 
 def _as_bytes(value: object) -> bytes:

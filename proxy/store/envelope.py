@@ -7,14 +7,10 @@ A document that was forgotten on purpose leaves a tombstone, so that a replica w
 """
 
 import struct
-import sys
 import zlib
 from dataclasses import dataclass
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from proxy.core.zstandard import FrameError, compressed, decompressed
 
 COMPRESSED_FROM = 1024
 """Documents longer than this are compressed; below it the gain is smaller than the work."""
@@ -39,9 +35,9 @@ def seal(document: bytes | None, *, written: float, expires: float) -> bytes:
     """Return the bytes to keep for `document`, those of a tombstone for None."""
     coding, content = (_FORGOTTEN, b"") if document is None else (_PLAIN, document)
     if document is not None and len(document) > COMPRESSED_FROM:
-        compressed: bytes = zstd.compress(document, level=1)
-        if len(compressed) < len(document):
-            coding, content = _ZSTD, compressed
+        smaller = compressed(document)
+        if len(smaller) < len(document):
+            coding, content = _ZSTD, smaller
     return _HEADER.pack(_MAGIC, _VERSION, coding, written, expires, zlib.crc32(content)) + content
 
 
@@ -74,7 +70,6 @@ def unseal(sealed: bytes, now: float) -> bytes | None:
     if coding == _PLAIN:
         return content
     try:
-        document: bytes = zstd.decompress(content)
-    except zstd.ZstdError:
+        return decompressed(content)
+    except FrameError:
         return None
-    return document
