@@ -6,14 +6,10 @@ from threading import Lock
 
 from blake3 import blake3
 
+from proxy.core import zstandard
 from proxy.core.deflate import gunzipped, gzipped
 from proxy.core.render import Form, LinkMaker, MetadataOffer, render_page
 from proxy.core.verdict.settle import Mended
-
-try:
-    from compression import zstd
-except ImportError:
-    from backports import zstd
 
 ENCODINGS = ("zstd", "gzip", "identity")
 
@@ -99,15 +95,11 @@ def _gone(mended: Mended) -> list[str]:
 
 def compress(content: bytes, encoding: str) -> bytes:
     """Gives `content` in the content coding `gzip` or `zstd` (RFC 9110, section 8.4.1; RFC 8878)."""
-    if encoding == "zstd":
-        compressed: bytes = zstd.compress(content, level=1)
-        return compressed
-    return gzipped(content)
+    return zstandard.compressed(content) if encoding == "zstd" else gzipped(content)
 
 
 def decompressed(content: bytes, encoding: str) -> bytes:
     """Return what `compress` made `content` of; of `identity` it is itself."""
     if encoding == "zstd":
-        plain: bytes = zstd.decompress(content)
-        return plain
+        return zstandard.decompressed(content)
     return gunzipped(content) if encoding == "gzip" else content
