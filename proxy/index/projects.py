@@ -20,7 +20,8 @@ _AWAKE = 16_000
 """Links of pages that stay as they were read, those used last: others are put away as bytes, and read back when they are used."""
 
 _AWAKE_IN_USE = 2
-"""Times as many stay as long as all of them were used a moment ago: a resolver at work need not wait for pages to be put away."""
+"""Times as many stay while they were used a moment ago, or are being verified: a resolver at work need not wait for pages to be put away,
+and what is verified would be read back."""
 
 _PRIVATE_FOR = 600.0
 """Seconds after its last use for which what a client's own token showed is kept."""
@@ -257,12 +258,13 @@ class Projects:
                 return
             key, links = next(iter(self._awake.items()))
             project = self._held.get(key)
-            if project is not None and self._links_awake <= _AWAKE_IN_USE * _AWAKE and _in_use(project, now):
+            few = self._links_awake <= _AWAKE_IN_USE * _AWAKE
+            if few and project is not None and _in_use(project, now):
                 return
-            del self._awake[key]
-            if project is not None and (project is using or project.in_hand):
-                self._awake[key] = links
+            if project is not None and (project is using or project.in_hand or (few and project.busy)):
+                self._awake.move_to_end(key)
                 continue
+            del self._awake[key]
             self._links_awake -= links
             if project is not None:
                 project.put_away(partial(self._woken.append, key))

@@ -11,7 +11,7 @@ from proxy.core.identity import SHARED, Identity
 from proxy.core.parse import parse_page
 from proxy.index import projects as projects_module
 from proxy.index.keeper import Keeper
-from proxy.index.project import KnownPage, Project, Read
+from proxy.index.project import KnownPage, Progress, Project, Read
 from proxy.index.projects import Projects
 from proxy.server.context import GENERATIONS
 from proxy.store import open_store
@@ -191,7 +191,9 @@ async def test_pages_not_used_for_longest_are_put_away_and_those_that_somebody_w
     assert [each.awake for each in (awaited, first, second, third)] == [60, 60, 0, 0]
 
 
-async def test_pages_in_use_are_put_away_once_the_burst_is_over_and_at_once_where_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pages_are_put_away_once_they_are_verified_and_nobody_uses_them_and_before_that_where_they_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(projects_module, "_AWAKE", 150)
     clock = Clock()
     held = projects(clock)
@@ -201,9 +203,15 @@ async def test_pages_in_use_are_put_away_once_the_burst_is_over_and_at_once_wher
     held.of(SHARED, "one-too-many")
     assert [each.awake for each in used] == [0, *[60] * 5]
     clock.passes(2)
-    # As the verification of a page does when it ends.
+    for each in used:
+        each.verification = Progress(began=clock())
+        each.verification.first.set()
     held.learned(used[-1])
-    assert [each.awake for each in used] == [0, 0, 0, 0, 60, 60]
+    assert [each.awake for each in used] == [0, *[60] * 5]
+    for each in used:
+        each.verification = None
+    held.learned(used[-1])
+    assert sum(each.awake for each in used) == 120
 
 
 async def test_an_answer_for_a_file_does_not_wake_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
