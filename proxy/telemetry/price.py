@@ -26,11 +26,21 @@ class DistinctCount:
     def add(self, digest: int) -> None:
         """Count `digest`, a well-mixed number, unless it was counted before."""
         if not digest & self._mask:
-            sample = self._sample
-            sample.add(digest)
-            while len(sample) > self._most:
-                self._mask = self._mask << 1 | 1
-                sample = self._sample = {each for each in sample if not each & self._mask}
+            self._sample.add(digest)
+            if len(self._sample) > self._most:
+                self._shrink()
+
+    def merge(self, other: "DistinctCount") -> None:
+        """Count what the `other` counted."""
+        mask, sample = other._mask, other._sample  # noqa: SLF001 - it is of the same kind
+        self._mask |= mask
+        self._sample = {each for each in self._sample | sample if not each & self._mask}
+        self._shrink()
+
+    def _shrink(self) -> None:
+        while len(self._sample) > self._most:
+            self._mask = self._mask << 1 | 1
+            self._sample = {each for each in self._sample if not each & self._mask}
 
     def __len__(self) -> int:
         return len(self._sample) * (self._mask + 1)
@@ -61,20 +71,17 @@ class Price:
     becomes, which the mirror would get without the proxy too: they are no part of the price.
     """
 
-    __slots__ = ("_any", "_tallies", "relayed")
+    __slots__ = ("_tallies", "relayed")
 
     def __init__(self) -> None:
         self.relayed = 0
         self._tallies = {reason: _Tally() for reason in Reason}
-        self._any = DistinctCount()
 
     def sent(self, reason: Reason, url: str) -> None:
         """Count a request for the file at `url`, or for its metadata, that was made for this reason."""
         tally = self._tallies[reason]
         tally.requests += 1
-        digest = hash(file_address(url))
-        tally.files.add(digest)
-        self._any.add(digest)
+        tally.files.add(hash(file_address(url)))
 
     def relay(self) -> None:
         """Count a request that a client's own request became."""
@@ -93,7 +100,10 @@ class Price:
     @property
     def touched(self) -> int:
         """Of how many distinct files there were requests, for whatever reason."""
-        return len(self._any)
+        files = DistinctCount()
+        for tally in self._tallies.values():
+            files.merge(tally.files)
+        return len(files)
 
 
 def file_address(url: str) -> str:

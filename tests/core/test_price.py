@@ -43,6 +43,20 @@ def test_few_are_counted_exactly(digests: list[int]) -> None:
     assert len(count) == len(set(digests))
 
 
+@given(st.lists(st.integers(min_value=0, max_value=2**61), max_size=200), st.lists(st.integers(min_value=0, max_value=2**61), max_size=200))
+def test_counts_that_are_merged_are_the_count_of_all(one: list[int], other: list[int]) -> None:
+    merged, part, whole = DistinctCount(4), DistinctCount(4), DistinctCount(4)
+    for digest in one:
+        merged.add(digest)
+    for digest in other:
+        part.add(digest)
+    for digest in one + other:
+        whole.add(digest)
+    merged.merge(part)
+    assert len(merged) == len(whole)
+    assert len(merged._sample) <= 4
+
+
 def test_many_are_estimated_within_a_tenth_and_take_no_more_memory() -> None:
     count, chance = DistinctCount(), random.Random(18)  # noqa: S311 - it draws, it guards nothing
     for number in range(1, 100_001):
