@@ -74,7 +74,7 @@ class Conversations:
         self._admit = admit
         self._tell = heard
         self._took = took
-        self._sent = sent
+        self._sent_for = {reason: partial(sent, reason) for reason in Reason}
         self._share: Callable[[], float] = random.random
         self._budget = again.RetryBudget()
         self._wishes = again.Wishes()
@@ -346,7 +346,7 @@ class Conversations:
         if self._fast is not None and self._own_origin(ask.url) and (self._admit is None or self._admit()):
             if self._spared == 0:
                 talk.fast = True
-                sent = partial(self._sent, talk.reason, ask.url)
+                sent = self._sent_for[talk.reason]
                 talk.exchange = self._fast.submit(ask, batch.authorization, partial(self._heard, talk), sent=sent)
                 return
             self._spared -= 1
@@ -362,7 +362,7 @@ class Conversations:
 
     async def _asked_slowly(self, talk: _AnyTalk) -> None:
         try:
-            reply = await self._slow(talk.ask, talk.batch.who, partial(self._sent, talk.reason, talk.ask.url))
+            reply = await self._slow(talk.ask, talk.batch.who, partial(self._sent_for[talk.reason], talk.ask.url))
         except asyncio.CancelledError:
             if talk.under_way:
                 # Nobody here wanted that: the slow lane was closed under its requests.

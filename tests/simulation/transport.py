@@ -28,7 +28,7 @@ class _Exchange:
     __slots__ = ("ask", "authorization", "connection", "done", "headers", "sent")
 
     def __init__(
-        self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None, sent: Callable[[], None] | None
+        self, ask: Ask, authorization: str | None, done: Done, headers: Mapping[str, str] | None, sent: Callable[[str], None] | None
     ) -> None:
         self.ask = ask
         self.authorization = authorization
@@ -67,7 +67,7 @@ class SimulatedLane:
         authorization: str | None,
         done: Done,
         headers: Mapping[str, str] | None = None,
-        sent: Callable[[], None] | None = None,
+        sent: Callable[[str], None] | None = None,
     ) -> _Exchange:
         """Send `ask`, and have `done` called with what comes of it."""
         exchange = _Exchange(ask, authorization, done, headers, sent)
@@ -118,7 +118,7 @@ class SimulatedLane:
         etag = None if exchange.headers is None else exchange.headers.get("If-None-Match")
         who = self._identify(exchange.authorization)
         if exchange.sent is not None:
-            exchange.sent()
+            exchange.sent(exchange.ask.url)
         request, outcome, latency = self._mirror.receive(exchange.ask, who, exchange.connection, etag)
         if isinstance(outcome, Lost):
             latency = READ_TIMEOUT if outcome.trouble is Trouble.TIMEOUT else min(latency, _RESETS_AFTER)

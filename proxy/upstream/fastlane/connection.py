@@ -35,7 +35,7 @@ class Request:
 
     `done` is None once it was called, or when nobody waits any more. `deadline`, in the loop's time, ends the wait for a connection.
     `again` says that a connection which had gone stale took the request already: it leaves on a new one, and never a third time.
-    `sent`, if any, is called each time that it leaves.
+    `sent`, if any, is called with the address each time that it leaves.
     """
 
     __slots__ = ("again", "ask", "deadline", "done", "sent", "wire")
@@ -46,7 +46,7 @@ class Request:
         self.done: Done | None = done
         self.deadline = deadline
         self.again = False
-        self.sent: Callable[[], None] | None = None
+        self.sent: Callable[[str], None] | None = None
 
     def abandon(self) -> None:
         """Forgets who asked (see `Exchange`)."""

@@ -116,11 +116,11 @@ class FastLane:
         authorization: str | None,
         done: Done,
         headers: Mapping[str, str] | None = None,
-        sent: Callable[[], None] | None = None,
+        sent: Callable[[str], None] | None = None,
     ) -> Exchange:
         """Send `ask`, with this Authorization header if any, and have `done` called with what comes of it, later and once.
 
-        `headers` go with this request besides those of the lane. `sent` is called each time that it leaves.
+        `headers` go with this request besides those of the lane. `sent` is called with the address each time that it leaves.
         """
         loop = self._loop
         if loop is None:
@@ -275,11 +275,13 @@ class FastLane:
         # The sweep may come in between.
         connection.deadline = self._time() + self._read_timeout
         self._leaving.append((connection, request))
-        self._see_to_it()
+        if not self._turn_due:
+            self._see_to_it()
 
     def _tell(self, request: Request, reply: Reply | Unusual) -> None:
         self._arrived.append((request, reply))
-        self._see_to_it()
+        if not self._turn_due:
+            self._see_to_it()
 
     def _see_to_it(self) -> None:
         """Lets what arrives be told, and what leaves be sent, once everything that has come by now is read."""
@@ -316,7 +318,7 @@ class FastLane:
                 self._free(connection)
             else:
                 if request.sent is not None:
-                    request.sent()
+                    request.sent(request.ask.url)
                 connection.send(request)
         self._open_more()
 
