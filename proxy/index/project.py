@@ -92,6 +92,9 @@ def mark_of(file: File) -> str:
     return file.hashes.get("sha256") or f"{file.url} {file.size}"
 
 
+# Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
+_AVAILABLE = Cause.AVAILABLE
+
 _PAST_FOR = 6 * 3600.0
 """Seconds for which a file can be had that the page listed before: a mirror of several nodes gives pages of different age."""
 
@@ -243,8 +246,9 @@ class Project:
         """Note whether the mirror refused or denied `file`, as `learn` a verdict; a file that is delivered is refused no more."""
         if not self._is_of_page(file):
             return
-        if cause is Cause.AVAILABLE:
-            self.revision += self.refusals.pop(file.key, None) is not None
+        if cause is _AVAILABLE:
+            if self.refusals and self.refusals.pop(file.key, None) is not None:
+                self.revision += 1
         elif concern(cause) and not self._denied_whole_lately(file, evidence):
             self._note_refusals(file, self.refusals_of(file).after(evidence, cause))
             if evidence.asked is not Asked.GET and self.refusals_of(file).last_refused == evidence.at:
@@ -276,8 +280,8 @@ class Project:
 
     def _is_of_page(self, file: File) -> bool:
         """Return whether an answer for `file` is one for what the page lists under its key by now."""
-        if self.known is None or (self.known.page.away is not None and not self.replaced):
-            # It has had one page only, of which it is: that need not be read back for each answer.
+        if self.known is None or not self.replaced:
+            # It has had one page only, of which it is: that need not be looked up, or even read back, for each answer.
             return True
         listed = self.known.page.by_key.get(file.key)
         return listed is file or listed is None or _path(listed) == _path(file)

@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
+
 from proxy.core.page import File
 from proxy.core.verdict.guard import StormGuard
 from proxy.core.verdict.proof import PlatformDenials
@@ -22,8 +24,7 @@ SIGNED_FOR = 300.0
 """Seconds for which a link with a query, which may be a signature, is taken to be good after its page was fetched."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownGood:
+class KnownGood(msgspec.Struct, frozen=True, gc=False):
     """A file that was delivered, and when (seconds since the epoch); or that HEAD promised, which is called `promised`."""
 
     file: File

@@ -58,6 +58,7 @@ _TRIED_IN_VAIN = 2
 
 # Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
 _AVAILABLE = Cause.AVAILABLE
+_HEAD = Asked.HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +325,7 @@ class Verifier:
         if cause in PROOF and _may_have_expired(project, file, evidence.at):
             cause = Cause.NOT_UNDERSTOOD
         if cause is _AVAILABLE:
-            by_head = evidence.asked is Asked.HEAD
+            by_head = evidence.asked is _HEAD
             standing.delivered(file, evidence.at, promised=by_head)
             if standing.platforms.files:
                 standing.platforms.delivered(file)

@@ -18,6 +18,7 @@ _RANGE_IS_NOT_BELIEVED = _HEAD_IS_NOT_BELIEVED | {416}
 _HEAD = Method.HEAD
 _BY_HEAD = Asked.HEAD
 _BY_RANGE = Asked.RANGE
+_UNREAD = Beginning.UNREAD
 
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
@@ -101,7 +102,7 @@ def probe_alone(url: str, *, size: int | None = None) -> Flow[tuple[Evidence, Ev
 
 def is_doubtful(evidence: Evidence, size: int | None) -> bool:
     """Return whether a success looks like something else than the file of `size` bytes, and the first bytes were not read yet."""
-    if evidence.status not in DELIVERED or evidence.begins is not Beginning.UNREAD:
+    if evidence.status not in DELIVERED or evidence.begins is not _UNREAD:
         return False
     if size is not None and evidence.length == size > 0:
         return False

@@ -64,7 +64,7 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def rests_on_head(self) -> bool:
         """True if nothing but HEAD was asked: mirrors promise by it what they deny to GET, and deny what they deliver."""
-        return self.evidence.asked is Asked.HEAD
+        return self.evidence.asked is _HEAD
 
     @property
     def needs_get(self) -> bool:
@@ -89,6 +89,7 @@ _DISTRIBUTIONS = frozenset({Beginning.ARCHIVE, Beginning.GZIP})
 
 # Looking a member up in its enumeration is not free in Python 3.11, and this is done for each file.
 _AVAILABLE = Cause.AVAILABLE
+_HEAD = Asked.HEAD
 _DELIVERABLE = Kind.DELIVERABLE
 
 
@@ -138,7 +139,7 @@ def judge(cause: Cause, evidence: Evidence, previous: Verdict | None, *, proven:
     stand against a GET that fails. A no does not stand where HEAD promises the file again, and a GET fails in passing.
     """
     if cause is _AVAILABLE:
-        if evidence.asked is Asked.HEAD and previous is not None and previous.needs_get:
+        if previous is not None and evidence.asked is _HEAD and previous.needs_get:
             return msgspec.structs.replace(previous, checked=evidence.at)
         return _follow(_DELIVERABLE, cause, evidence, previous)
     if cause in PROOF and proven:
