@@ -13,14 +13,14 @@ from proxy.core.parse.hashes import read_by_pip
 _LONGEST = 16_384
 _BREAKS = str.maketrans("", "", "\t\r\n")
 _LONGEST_NAME = 300
-_BAD_START = re.compile(r"\n[^A-Za-z0-9_]")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+!-]{0,290}(?:\.whl|\.tar\.gz)", re.ASCII)
 _PLAIN_IN_LINKS = Letters(ALPHANUMERIC + "-._~!$&'()*+,;=:@%/?")
-_PLAIN_IN_NAMES = Letters(FILENAME + "\n")
+_PLAIN_IN_NAMES = Letters(FILENAME)
+_STARTS_OF_NAMES = frozenset(ALPHANUMERIC + "_")
 _NO_NAMES = frozenset("./?")
 _DOTTED = re.compile(r"/\.")
-_first = itemgetter(0)
+_first, _last = itemgetter(0), itemgetter(-1)
 _SCHEMES = ("https://", "http://")
 _BEGINNING = re.compile(r"https?://|(?:\.\./)+|/")
 _GOES_UP = re.compile(r"(?:\.\./)+(?=[^/.?#])")
@@ -54,14 +54,15 @@ class Joiner:
             return []
         found = _BEGINNING.match(links[0])
         up = "" if found is None else found[0]
-        if not all(map(str.startswith, links, repeat(up))) or min(map(len, links)) <= len(up) or max(map(len, links)) > _LONGEST:
-            return None
-        tails = [link[len(up) :] for link in links]
+        tails = [link.removeprefix(up) for link in links]
         joined = "".join(tails)
+        # So much shorter they are only together if each link begins alike.
+        if len(joined) != len("".join(links)) - len(up) * len(links) or "" in tails or max(map(len, links)) > _LONGEST:
+            return None
         if not _PLAIN_IN_LINKS.make(joined) or (not up and ":" in joined):
             return None
-        # Every link begins alike and goes on with a name, and none goes up or stays in its folder later.
-        if not _NO_NAMES.isdisjoint(map(_first, tails)) or _DOTTED.search(joined) or any(map(str.endswith, tails, repeat("/"))):
+        # Every link goes on with a name, and none goes up or stays in its folder later.
+        if not _NO_NAMES.isdisjoint(map(_first, tails)) or _DOTTED.search(joined) or "/" in map(_last, tails):
             return None
         start = "" if up in _SCHEMES else urljoin(self._base, up or ".")
         addresses = [start + tail for tail in tails] if start else list(links)
@@ -193,12 +194,10 @@ def _is_of(name: str, project: str) -> bool:
 
 def are_filenames(names: Sequence[str]) -> bool:
     """Tell whether all `names` are plain names of distribution files, told for thousands at one go; where it says no, `is_safe` tells."""
-    joined = "\n".join(names)
     return (
-        _PLAIN_IN_NAMES.make(joined)
-        and joined.count("\n") == max(0, len(names) - 1)
-        and not _BAD_START.search("\n" + joined)
+        _PLAIN_IN_NAMES.make("".join(names))
         and all(map(str.endswith, names, repeat(_FILE_ENDINGS)))
+        and _STARTS_OF_NAMES.issuperset(map(_first, names))
         and max(map(len, names), default=0) <= _LONGEST_NAME
     )
 
