@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from heapq import merge
-from itertools import repeat
 from sys import getsizeof
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
@@ -197,11 +196,11 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         if name.endswith(".whl"):
             parts = name.split("-", 2)
             return parts[1] if len(parts) == 3 else None
-        stem = _stem_of_sdist(name)
+        stem = name[:-7] if name.endswith(".tar.gz") else _stem_of_sdist(name)
         if stem is None:
             return None
         head, _, text = stem.rpartition("-")
-        if normalised_spelling(head) == project:
+        if head == project or normalised_spelling(head) == project:
             return text
         for dash in (at for at, letter in enumerate(stem) if letter == "-"):
             if normalised_spelling(stem[:dash]) == project:
@@ -227,8 +226,6 @@ type.__setattr__(File, "key", vars(File)["filename"])
 
 
 def _stem_of_sdist(name: str) -> str | None:
-    if name.endswith(".tar.gz"):
-        return name[:-7]
     lowered = name.lower()
     suffix = next((each for each in _SDIST_SUFFIXES if lowered.endswith(each)), None)
     return None if suffix is None else name[: -len(suffix)]
@@ -451,13 +448,8 @@ class Page:
     @cached_property
     def probeable(self) -> int:
         """How many of the files are wheels or sdists, and so can be asked about, each counted once."""
-        files, by_key = self.files, self.by_key
-        if len(by_key) < len(files):
-            return sum([file.probeable for file in by_key.values()])
-        usual = sum(map(str.endswith, [file.filename for file in files], repeat(_USUAL_SUFFIXES)))
-        if usual == len(files):
-            return usual
-        return usual + sum([file.probeable for file in files if not file.filename.endswith(_USUAL_SUFFIXES)])
+        files = self.by_key.values()
+        return len(files) - sum([not file.probeable for file in files if not file.filename.endswith(_USUAL_SUFFIXES)])
 
     @cached_property
     def _release_index(self) -> Mapping[str, Release]:
