@@ -8,7 +8,7 @@ import pytest
 from proxy.core.errors import PageUnreadable
 from proxy.core.page import File, Page, Sha256, SourceForm
 from proxy.core.parse import parse_page
-from proxy.core.parse.links import Joiner, is_base
+from proxy.core.parse.links import Joiner, are_filenames, is_base
 from proxy.core.render import Form, proxied_links, render_page
 from tests.core.files import each
 
@@ -215,6 +215,21 @@ def test_links_are_joined_alike_whether_one_by_one_or_many_at_once(start: str, o
 @pytest.mark.parametrize("start", ["../../p/", "/p/", "p/", "https://mirror.example.com/p/", "http://other.example.com/"])
 def test_links_of_common_shapes_are_joined_at_one_go(start: str) -> None:
     assert Joiner(URL).join_plain([f"{start}{number}/{WHEEL}" for number in range(5)])
+
+
+@pytest.mark.parametrize("other", ["p/", "../p/", "/p/", "https://mirror.example.com/p/", "x../../p/"])
+def test_links_are_not_joined_at_one_go_where_one_begins_otherwise(other: str) -> None:
+    links = [f"../../p/{number}/{WHEEL}" for number in range(5)]
+    for place in range(1, 6):
+        assert Joiner(URL).join_plain([*links[:place], f"{other}{WHEEL}", *links[place:]]) is None
+
+
+@pytest.mark.parametrize("odd", ["", ".whl", "-1.whl", "+1.whl", "!.whl", "a/b.whl", "a\nb.whl", "b.whl\n", "b", f"{'b' * 297}.whl"])
+def test_names_are_plain_only_where_each_of_them_is(odd: str) -> None:
+    plain = ["demo-1.0.tar.gz", "_demo-1.0+local.whl", "9demo.zip"]
+    assert are_filenames(plain)
+    assert are_filenames([])
+    assert not any(are_filenames([*plain[:place], odd, *plain[place:]]) for place in range(4))
 
 
 MOMENTS = {
