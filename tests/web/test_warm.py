@@ -45,12 +45,16 @@ class Running:
         return port
 
     @property
+    def handlers(self) -> list[WarmHandler]:
+        """The ends of all connections on this side."""
+        server = self.runner.server
+        assert isinstance(server, WarmServer)
+        return server.connections
+
+    @property
     def handler(self) -> WarmHandler:
         """What stands at this end of the only connection."""
-        server = self.runner.server
-        assert server is not None
-        (handler,) = server.connections
-        assert isinstance(handler, WarmHandler)
+        (handler,) = self.handlers
         return handler
 
 
@@ -109,8 +113,8 @@ async def running(
 
 
 @asynccontextmanager
-async def connected(server: Running) -> AsyncIterator[Connection]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+async def connected(server: Running, address: str = "127.0.0.1") -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(address, 0))
     try:
         yield Connection(reader, writer)
     finally:
@@ -286,6 +290,32 @@ async def test_each_answer_is_logged_as_others_are(mirror: BrokenMirror, monkeyp
     assert all(line == requests[0] for line in requests)
     assert requests[0]["project"] == "demo"
     assert requests[0]["outcome"] == "as-is"
+
+
+async def test_clients_that_ask_the_same_in_one_turn_of_the_event_loop_have_each_its_own_line_of_the_log(
+    mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.add(WHEEL)
+    stream = io.StringIO()
+    configure_logging(LogSection.model_validate({"format": "json"}), stream)
+    structlog.configure(cache_logger_on_first_use=False)
+    async with running(mirror, monkeypatch) as server, connected(server) as one:
+        await warmed(server, one)
+        first = server.handler
+        async with connected(server, "127.0.0.2") as another:
+            await until(lambda: len(server.handlers) == 2)
+            (second,) = (each for each in server.handlers if each is not first)
+            ordinary = server.ordinary
+            stream.truncate(stream.seek(0))
+            for handler in (first, second, second, first):
+                handler.data_received(request("X-Request-ID: given") if handler is second else request())
+            heads = [(await connection.answer())[1] for connection in (one, one, another, another)]
+            assert server.ordinary == ordinary
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    told = [(line["client"], line["request_id"]) for line in lines if line["event"] == "request"]
+    assert [client for client, _ in told] == ["127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.1"]
+    assert [request_id for client, request_id in told if client == "127.0.0.1"] == [head["x-request-id"] for head in heads[:2]]
+    assert [request_id for client, request_id in told if client == "127.0.0.2"] == ["given", "given"]
 
 
 async def test_a_client_that_does_not_read_is_not_written_to_without_end(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
