@@ -129,7 +129,7 @@ class _Clock:
 
     def __init__(self, for_machines: bool) -> None:
         self._for_machines = for_machines
-        self._second = -1
+        self._second = ""
         self._spelled = ""
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -137,17 +137,18 @@ class _Clock:
         return event
 
     def now(self) -> str:
-        moment = time.time()
-        second = int(moment)
+        # Digits are cut, since that takes half the time of formatting a number with zeros before it.
+        digits = str(time.time_ns() // 1000)
+        second = digits[:-6]
         if second != self._second:
             self._second = second
             machines = self._for_machines
             self._spelled = (
-                time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+                time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(second)))
                 if machines
-                else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+                else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(second)))
             )
-        return f"{self._spelled}.{int((moment - second) * 1e6):06}Z" if self._for_machines else self._spelled
+        return f"{self._spelled}.{digits[-6:]}Z" if self._for_machines else self._spelled
 
 
 class _Lines:
