@@ -37,8 +37,9 @@ _LOCATOR, _LOCATOR_SIGNATURE = struct.Struct("<4sLQL"), b"PK\x06\x07"
 _END64, _END64_SIGNATURE = struct.Struct("<4sQ2H2L4Q"), b"PK\x06\x06"
 _CENTRAL, _CENTRAL_SIGNATURE = struct.Struct("<4s4B4HL2L5H2L"), b"PK\x01\x02"
 _LOCAL, _LOCAL_SIGNATURE = struct.Struct("<4s5H3L2H"), b"PK\x03\x04"
-_LENGTHS = struct.Struct("<3H")
-_LENGTHS_AT = 28
+_LENGTHS = struct.Struct("<4s24x3H")
+"""Of an entry in the directory: its signature, and the lengths of name, extra field and comment."""
+
 _LONGEST_COMMENT = 65535
 _STORED, _DEFLATED = 0, 8
 _ENCRYPTED = 0x1
@@ -129,13 +130,13 @@ def _candidates(directory: Directory) -> Iterator[Entry]:
     content = directory.content
     if _SUFFIX not in content:
         return
-    unpack, signature, header, most = _LENGTHS.unpack_from, _CENTRAL_SIGNATURE, _CENTRAL.size, len(content)
+    unpack, header, most = _LENGTHS.unpack_from, _CENTRAL.size, len(content)
     at, found = 0, 0
     # This runs once for each file of a wheel.
     while at + header <= most:
-        if content[at : at + 4] != signature:
+        signature, name_length, extra_length, comment_length = unpack(content, at)
+        if signature != _CENTRAL_SIGNATURE:
             raise UnsoundArchive("Bad magic number for central directory")
-        name_length, extra_length, comment_length = unpack(content, at + _LENGTHS_AT)
         end = at + header + name_length
         if content.endswith(_SUFFIX, at + header, end) and name_length <= _LONGEST_NAME:
             name = content[at + header : end]
