@@ -24,7 +24,7 @@ from proxy.core.errors import MetadataUnavailable, MirrormendError, UpstreamStat
 from proxy.core.filling import sha256_of
 from proxy.core.flows.evidence import DELIVERED, WHOLE
 from proxy.core.flows.metadata import MetadataFlow, metadata_copy, sdist_metadata, wheel_metadata
-from proxy.core.page import File, Packaging, Page, Sha256
+from proxy.core.page import File, Packaging, Page, Release, Sha256
 from proxy.core.render import MetadataOffer, Offer
 from proxy.core.verdict.judge import PASSING, PROOF, Cause, cause_of, is_undeliverable
 from proxy.core.verdict.plan import by_resolver_order
@@ -233,13 +233,7 @@ class Gate:
     async def _read_release(self, project: Project, page: Page, file: File, reason: Reason, *, ahead: bool) -> CoreMetadata:
         tried: dict[str, _Failure] = {}
         release = page.release_of(file)
-        siblings = [each for each in by_resolver_order(release.files) if each.key != file.key]
-        # The same file at another address comes before any other file.
-        mark = mark_of(file)
-        deliverable_first = sorted(siblings, key=lambda each: (mark_of(each) != mark, is_undeliverable(project.verdicts.get(each.key))))
-        wheels = [file, *deliverable_first]
-        sdists = [each for each in release.files if each.packaging is Packaging.SDIST and each.key != file.key]
-        for source in _other_platforms_first(wheels, sdists, tried):
+        for source in _sources(project, release, file, tried):
             known = self._known(project, source)
             if known is not None and known.source != source.key:
                 # What is known of it is another file's, whose turn comes.
@@ -412,18 +406,28 @@ def metadata_url(url: str) -> str:
     return f"{path}.metadata{mark}{query}"
 
 
-def _other_platforms_first(wheels: Iterable[File], sdists: Iterable[File], tried: Mapping[str, _Failure]) -> Iterator[File]:
-    """Yield the first of the `wheels` and some others, last those for a platform of which one was `tried` in vain; then the sdists.
+def _sources(project: Project, release: Release, file: File, tried: Mapping[str, _Failure]) -> Iterator[File]:
+    """Yield `file`, then the files of its `release` that may speak for it, those last that are known to be undeliverable."""
+    yield file
+    # Mostly a file tells it itself, and the others are never put in order.
+    mark = mark_of(file)
+    siblings = [each for each in by_resolver_order(release.files) if each.key != file.key]
+    siblings.sort(key=lambda each: (mark_of(each) != mark, is_undeliverable(project.verdicts.get(each.key))))
+    yield from _other_platforms_first(file, siblings, tried)
+    yield from (each for each in release.files if each.packaging is Packaging.SDIST and each.key != file.key)
+
+
+def _other_platforms_first(file: File, siblings: Iterable[File], tried: Mapping[str, _Failure]) -> Iterator[File]:
+    """Yield some of the `siblings` of `file`, last those for a platform of which one was `tried` in vain.
 
     A mirror that lacks a wheel mostly lacks all of its platform, and where a request is a download each of these is one.
     """
-    left, failed = list(wheels), set[str]()
-    mark = mark_of(left[0]) if left else None
-    for _ in range(min(1 + _SIBLINGS, len(left))):
+    left = list(siblings)
+    mark, failed = mark_of(file), {platform_tag(file)} if file.key in tried else set[str]()
+    for _ in range(min(_SIBLINGS, len(left))):
         # The same file at another address comes before any other file.
-        file = next((each for each in left if mark_of(each) == mark or platform_tag(each) not in failed), left[0])
-        left.remove(file)
-        yield file
-        if file.key in tried:
-            failed.add(platform_tag(file))
-    yield from sdists
+        source = next((each for each in left if mark_of(each) == mark or platform_tag(each) not in failed), left[0])
+        left.remove(source)
+        yield source
+        if source.key in tried:
+            failed.add(platform_tag(source))
