@@ -21,30 +21,33 @@ class OwnTime:
     def __init__(self) -> None:
         self._held_up = 0.0
         self._watchers = 0
-        self._beats = False
+        self._due: float | None = None
 
     @contextmanager
     def watched(self) -> Iterator[Callable[[], float]]:
         """Give what tells for how many seconds the loop was held up since, `_MOST` at most."""
-        before = self._held_up
+        # Where it is held up already, and that was not looked at yet, what has passed is not the watcher's.
+        before = self._held_up + self._late()
         self._watchers += 1
-        if not self._beats:
+        if self._due is None:
             self._begin_beat()
         try:
-            yield lambda: min(self._held_up - before, _MOST)
+            yield lambda: max(0.0, min(self._held_up - before, _MOST))
         finally:
             self._watchers -= 1
 
     def _begin_beat(self) -> None:
         loop = asyncio.get_running_loop()
-        due = loop.time() + _BEAT
-        loop.call_at(due, self._look, due)
-        self._beats = True
+        self._due = loop.time() + _BEAT
+        loop.call_at(self._due, self._look)
 
-    def _look(self, due: float) -> None:
-        late = asyncio.get_running_loop().time() - due
-        if late > _BEAT:
-            self._held_up += late
-        self._beats = False
+    def _look(self) -> None:
+        self._held_up += self._late()
+        self._due = None
         if self._watchers:
             self._begin_beat()
+
+    def _late(self) -> float:
+        """Return for how many seconds the loop has been held up by now since it was looked at."""
+        late = 0.0 if self._due is None else asyncio.get_running_loop().time() - self._due
+        return late if late > _BEAT else 0.0
