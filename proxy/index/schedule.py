@@ -145,13 +145,13 @@ class Schedule:
 
         probe, progress = self._probe, project.verification
         if progress is not None and not progress.rest.is_set():
-            await _wait_as_long_as(progress.first, lambda: left(probe.deadline))
+            await _wait_awake(progress.first, left(probe.deadline), held_up)
         await self._requirements.heard(project.who, min(left(probe.deadline), _HEARD_WITHIN))
         if self._costly:
             # What the budget admits was asked about.
             project.followed_for = self._followed(project, client)
         else:
-            await self._wait_until_followed(project, client, lambda: left(probe.deadline))
+            await self._wait_until_followed(project, client, left(probe.deadline))
         if project.known is not None:
             page = project.known.page
             self._verifier.hasten(project, lambda: awaited_files(page, self._awaited.of(project, page, client)))
@@ -160,7 +160,7 @@ class Schedule:
         if progress is None or progress.rest.is_set():
             return
         if progress.whole:
-            await _wait_as_long_as(progress.rest, lambda: left(probe.patience))
+            await _wait_awake(progress.rest, min(left(probe.deadline), left(probe.patience)), held_up)
         elif progress.began >= started and self._alone(started):
             await self._wait_alone(progress.rest, min(left(probe.deadline), probe.patience))
 
@@ -176,14 +176,16 @@ class Schedule:
         digest = None if project.known is None else project.known.digest
         return digest, self._requirements.revision(project.who, project.name), client
 
-    async def _wait_until_followed(self, project: Project, client: ClientPlatform | None, left: Callable[[], float]) -> None:
+    async def _wait_until_followed(self, project: Project, client: ClientPlatform | None, seconds: float) -> None:
         """Wait until all was asked about that the page waits for by what `client` may choose: others choose other releases of it."""
-        while not self.follows(project, client) and (seconds := left()) > 0:
-            key = project.who.key, project.name, client
-            following = self._follows.start(key, lambda: self._follow(project, client))
-            done, _ = await asyncio.wait({following}, timeout=seconds)
-            if done and (following.cancelled() or following.exception() is not None or not following.result()):
-                return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                while not self.follows(project, client):
+                    key = project.who.key, project.name, client
+                    following = self._follows.start(key, lambda: self._follow(project, client))
+                    await asyncio.wait({following})
+                    if following.cancelled() or following.exception() is not None or not following.result():
+                        return
 
     async def _follow(self, project: Project, client: ClientPlatform | None) -> bool:
         """Ask about what the page waits for by now, until no new requirement comes and no release that is passed over.
@@ -660,7 +662,9 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             return
 
 
-async def _wait_as_long_as(event: asyncio.Event, left: Callable[[], float]) -> None:
-    """Wait for `event` while seconds are `left`: there may be more of them after the wait than were expected before it."""
-    while not event.is_set() and (seconds := left()) > 0:
-        await _wait(event, seconds)
+async def _wait_awake(event: asyncio.Event, seconds: float, held_up: Callable[[], float]) -> None:
+    """Wait for `event`, at most so many seconds and as long besides as this process is `held_up` meanwhile."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() + seconds - held_up()
+    while not event.is_set() and (left := due + held_up() - loop.time()) > 0:
+        await _wait(event, left)
