@@ -96,7 +96,7 @@ class Index:
         self.tasks = Tasks()
         self._keeping: asyncio.Task[None] | None = None
         self._stop_watching = store.watch_losses(self._store_lost)
-        self._projects = Projects(self._keeper, clock)
+        self._projects = Projects(self._keeper, clock, later=_call_later)
         self._verifier = Verifier(
             mirror,
             rules,
@@ -450,3 +450,7 @@ def _page_with(page: Page, file: File) -> Page:
 
 def _page_of(project: Project) -> Page:
     return known_of(project).page
+
+
+def _call_later(seconds: float, call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, call)

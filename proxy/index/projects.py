@@ -53,13 +53,18 @@ class Projects:
     How much they hold changes without a word of theirs, so that some are weighed again at each use: no use pays for all of them.
     Nothing that a page needs looks at all of them: who changes a project's page, or what is served of it, says so to `note`.
 
+    `later` calls something after so many seconds, so that a burst after which nothing is used leaves no more than what may stay.
     `pages` counts the projects with a page. `dropped` files and `lost` releases are missing on the pages that all share,
     as they were served last.
     """
 
-    def __init__(self, keeper: Keeper, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, keeper: Keeper, clock: Callable[[], float], *, later: Callable[[float, Callable[[], None]], object] | None = None
+    ) -> None:
         self._keeper = keeper
         self._clock = clock
+        self._later = later
+        self._looks_later = False
         self._held: OrderedDict[tuple[str, str], Project] = OrderedDict()
         self._commons: dict[str, Commons] = {}
         self._weights: dict[tuple[str, str], int] = {}
@@ -260,7 +265,7 @@ class Projects:
             project = self._held.get(key)
             few = self._links_awake <= _AWAKE_IN_USE * _AWAKE
             if few and project is not None and _in_use(project, now):
-                return
+                break
             if project is not None and (project is using or project.in_hand or (few and project.busy)):
                 self._awake.move_to_end(key)
                 continue
@@ -269,6 +274,13 @@ class Projects:
             if project is not None:
                 project.put_away(partial(self._woken.append, key))
                 self._weigh(project)
+        if self._links_awake > _AWAKE and self._later is not None and not self._looks_later:
+            self._looks_later = True
+            self._later(_IN_USE_FOR, self._put_more_away)
+
+    def _put_more_away(self) -> None:
+        self._looks_later = False
+        self._put_some_away(None, self._clock())
 
     def _count_awake(self, key: tuple[str, str]) -> None:
         """Note how many links of that project are awake by now."""

@@ -3,7 +3,7 @@
 import gc
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -109,8 +109,8 @@ def test_what_a_page_of_any_shape_takes_is_counted_within_a_quarter(shape: str, 
     assert 0.75 * takes < counted < 1.25 * takes or (away and abs(counted - takes) < 1500 * len(projects))
 
 
-def projects(clock: Clock) -> Projects:
-    return Projects(Keeper(open_store(settings_store()), "mirror", pages_for=1, verdicts_for=1), clock)
+def projects(clock: Clock, later: Callable[[float, Callable[[], None]], None] | None = None) -> Projects:
+    return Projects(Keeper(open_store(settings_store()), "mirror", pages_for=1, verdicts_for=1), clock, later=later)
 
 
 async def test_no_single_use_pays_for_all_that_is_held_and_room_is_made_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +211,20 @@ async def test_pages_are_put_away_once_they_are_verified_and_nobody_uses_them_an
     for each in used:
         each.verification = None
     held.learned(used[-1])
+    assert sum(each.awake for each in used) == 120
+
+
+async def test_pages_are_put_away_after_a_burst_though_nothing_is_used_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projects_module, "_AWAKE", 150)
+    clock = Clock()
+    called_later: list[Callable[[], None]] = []
+    held = projects(clock, lambda _, call: called_later.append(call))
+    used = [with_page(held, f"project-{number}") for number in range(5)]
+    held.of(SHARED, "project-4")
+    assert sum(each.awake for each in used) == 300
+    clock.passes(2)
+    while called_later:
+        called_later.pop()()
     assert sum(each.awake for each in used) == 120
 
 
