@@ -129,9 +129,7 @@ class Schedule:
         run = self._run(project, known.page, planned, ahead=ahead, client=client, progress=progress)
         self._tasks.start(run, f"verify {project.name}", awaited=True)
 
-    async def wait(
-        self, project: Project, started: float, client: ClientPlatform | None = None, held_up: Callable[[], float] = lambda: 0.0
-    ) -> None:
+    async def wait(self, project: Project, started: float, client: ClientPlatform | None, held_up: Callable[[], float]) -> None:
         """Waits, after a request that came at `started`, for the probes that matter first, at most the deadline of `[probe]`.
 
         If a requirement on the project was read since they were planned, it waits for the releases that satisfy it as well.

@@ -275,13 +275,11 @@ class FastLane:
         # The sweep may come in between.
         connection.deadline = self._time() + self._read_timeout
         self._leaving.append((connection, request))
-        if not self._turn_due:
-            self._see_to_it()
+        self._see_to_it()
 
     def _tell(self, request: Request, reply: Reply | Unusual) -> None:
         self._arrived.append((request, reply))
-        if not self._turn_due:
-            self._see_to_it()
+        self._see_to_it()
 
     def _see_to_it(self) -> None:
         """Lets what arrives be told, and what leaves be sent, once everything that has come by now is read."""
