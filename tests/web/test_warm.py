@@ -271,19 +271,30 @@ async def test_what_is_at_hand_waits_for_the_request_before_it(server: Running) 
         assert (await connection.answer())[2] == whole
 
 
-async def test_each_answer_is_logged_as_others_are(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    mirror.add(WHEEL)
+def json_log() -> io.StringIO:
+    """Have the log written as JSON from now on, and return where to."""
     stream = io.StringIO()
     configure_logging(LogSection.model_validate({"format": "json"}), stream)
     structlog.configure(cache_logger_on_first_use=False)
+    return stream
+
+
+def requests_in(stream: io.StringIO) -> list[dict[str, Any]]:
+    """Return the lines of the log that tell of requests."""
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    return [line for line in lines if line["event"] == "request"]
+
+
+async def test_each_answer_is_logged_as_others_are(mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.add(WHEEL)
+    stream = json_log()
     async with running(mirror, monkeypatch) as server, connected(server) as connection:
         await warmed(server, connection)
         stream.truncate(stream.seek(0))
         for _ in range(3):
             await connection.get()
         await connection.get("X-Unlike: others")
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    requests = [line for line in lines if line["event"] == "request"]
+    requests = requests_in(stream)
     assert len(requests) == 4
     assert all(line.pop("timestamp").endswith("Z") and line.pop("ms") >= 0 for line in requests)
     assert len({line.pop("request_id") for line in requests}) == 4
@@ -296,9 +307,7 @@ async def test_clients_that_ask_the_same_in_one_turn_of_the_event_loop_have_each
     mirror: BrokenMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror.add(WHEEL)
-    stream = io.StringIO()
-    configure_logging(LogSection.model_validate({"format": "json"}), stream)
-    structlog.configure(cache_logger_on_first_use=False)
+    stream = json_log()
     async with running(mirror, monkeypatch) as server, connected(server) as one:
         await warmed(server, one)
         first = server.handler
@@ -311,8 +320,7 @@ async def test_clients_that_ask_the_same_in_one_turn_of_the_event_loop_have_each
                 handler.data_received(request("X-Request-ID: given") if handler is second else request())
             heads = [(await connection.answer())[1] for connection in (one, one, another, another)]
             assert server.ordinary == ordinary
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    told = [(line["client"], line["request_id"]) for line in lines if line["event"] == "request"]
+    told = [(line["client"], line["request_id"]) for line in requests_in(stream)]
     assert [client for client, _ in told] == ["127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.1"]
     assert [request_id for client, request_id in told if client == "127.0.0.1"] == [head["x-request-id"] for head in heads[:2]]
     assert [request_id for client, request_id in told if client == "127.0.0.2"] == ["given", "given"]
